@@ -1,0 +1,162 @@
+"""One folder on disk: which episodes and checkpoints belong together, and the records made from them.
+
+The app, the command line and notebooks all start here.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.atomic_file import written_once
+from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
+from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
+from analysis.records import RecordStore
+from analysis.types import Episode, EpisodeMeta
+from models.errors import UserError
+from models.types import CheckpointSpec
+
+CONFIG = "workspace.toml"
+SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One entry under ``episodes`` in workspace.toml."""
+
+    name: str  # unique in the workspace
+    path: Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with ``workspace.toml``; make one with `Workspace.open`."""
+
+    path: Path
+    episode_paths: tuple[Path, ...]
+    checkpoint_paths: tuple[Path, ...]
+    _sources: dict[str, EpisodeSource] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Workspace:
+        """Reads ``workspace.toml``; where there is none, makes one that points at the shipped episodes and models.
+
+        Reads no episode, no checkpoint, imports no torch. Raises UserError for a configuration that cannot be used.
+        """
+        folder = Path(path).expanduser().absolute()
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file; a workspace is a folder with a {CONFIG} in it")
+        config = folder / CONFIG
+        try:
+            if not config.exists():
+                with written_once(config) as part:
+                    part.write_text(_default_config(folder), encoding="utf-8")
+            text = config.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{config} cannot be read or made: {error.strerror}") from None
+        stored = _parse(text, config)
+        return cls(folder, *(tuple(_inside(folder, entry) for entry in stored[k]) for k in ("episodes", "checkpoints")))
+
+    @property
+    def records(self) -> RecordStore:
+        """What policies did on episodes of this workspace."""
+        return RecordStore(self.path / "records")
+
+    def datasets(self) -> tuple[Dataset, ...]:
+        """The configured data sets, named after the last two parts of their paths."""
+        out: list[Dataset] = []
+        for path in self.episode_paths:
+            name, taken = "/".join(path.parts[-2:]), {dataset.name for dataset in out}
+            out.append(Dataset(name if name not in taken else str(path), path))
+        return tuple(out)
+
+    def episodes(self, dataset: str) -> tuple[EpisodeMeta | BrokenEpisode, ...]:
+        """All episodes of one data set as they are on disk now; files that cannot be used are named, not left out.
+
+        Raises UserError if the workspace has no data set of that name.
+        """
+        try:
+            return tuple(self._source(dataset).scan())
+        except _NoSource as error:
+            return (BrokenEpisode(str(error.path), str(error)),)
+
+    def episode(self, id: str, dataset: str | None = None) -> Episode:
+        """One episode, looked for in all data sets unless one is named.
+
+        Raises UserError if it is nowhere, if it is broken, or if several data sets have one of that id.
+        """
+        names = [entry.name for entry in self.datasets()] if dataset is None else [dataset]
+        found, broken = [], []
+        for name in names:
+            for entry in self.episodes(name):
+                if isinstance(entry, BrokenEpisode):
+                    broken.append(entry)
+                elif entry.id == id:
+                    found.append(name)
+        if not found:
+            unread = f"; {len(broken)} files there cannot be read: {broken[0].reason}" if broken else ""
+            raise UserError(f"there is no episode {id!r} in {' or '.join(names) or 'this workspace'}{unread}")
+        if len(found) > 1:
+            raise UserError(f"the data sets {' and '.join(found)} each have an episode {id!r}; say which one is meant")
+        return self._source(found[0]).open(id)
+
+    def checkpoints(self) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
+        """All configured checkpoints, read from their files without loading weights."""
+        return list_checkpoints(self.checkpoint_paths, self.path / "cache" / "checkpoints.json")
+
+    def checkpoint(self, digest: str) -> CheckpointSpec:
+        """The checkpoint with this digest. Raises UserError if it is not among the usable ones."""
+        for spec in self.checkpoints():
+            if isinstance(spec, CheckpointSpec) and spec.digest == digest:
+                return spec
+        raise UserError(f"no usable checkpoint of this workspace has the digest {digest!r}")
+
+    def _source(self, dataset: str) -> EpisodeSource:
+        if dataset not in self._sources:
+            paths = {entry.name: entry.path for entry in self.datasets()}
+            if dataset not in paths:
+                raise UserError(f"this workspace has no data set {dataset!r}; it has {', '.join(paths) or 'none'}")
+            try:
+                self._sources[dataset] = open_source(paths[dataset])
+            except UserError as error:
+                raise _NoSource(paths[dataset], str(error)) from None
+        return self._sources[dataset]
+
+
+class _NoSource(UserError):
+    """A configured path that holds no episodes (yet)."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def _default_config(folder: Path) -> str:
+    sample = Path(os.path.relpath(SAMPLE_DATA, folder)).as_posix()
+    return (
+        "# Folders or files; relative paths start at this folder.\n"
+        f'episodes = ["{sample}/episodes"]\n'
+        f'checkpoints = ["{sample}/checkpoints"]\n'
+    )
+
+
+def _parse(text: str, config: Path) -> dict[str, list[str]]:
+    try:
+        stored: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{config} is not valid TOML: {error}") from None
+    if unknown := stored.keys() - {"episodes", "checkpoints"}:
+        raise UserError(f"{config} has the unknown key {min(unknown)!r}; it knows 'episodes' and 'checkpoints'")
+    for key in ("episodes", "checkpoints"):
+        entries = stored.setdefault(key, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
+            raise UserError(f"{key!r} in {config} is {entries!r}; expected a list of paths")
+    return stored
+
+
+def _inside(folder: Path, entry: str) -> Path:
+    """An entry as an absolute path; ``..`` is folded by text alone, as the file's author sees it."""
+    return Path(os.path.normpath(folder / Path(entry).expanduser()))
