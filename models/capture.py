@@ -1,0 +1,200 @@
+"""Exact attention rows out of a running model, nearly free.
+
+SDPA computes the output as always; softmax(QK^T) is computed in addition only for the query rows that are wanted. The
+function is registered through transformers' AttentionInterface, and its mask function with it: without the latter the
+mask would silently be None. Soft-capped attention (Gemma 2) has no SDPA kernel: there a layer's map is made, its rows
+are kept, and the map is dropped. Without an active collector a forward is an ordinary one, and since the active
+collector is a context variable, several threads can run one model at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ROW_ATTENTION = "vla_lens_rows"  # the attention implementation to set on a model, once, when it is loaded
+LANGUAGE, VISION = "language", "vision"
+
+
+@dataclass(frozen=True)
+class AttentionSite:
+    """Which attention a module is: SigLIP's modules do not know their layer themselves."""
+
+    stream: str
+    layer: int
+
+
+def attention_sites(model: nn.Module, patterns: Mapping[str, str]) -> dict[nn.Module, AttentionSite]:
+    """Attention modules of ``model``; per stream a regular expression on module names with the layer as its group."""
+    sites: dict[nn.Module, AttentionSite] = {}
+    for name, module in model.named_modules():
+        for stream, pattern in patterns.items():
+            if match := re.search(pattern, name):
+                sites[module] = AttentionSite(stream, int(match[1]))
+    return sites
+
+
+@dataclass(frozen=True)
+class _KeptRows:
+    weights: Float[Tensor, "B A R k"]
+    offset: int  # position in the sequence of the first key: sliding layers drop old ones
+
+
+class RowCollector:
+    """Rows of one run. Tell it before each forward what is wanted; one collector belongs to one thread."""
+
+    def __init__(self, sites: Mapping[nn.Module, AttentionSite], streams: Collection[str], layers: Collection[int] | None):
+        """``layers`` limits the language stream only; None keeps all."""
+        self._sites, self._streams, self._layers = sites, frozenset(streams), layers
+        self._rows: slice | None = None
+        self._length = 0
+        self._kept: dict[AttentionSite, list[_KeptRows]] = {}
+
+    def expect(self, rows: slice | None, length: int) -> None:
+        """The coming forward: keep ``rows`` of its queries (None: nothing); ``length`` positions are known after it."""
+        self._rows, self._length = rows, length
+
+    def rows_for(self, module: nn.Module) -> slice | None:
+        """Which query rows to keep of this module in the running forward."""
+        site = self._sites.get(module)
+        if site is None or site.stream not in self._streams:
+            return None
+        if site.stream != LANGUAGE:
+            return slice(None)
+        return self._rows if self._layers is None or site.layer in self._layers else None
+
+    def keep(self, module: nn.Module, weights: Float[Tensor, "B A R k"]) -> None:
+        site = self._sites[module]
+        offset = self._length - weights.shape[-1] if site.stream == LANGUAGE else 0
+        self._kept.setdefault(site, []).append(_KeptRows(weights, offset))
+
+    def layers(self, stream: str) -> tuple[int, ...]:
+        return tuple(sorted(site.layer for site in self._kept if site.stream == stream))
+
+    def weights(self, stream: str, length: int, sample: int = 0) -> Float[np.ndarray, "L A Q K"]:
+        """All rows kept of ``stream`` in the order of the forwards, over ``length`` positions, zero where not seen."""
+        per_layer = [self._kept[AttentionSite(stream, layer)] for layer in self.layers(stream)]
+        if not per_layer:
+            return np.zeros((0, 0, 0, length), np.float32)
+        rows = sum(kept.weights.shape[2] for kept in per_layer[0])
+        result = np.zeros((len(per_layer), per_layer[0][0].weights.shape[1], rows, length), np.float32)
+        for layer, forwards in enumerate(per_layer):
+            first = 0
+            for kept in forwards:
+                count, keys = kept.weights.shape[2:]
+                block = kept.weights[sample].float().cpu().numpy()
+                result[layer, :, first : first + count, kept.offset : kept.offset + keys] = block
+                first += count
+        return result
+
+
+_active: ContextVar[RowCollector | None] = ContextVar("attention_row_collector", default=None)
+
+
+@contextmanager
+def collecting(collector: RowCollector | None) -> Iterator[None]:
+    """Forwards inside, on this thread, hand their rows to ``collector``."""
+    token = _active.set(collector)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def attention_rows(
+    query: Float[Tensor, "B A R d"],
+    key: Float[Tensor, "B G K d"],
+    mask: Bool[Tensor, "B #A R #K"] | Float[Tensor, "B #A R #K"] | None,
+    scaling: float,
+    softcap: float | None = None,
+) -> Float[Tensor, "B A R K"]:
+    """softmax(QK^T) of some query rows in float32; G key heads serve A query heads (grouped-query attention).
+
+    ``mask`` is boolean (True: may look) or additive. A row that may look nowhere is zero.
+    """
+    batch, heads, rows, width = query.shape
+    groups, length = key.shape[1], key.shape[2]
+    grouped = query.float().reshape(batch, groups, heads // groups * rows, width)
+    scores = torch.matmul(grouped, key.float().transpose(2, 3)).reshape(batch, heads, rows, length) * scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if mask is None:
+        return torch.softmax(scores, dim=-1)
+    if mask.dtype != torch.bool:
+        return torch.softmax(scores + mask, dim=-1)
+    weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1)
+    return weights.masked_fill(~mask, 0.0)
+
+
+def row_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    softcap: float | None = None,
+    **kwargs: object,
+) -> tuple[Tensor, None]:
+    """transformers' attention function: SDPA's output, and rows for the active collector on the side."""
+    collector = _active.get()
+    rows = collector.rows_for(module) if collector is not None else None
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    causal = is_causal if is_causal is not None else bool(getattr(module, "is_causal", True))
+    if softcap is not None:
+        every = _weights(query, key, attention_mask, slice(None), scale, causal, softcap)
+        output = _softcapped_output(every, value, dropout)
+        weights = every[:, :, rows].clone() if rows is not None else None
+    else:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs
+        )
+        with torch.no_grad():
+            weights = _weights(query, key, attention_mask, rows, scale, causal) if rows is not None else None
+    if collector is not None and weights is not None:
+        collector.keep(module, weights.detach())
+    return output, None
+
+
+def _weights(
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+    rows: slice,
+    scale: float,
+    causal: bool,
+    softcap: float | None = None,
+) -> Tensor:
+    queries, keys = query.shape[2], key.shape[2]
+    if mask is None and causal and queries > 1:  # SDPA aligns a causal mask at the upper left
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril()[None, None]
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask[:, :, rows]
+    if mask is not None:
+        mask = mask[..., :keys]
+    return attention_rows(query[:, :, rows], key, mask, scale, softcap)
+
+
+def _softcapped_output(weights: Tensor, value: Tensor, dropout: float) -> Tensor:
+    batch, heads, queries, keys = weights.shape
+    groups = value.shape[1]
+    weights = nn.functional.dropout(weights.to(value.dtype), p=dropout)
+    output = torch.matmul(weights.reshape(batch, groups, heads // groups * queries, keys), value)
+    return output.reshape(batch, heads, queries, -1).transpose(1, 2).contiguous()
+
+
+AttentionInterface.register(ROW_ATTENTION, row_attention)
+AttentionMaskInterface.register(ROW_ATTENTION, sdpa_mask)

@@ -1,0 +1,87 @@
+"""Greedy decoding with a KV cache that keeps what generation loops throw away: log-probabilities and attention rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from models.capture import RowCollector
+
+
+class GreedyRun:
+    """One sequence: the prompt is read once, then every token is chosen or forced in turn.
+
+    The query of a token's row is the position before it, so query position q produced token q - (prompt - 1).
+    """
+
+    def __init__(self, model: PreTrainedModel, collector: RowCollector | None):
+        self._model, self._collector = model, collector
+        self._cache = DynamicCache(config=model.config.get_text_config())
+        self._pending: list[int] = []  # said, not yet read
+        self._next: Float[Tensor, " V"] | None = None  # log-probabilities of the token to come
+        self.length = 0  # positions read
+        self.tokens: list[int] = []
+        self.logprobs: list[float] = []
+        self.queries: list[int] = []  # positions whose rows were kept
+
+    def read(self, inputs: dict[str, Tensor], length: int, every_row: bool, last_row: bool) -> None:
+        """The prompt, ``length`` positions long."""
+        rows = slice(0, None) if every_row else slice(length - 1, None) if last_row else None
+        self._next = self._forward(inputs, length, rows, answers=1)[-1]
+
+    def choose(self, allowed: Bool[Tensor, " V"] | slice, keep: bool) -> tuple[int, Float[Tensor, " V"]]:
+        """Say the likeliest allowed token; the full vocabulary's log-probabilities it was chosen from come with it."""
+        logprobs = self._upcoming(keep)
+        if isinstance(allowed, slice):
+            token = int(logprobs[allowed].argmax()) + int(allowed.start)
+        else:
+            token = int(logprobs.masked_fill(~allowed, -torch.inf).argmax())
+        self._say(token, logprobs)
+        return token, logprobs
+
+    def force(self, ids: Sequence[int], keep: bool) -> None:
+        """Say exactly ``ids``; they are read in one forward, with the rows that generating them would have had."""
+        if not ids:
+            return
+        self._say(ids[0], self._upcoming(keep))
+        rest = list(ids[1:])
+        if rest:
+            read, self._pending = [ids[0], *rest[:-1]], []
+            answers = self._continue(read, keep)
+            for token, logprobs in zip(rest, answers, strict=True):
+                self._say(token, logprobs)
+            self._pending = [rest[-1]]
+
+    def _say(self, token: int, logprobs: Float[Tensor, " V"]) -> None:
+        self.tokens.append(token)
+        self.logprobs.append(float(logprobs[token]))
+        self._pending, self._next = [token], None
+
+    def _upcoming(self, keep: bool) -> Float[Tensor, " V"]:
+        if self._next is None:
+            self._next = self._continue(self._pending, keep)[-1]
+        return self._next
+
+    def _continue(self, ids: list[int], keep: bool) -> Float[Tensor, "n V"]:
+        inputs = {"input_ids": torch.tensor([ids], device=self._model.device)}
+        return self._forward(inputs, len(ids), slice(0, None) if keep else None, answers=len(ids))
+
+    def _forward(self, inputs: dict[str, Tensor], count: int, rows: slice | None, answers: int) -> Float[Tensor, "n V"]:
+        if self._collector is not None:
+            self._collector.expect(rows, self.length + count)
+            if rows is not None:
+                self.queries.extend(range(self.length + rows.start, self.length + count))
+        output = self._model(**inputs, past_key_values=self._cache, use_cache=True, logits_to_keep=answers)
+        self.length += count
+        return torch.log_softmax(output.logits[0].float(), dim=-1)
+
+
+def bin_probabilities(logprobs: Float[Tensor, " B"]) -> tuple[Float[np.ndarray, " B"], float]:
+    """Probabilities over the bins alone, and the probability that the full vocabulary gave to all of them together."""
+    mass = torch.logsumexp(logprobs.double(), dim=0)
+    return torch.exp(logprobs.double() - mass).cpu().numpy(), float(mass.exp())

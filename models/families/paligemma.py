@@ -1,0 +1,265 @@
+"""PaliGemma with action tokens: prompt, greedy decoding with exact attention rows, and gradients.
+
+Layout and decoding rules: docs/checkpoint-action-tokens.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import PaliGemmaForConditionalGeneration
+
+from models.capture import LANGUAGE, ROW_ATTENTION, VISION, RowCollector, attention_sites, collecting
+from models.checkpoint import read_config
+from models.decoding import GreedyRun, bin_probabilities
+from models.errors import UserError
+from models.families.action_token_answer import Answer, AnswerReader
+from models.families.action_token_config import ActionTokenConfig
+from models.families.action_token_prompt import Prompt, PromptBuilder, Vocabulary, encode_words, read_tokenizer
+from models.families.weights import load_strictly
+from models.images import ImagePreprocessing, SeenImage
+from models.policy import Policy
+from models.types import (
+    ActionDistribution,
+    AttentionRecord,
+    Capture,
+    CheckpointSpec,
+    Observation,
+    Part,
+    Prediction,
+    Rationale,
+    Span,
+    TokenLayout,
+)
+
+SITES = {
+    LANGUAGE: r"language_model\.layers\.(\d+)\.self_attn$",
+    VISION: r"vision_tower\.(?:vision_model\.)?encoder\.layers\.(\d+)\.self_attn$",
+}
+
+
+def load_paligemma(folder: Path, spec: CheckpointSpec, action_stats: str | None, device: str, dtype: str) -> Policy:
+    """Raises UserError for a checkpoint without actions, or whose files do not fit each other."""
+    config = read_config(folder)
+    robot = ActionTokenConfig.read(config)
+    if robot is None:
+        raise UserError(f"{folder} has no section vla in config.json: it describes images but predicts no actions")
+    scale = robot.scale(action_stats)
+    tokenizer = read_tokenizer(folder)
+    vocabulary = Vocabulary.read(tokenizer, config, robot)
+    images = ImagePreprocessing.read(folder)
+    model = load_strictly(PaliGemmaForConditionalGeneration, folder, ROW_ATTENTION, device, dtype)
+    spec = replace(spec, action_space=robot.action_space(scale))
+    answers = AnswerReader(tokenizer, vocabulary, robot.action, scale, spec.digest)
+    return ActionTokenPaliGemma(spec, robot, model, tokenizer, vocabulary, images, answers)
+
+
+class ActionTokenPaliGemma:
+    """A Policy and Differentiable. Holds no state between calls; several threads may call it at once."""
+
+    def __init__(
+        self,
+        spec: CheckpointSpec,
+        robot: ActionTokenConfig,
+        model: PaliGemmaForConditionalGeneration,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        images: ImagePreprocessing,
+        answers: AnswerReader,
+    ):
+        self.spec = spec
+        self.model = model
+        self._robot, self._tokenizer, self._vocabulary = robot, tokenizer, vocabulary
+        self._images, self._answers = images, answers
+        self._prompts = PromptBuilder(robot, vocabulary, tokenizer)
+        self._sites = attention_sites(model, SITES)
+        self._words = self._choice_of_words()
+        self._positions = model.config.get_text_config().max_position_embeddings
+        self._patch = model.config.vision_config.patch_size
+
+    def layout(self, observation: Observation) -> TokenLayout:
+        return self._read(observation)[0].layout
+
+    def predict(
+        self, observation: Observation, capture: Capture | None = None, force: Rationale | str | None = None
+    ) -> Prediction:
+        prompt, seen = self._read(observation)
+        forced = self._forced_ids(force)
+        self._check_length(prompt, forced)
+        collector = self._collector(capture)
+        run = GreedyRun(self.model, collector)
+        with torch.inference_mode(), collecting(collector):
+            self._prefill(run, prompt, seen, capture)
+            bins = self._speak(run, forced, capture)
+        answer = self._answers(run.tokens, prompt.layout)
+        distributions = tuple(
+            self._answers.distribution(place, token, *bins[place]) for place, token in enumerate(answer.action_tokens)
+        )
+        attention = self._records(run, answer, capture, collector) if capture and collector else ()
+        return self._prediction(answer, run, distributions, attention)
+
+    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
+        prompt, seen = self._read(observation)
+        ids = torch.tensor([prompt.ids], device=self.model.device)
+        features = self.model.get_image_features(self._pixels(seen)).pooler_output
+        embedded: Tensor = self.model.get_input_embeddings()(ids)
+        images = (ids == self._vocabulary.image)[..., None]
+        return embedded.masked_scatter(images, features.to(embedded.dtype))
+
+    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
+        said = torch.tensor([list(tokens[:-1])], dtype=torch.long, device=embedded.device)
+        whole = torch.cat([embedded, self.model.get_input_embeddings()(said)], dim=1)
+        suffix = torch.zeros(whole.shape[:2], dtype=torch.long, device=embedded.device)
+        suffix[:, embedded.shape[1] :] = 1  # the prompt looks both ways, what was generated only back
+        output = self.model(inputs_embeds=whole, token_type_ids=suffix, use_cache=False, logits_to_keep=len(tokens))
+        return torch.log_softmax(output.logits[0].float(), dim=-1)
+
+    def _read(self, observation: Observation) -> tuple[Prompt, SeenImage]:
+        camera, frame = _only_image(observation.images)
+        seen = self._images(frame)
+        size = self.spec.image_size
+        if seen.pixels.shape[1:] != size:
+            raise UserError(
+                f"{self.spec.path}: preprocessing makes images of {seen.pixels.shape[1]} x {seen.pixels.shape[2]} pixels, "
+                f"the vision tower takes {size[0]} x {size[1]}"
+            )
+        return self._prompts(observation.instruction, observation.state, seen.grid(camera, self._patch)), seen
+
+    def _forced_ids(self, force: Rationale | str | None) -> list[int] | None:
+        if force is None:
+            return None
+        if self._robot.rationale is None:
+            raise UserError(f"{self.spec.name} writes no rationale, so none can be forced on it")
+        text = self._robot.rationale.marked(force)
+        text = self._robot.rationale.lowered(text) if self._robot.lowercase else text
+        return encode_words(self._tokenizer, self._vocabulary, text)
+
+    def _check_length(self, prompt: Prompt, forced: list[int] | None) -> None:
+        words = len(forced) if forced is not None else self._robot.rationale.max_tokens if self._robot.rationale else 0
+        total = len(prompt.ids) + words + 1 + self._robot.action.count
+        if total > self._positions:
+            raise UserError(
+                f"the prompt has {len(prompt.ids)} tokens and the answer up to {total - len(prompt.ids)}, "
+                f"the policy has {self._positions} positions; use a shorter instruction or rationale"
+            )
+
+    def _collector(self, capture: Capture | None) -> RowCollector | None:
+        if capture is None:
+            return None
+        outside = [layer for layer in capture.layers or () if not 0 <= layer < self.spec.layers]
+        if outside:
+            raise UserError(f"there is no layer {outside[0]}; {self.spec.name} has layers 0 to {self.spec.layers - 1}")
+        return RowCollector(self._sites, (LANGUAGE, VISION) if capture.vision else (LANGUAGE,), capture.layers)
+
+    def _prefill(self, run: GreedyRun, prompt: Prompt, seen: SeenImage, capture: Capture | None) -> None:
+        ids = torch.tensor([prompt.ids], device=self.model.device)
+        inputs = {"input_ids": ids, "token_type_ids": torch.zeros_like(ids), "pixel_values": self._pixels(seen)}
+        run.read(inputs, len(prompt.ids), every_row=bool(capture and capture.prefix), last_row=capture is not None)
+
+    def _pixels(self, seen: SeenImage) -> Float[Tensor, "1 3 h w"]:
+        return torch.from_numpy(seen.pixels)[None].to(self.model.device, self.model.dtype)
+
+    def _speak(
+        self, run: GreedyRun, forced: list[int] | None, capture: Capture | None
+    ) -> list[tuple[Float[np.ndarray, " B"], float]]:
+        """Text and actions in the checkpoint's order; bin probabilities and their mass per action token."""
+        kept = capture.queries if capture else ()
+        keep_words, keep_actions = Part.RATIONALE in kept or Part.SPECIAL in kept, Part.ACTION in kept
+        rationale = self._robot.rationale
+        first = rationale is not None and rationale.order == "rationale first"
+        if first:
+            self._say_words(run, forced, self._vocabulary.begin, keep_words)
+        if not run.tokens or run.tokens[-1] != self._vocabulary.begin:
+            run.force([self._vocabulary.begin], keep_words)
+        action = slice(self._vocabulary.action.start, self._vocabulary.action.stop)
+        bins = [
+            bin_probabilities(run.choose(action, keep_actions)[1][action]) for _ in range(self._robot.action.count)
+        ]
+        if rationale is not None and not first:
+            self._say_words(run, forced, self._vocabulary.eos, keep_words)
+        return bins
+
+    def _say_words(self, run: GreedyRun, forced: list[int] | None, end: int, keep: bool) -> None:
+        """Words until ``end`` or the checkpoint's limit; or exactly the forced ones."""
+        if forced is not None:
+            run.force(forced, keep)
+            return
+        assert self._robot.rationale is not None
+        allowed = self._words.clone()
+        allowed[end] = True
+        for _ in range(self._robot.rationale.max_tokens):
+            if run.choose(allowed, keep)[0] == end:
+                return
+
+    def _choice_of_words(self) -> Tensor:
+        """Every token but actions and those that only a prompt holds."""
+        allowed = torch.ones(self.model.config.get_text_config().vocab_size, dtype=torch.bool, device=self.model.device)
+        vocabulary = self._vocabulary
+        allowed[vocabulary.action.start : vocabulary.action.stop] = False
+        allowed[vocabulary.state.start : vocabulary.state.stop] = False
+        for token in (vocabulary.bos, vocabulary.eos, vocabulary.pad, vocabulary.image, vocabulary.begin):
+            if token < len(allowed):
+                allowed[token] = False
+        return allowed
+
+    def _records(
+        self, run: GreedyRun, answer: Answer, capture: Capture, collector: RowCollector
+    ) -> tuple[AttentionRecord, ...]:
+        prompt = len(answer.layout.tokens) - len(answer.tokens)
+        produced = [_wanted(query - (prompt - 1), answer, capture) for query in run.queries]
+        rows = [row for row, query in enumerate(run.queries) if produced[row] >= 0 or (capture.prefix and query < prompt)]
+        language = AttentionRecord(
+            weights=collector.weights(LANGUAGE, len(answer.layout.tokens))[:, :, rows],
+            layers=collector.layers(LANGUAGE),
+            queries=tuple(run.queries[row] for row in rows),
+            produced=tuple(produced[row] for row in rows),
+            layout=answer.layout,
+        )
+        return (language, self._vision_record(answer.layout, collector)) if capture.vision else (language,)
+
+    def _vision_record(self, layout: TokenLayout, collector: RowCollector) -> AttentionRecord:
+        span = next(span for span in layout.spans if span.part is Part.IMAGE)
+        count = span.stop - span.start
+        seen = TokenLayout(layout.tokens[span.start : span.stop], (Span(Part.IMAGE, span.name, 0, count, span.grid),))
+        weights = collector.weights(VISION, count)
+        return AttentionRecord(weights, collector.layers(VISION), tuple(range(count)), (-1,) * count, seen, VISION)
+
+    def _prediction(
+        self,
+        answer: Answer,
+        run: GreedyRun,
+        distributions: tuple[ActionDistribution, ...],
+        attention: tuple[AttentionRecord, ...],
+    ) -> Prediction:
+        return Prediction(
+            actions=answer.actions,
+            action_names=self._robot.action.names,
+            action_units=self._robot.action.units,
+            tokens=np.array(answer.tokens, dtype=np.int64),
+            token_texts=answer.texts,
+            token_logprobs=np.array(run.logprobs),
+            text=answer.text,
+            rationale=answer.rationale,
+            action_distribution=distributions,
+            layout=answer.layout,
+            attention=attention,
+        )
+
+
+def _only_image(images: Mapping[str, UInt8[np.ndarray, "H W 3"]]) -> tuple[str, UInt8[np.ndarray, "H W 3"]]:
+    if len(images) != 1:
+        found = ", ".join(images) or "none"
+        raise UserError(f"the policy reads one image, the observation has {len(images)} ({found}); pass one camera's")
+    return next(iter(images.items()))
+
+
+def _wanted(token: int, answer: Answer, capture: Capture) -> int:
+    """``token`` where a row of that generated token was asked for, else -1."""
+    return token if 0 <= token < len(answer.tokens) and answer.parts[token] in capture.queries else -1

@@ -1,0 +1,48 @@
+"""Families of policies. A new one is a line here; its module is imported only when a checkpoint asks for it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.config_section import ConfigSection
+from models.errors import UserError
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family's checkpoints are recognised and opened; functions are named as "module:function"."""
+
+    model_types: tuple[str, ...]  # values of config.json's model_type
+    inspect: str  # (folder, family, digest) -> CheckpointSpec; imports neither torch nor transformers
+    load: str  # (folder, spec, action_stats, device, dtype) -> Policy
+
+
+FAMILIES: Mapping[str, Family] = {
+    "paligemma": Family(
+        ("paligemma",), "models.families.paligemma_spec:inspect_paligemma", "models.families.paligemma:load_paligemma"
+    ),
+}
+
+
+def recognise(config: ConfigSection, family: str | None = None) -> str:
+    """The family of a checkpoint, or ``family`` where the caller knows better. Raises UserError for an unknown one."""
+    if family is not None:
+        if family not in FAMILIES:
+            raise UserError(f"there is no model family {family!r}; there are {', '.join(FAMILIES)}")
+        return family
+    model_type = config.text("model_type")
+    for name, entry in FAMILIES.items():
+        if model_type in entry.model_types:
+            return name
+    known = ", ".join(kind for entry in FAMILIES.values() for kind in entry.model_types)
+    raise UserError(f"{config.where} model_type is {model_type!r}; the kinds that can be opened are {known}")
+
+
+def function(reference: str) -> Callable[..., Any]:
+    """The function that "module:function" names, its module imported now."""
+    module, _, name = reference.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
