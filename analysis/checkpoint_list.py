@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,16 +35,17 @@ def list_checkpoints(roots: tuple[Path, ...], cache: Path) -> tuple[CheckpointSp
     known = _read_cache(cache)
     current: dict[str, Any] = {}
     out: list[CheckpointSpec | BrokenCheckpoint] = []
-    for folder, root in ((folder, root) for root in roots for folder in _candidates(root)):
-        try:
-            if not folder.resolve().is_relative_to(root.resolve()):
-                raise UserError(f"{folder} is a link that leads out of {root}; add its target to the workspace itself")
-            spec, current[str(folder)] = _inspect(folder, known.get(str(folder)))
-            out.append(spec)
-        except UserError as error:
-            out.append(BrokenCheckpoint(str(folder), str(error)))
-        except PermissionError as error:
-            out.append(BrokenCheckpoint(str(folder), f"{error.filename} may not be read by this user"))
+    for root in roots:
+        for folder in _candidates(root):
+            try:
+                if not folder.resolve().is_relative_to(root.resolve()):
+                    raise UserError(f"{folder} is a link that leads out of {root}; add its target to the workspace")
+                spec, current[str(folder)] = _inspect(folder, known.get(str(folder)))
+                out.append(spec)
+            except UserError as error:
+                out.append(BrokenCheckpoint(str(folder), str(error)))
+            except PermissionError as error:
+                out.append(BrokenCheckpoint(str(folder), f"{error.filename} may not be read by this user"))
     if current != known:
         with replaced(cache) as part:
             part.write_text(json.dumps({"version": __version__, "digests": current}, indent=1), encoding="utf-8")
@@ -60,7 +62,7 @@ def _inspect(folder: Path, known: Mapping[str, Any] | None) -> tuple[CheckpointS
 
 def _candidates(root: Path) -> Iterator[Path]:
     """The folder itself if it looks like a checkpoint, else the folders in it."""
-    entries = sorted(root.iterdir()) if root.is_dir() else []
+    entries = sorted(root.iterdir()) if root.is_dir() and os.access(root, os.R_OK) else []
     inner = [path for path in entries if path.is_dir() and not path.name.startswith(".")]
     is_one = not inner or any(path.name == "config.json" or path.suffix in WEIGHT_SUFFIXES for path in entries)
     yield from (root,) if is_one else inner

@@ -157,4 +157,4 @@ def _layout(stored: Mapping[str, Any]) -> TokenLayout:
 def _span(stored: Mapping[str, Any]) -> Span:
     grid = stored["grid"]
     box = None if grid is None else PatchGrid(**(grid | {"box": tuple(grid["box"])}))
-    return Span(**(stored | {"part": Part(stored["part"]), "grid": box}))
+    return Span(**{**stored, "part": Part(stored["part"]), "grid": box})

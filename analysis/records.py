@@ -59,8 +59,8 @@ def capture_key(
 ) -> RunKey:
     """The key of a capture run. ``settings``: what else was said to the policy, such as ``action_stats``."""
     asked: dict[str, Setting] = {
-        "layers": None if capture.layers is None else [*capture.layers],
-        "queries": sorted(part.value for part in capture.queries),
+        "layers": None if capture.layers is None else list[Setting](capture.layers),
+        "queries": list[Setting](sorted(part.value for part in capture.queries)),
         "prefix": capture.prefix,
         "vision": capture.vision,
     }

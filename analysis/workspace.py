@@ -20,6 +20,7 @@ from models.errors import UserError
 from models.types import CheckpointSpec
 
 CONFIG = "workspace.toml"
+KEYS = ("episodes", "checkpoints")
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
 
 
@@ -58,7 +59,8 @@ class Workspace:
         except OSError as error:
             raise UserError(f"{config} cannot be read or made: {error.strerror}") from None
         stored = _parse(text, config)
-        return cls(folder, *(tuple(_inside(folder, entry) for entry in stored[k]) for k in ("episodes", "checkpoints")))
+        episodes, checkpoints = (tuple(_inside(folder, entry) for entry in stored[key]) for key in KEYS)
+        return cls(folder, episodes, checkpoints)
 
     @property
     def records(self) -> RecordStore:
@@ -148,9 +150,9 @@ def _parse(text: str, config: Path) -> dict[str, list[str]]:
         stored: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{config} is not valid TOML: {error}") from None
-    if unknown := stored.keys() - {"episodes", "checkpoints"}:
+    if unknown := stored.keys() - set(KEYS):
         raise UserError(f"{config} has the unknown key {min(unknown)!r}; it knows 'episodes' and 'checkpoints'")
-    for key in ("episodes", "checkpoints"):
+    for key in KEYS:
         entries = stored.setdefault(key, [])
         if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
             raise UserError(f"{key!r} in {config} is {entries!r}; expected a list of paths")

@@ -201,7 +201,8 @@ def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError) or "Permission denied" in said:
         return f"{path.name} may not be read by this user; change its permissions"
     if "truncated" in said:
-        return f"{path.name} is cut short: it has {path.stat().st_size:,} bytes and its header promises more; copy it again"
+        size = path.stat().st_size
+        return f"{path.name} is cut short: it has {size:,} bytes and its header promises more; copy it again"
     if not _starts_with_signature(path):
         return f"{path.name} is no HDF5 file: it does not begin with HDF5's signature"
     return f"{path.name} cannot be read as HDF5 and is probably damaged ({said or type(error).__name__})"
