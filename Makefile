@@ -1,0 +1,61 @@
+# make app      set up and serve the app on http://127.0.0.1:8501
+# make test     set up and run everything: style, types, imports, unit and browser tests
+# make check    the same without slow and browser tests, under two minutes
+# make samples  make the shipped episodes and checkpoints again from nothing
+# make bench    measure capture, player and opening times
+# Another Python: make PYTHON=python3.12 app. More arguments for the app: make app ARGS="--port 8600".
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+
+# With more than one thread libgomp's idle threads spin and slow a busy machine down tenfold; set before torch starts.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+APP_FILES := requirements.txt constraints.txt
+DEV_FILES := $(APP_FILES) requirements-samples.txt requirements-dev.txt
+APP_STAMP := $(VENV)/.installed-app
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: app test check lint samples bench system
+
+app: $(APP_STAMP)
+	$(PY) -m app $(ARGS)
+
+test: $(DEV_STAMP) system lint
+	$(PY) -m pytest $(ARGS)
+
+check: $(DEV_STAMP) lint
+	$(PY) -m pytest -m "not slow and not browser" $(ARGS)
+
+lint: $(DEV_STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+samples: $(DEV_STAMP) system
+	$(PY) -m sample_data.make $(ARGS)
+
+bench: $(DEV_STAMP) system
+	$(PY) -m benchmarks $(ARGS)
+
+system:
+	@sh .ci/system-packages
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "VLA Lens needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
+
+$(APP_STAMP): $(APP_FILES) | $(PY)
+	$(PY) -m pip install --quiet -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(DEV_STAMP): $(DEV_FILES) | $(PY)
+	$(PY) -m pip install --quiet -r requirements.txt -r requirements-samples.txt -r requirements-dev.txt -c constraints.txt
+	$(PY) -m pip install --quiet --no-deps trossen-arm-sim==0.2.3
+	@touch $(APP_STAMP) $@
