@@ -1,0 +1,35 @@
+"""At least one checkpoint a registered family, in every shape that has its own code path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from models.types import Observation
+from tests.tiny_checkpoints import write_action_token_paligemma
+
+Writer = Callable[[Path], Path]
+
+CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
+    "actions only": ("paligemma", partial(write_action_token_paligemma, rationale=False)),
+    "rationale": ("paligemma", partial(write_action_token_paligemma, rationale=True)),
+    "grouped queries": ("paligemma", partial(write_action_token_paligemma, rationale=True, kv_heads=2)),
+    "one key head": ("paligemma", partial(write_action_token_paligemma, rationale=True, kv_heads=1, state=False)),
+    "gemma 2": ("paligemma", partial(write_action_token_paligemma, rationale=True, text="gemma2", kv_heads=2)),
+    "action first": (
+        "paligemma",
+        partial(write_action_token_paligemma, rationale=True, order="action first", chunk=2, shard="300KB"),
+    ),
+}
+
+
+def observation(seed: int = 0, instruction: str = "put the carrot on the plate", height: int = 96) -> Observation:
+    """A frame of four coloured quarters with noise, not square, and a state inside the tiny checkpoints' limits."""
+    random = np.random.default_rng(seed)
+    quarters = np.kron(random.uniform(0, 230, (2, 2, 3)), np.ones((height // 2, 64, 1)))
+    frame = (quarters + random.uniform(0, 25, quarters.shape)).astype(np.uint8)
+    low, high = np.array([0.1, -0.3, 0, -0.5, -0.5, -1.6, 0]), np.array([0.5, 0.3, 0.3, 0.5, 0.5, 1.6, 0.1])
+    return Observation({"image": frame}, instruction, random.uniform(low, high).astype(np.float32))
