@@ -22,7 +22,7 @@ from analysis import __version__
 from analysis.atomic_file import PART_SUFFIX, written_once
 from analysis.prediction_file import read_prediction, write_prediction
 from models.errors import UserError
-from models.types import Capture, Prediction
+from models.types import Capture, Part, Prediction
 
 Setting = str | int | float | bool | None | list["Setting"] | dict[str, "Setting"]
 ATTENTION_DTYPES = ("float16", "float32")
@@ -66,6 +66,21 @@ def capture_key(
     }
     given = {name: value for name, value in settings.items() if value is not None}
     return RunKey(checkpoint, episode, settings=asked | given, attention_dtype=attention_dtype)
+
+
+def capture_of(key: RunKey) -> Capture:
+    """What `capture_key` was told to keep. Raises ValueError for the key of another method."""
+    if key.method != "predict":
+        raise ValueError(f"a record of method {key.method!r} keeps no attention")
+    layers, queries = key.settings["layers"], key.settings["queries"]
+    if not isinstance(queries, list) or not (layers is None or isinstance(layers, list)):
+        raise ValueError(f"the settings {key.settings} are not those of a capture")
+    return Capture(
+        layers=None if layers is None else tuple(int(str(layer)) for layer in layers),
+        queries=tuple(Part(str(part)) for part in queries),
+        prefix=bool(key.settings["prefix"]),
+        vision=bool(key.settings["vision"]),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""The command line: ``python -m analysis info|predict|capture``. torch is imported only where a model runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from analysis import describe
+from analysis.capture_run import capture_episode
+from analysis.episodes import open_source
+from analysis.records import capture_key
+from analysis.types import Episode, EpisodeMeta
+from analysis.workspace import CONFIG, Workspace
+from models.errors import UserError
+from models.policy import Policy
+from models.types import Capture
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+CheckpointPath = Annotated[Path, typer.Argument(help="folder of a checkpoint", metavar="CHECKPOINT")]
+EpisodePath = Annotated[Path, typer.Argument(help="episode file, or folder of episodes with --id", metavar="EPISODE")]
+EpisodeId = Annotated[str | None, typer.Option("--id", help="which episode of a folder")]
+Steps = Annotated[str | None, typer.Option(help="such as 4 or 0:10 or 0:20:2; all steps if left out")]
+ActionStats = Annotated[str | None, typer.Option(help="data set whose statistics scale the actions")]
+Family = Annotated[str | None, typer.Option(help="model family, where the files cannot tell")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="episodes, checkpoint or workspace")], as_json: AsJson = False
+) -> None:
+    """Say what an episode file or folder, a checkpoint or a workspace holds, and what is wrong with it."""
+    _print(_described(path), as_json)
+
+
+@app.command()
+def predict(
+    checkpoint: CheckpointPath,
+    episode: EpisodePath,
+    id: EpisodeId = None,
+    steps: Steps = None,
+    action_stats: ActionStats = None,
+    family: Family = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a checkpoint on recorded steps and print its actions beside the recorded ones, and what it says."""
+    opened = _episode(episode, id)
+    wanted = parse_steps(steps, opened.meta.length)
+    policy = _policy(checkpoint, action_stats, family)
+    for step in wanted:
+        prediction = policy.predict(opened.step(step).observation)
+        _print(describe.prediction(prediction, step, opened), as_json)
+
+
+@app.command()
+def capture(
+    checkpoint: CheckpointPath,
+    episode: EpisodePath,
+    id: EpisodeId = None,
+    workspace: Annotated[Path, typer.Option(help="folder that keeps the records")] = Path("workspace"),
+    steps: Steps = None,
+    layers: Annotated[str | None, typer.Option(help="layers to keep, such as 0,3,5; all if left out")] = None,
+    prefix: Annotated[bool, typer.Option(help="also keep the prompt's own rows, which rollout needs")] = False,
+    vision: Annotated[bool, typer.Option(help="also keep the vision tower's attention")] = False,
+    action_stats: ActionStats = None,
+    family: Family = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict with attention, keep it as a record, and print the record's address. Resumes where it was interrupted."""
+    opened = _episode(episode, id)
+    wanted = parse_steps(steps, opened.meta.length)
+    asked = Capture(layers=_numbers(layers), prefix=prefix, vision=vision)
+    records = Workspace.open(workspace).records
+    policy = _policy(checkpoint, action_stats, family)
+    key = capture_key(policy.spec.digest, opened.meta.digest, asked, action_stats=action_stats, family=family)
+    run = records.run(key)
+    with tqdm(total=len(wanted), unit="step", desc=opened.meta.id, file=sys.stderr) as bar:
+
+        def progress(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        did = capture_episode(policy, opened, run, steps=wanted, progress=progress)
+    result = {"record": run.address, "path": str(run.path), "captured": len(did), "complete": run.complete}
+    _print(result | {"steps_done": len(run.steps_done())}, as_json, short=run.address)
+
+
+def parse_steps(text: str | None, length: int) -> range:
+    """``4`` or ``0:10`` or ``0:20:2`` as steps of an episode of ``length``. Raises UserError for anything else."""
+    if text is None:
+        return range(length)
+    try:
+        numbers = [int(part) if part else None for part in text.split(":")]
+        if len(numbers) == 1 and numbers[0] is not None:
+            chosen = range(numbers[0], numbers[0] + 1)
+        else:
+            chosen = range(*slice(*numbers).indices(length)) if 2 <= len(numbers) <= 3 else range(0)
+    except ValueError:
+        chosen = range(0)
+    if not chosen or chosen[0] not in range(length) or chosen[-1] not in range(length):
+        raise UserError(
+            f"{text!r} names no steps of this episode; it has steps 0 to {length - 1}, as in 4 or 0:10 or 0:20:2"
+        )
+    return chosen
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"{text!r} is no list of layers; write them as in 0,3,5") from None
+
+
+def _described(path: Path) -> dict[str, Any]:
+    if (path / CONFIG).is_file():
+        return describe.workspace(Workspace.open(path))
+    if (path / "config.json").is_file():
+        import models
+
+        return describe.checkpoint(models.inspect(path))
+    return describe.episodes(open_source(path))
+
+
+def _episode(path: Path, id: str | None) -> Episode:
+    source = open_source(path)
+    entries = list(source.scan())
+    usable = [entry for entry in entries if isinstance(entry, EpisodeMeta)]
+    if id is None and len(entries) == 1 and not usable:
+        raise UserError(describe.reason(entries[0]))
+    if id is None and len(usable) != 1:
+        raise UserError(
+            f"{path} holds {len(usable)} episodes; say which one with --id, such as --id {usable[0].id}"
+            if usable
+            else f"none of the {len(entries)} episodes in {path} can be read"
+        )
+    return source.open(usable[0].id if id is None else id)
+
+
+def _policy(checkpoint: Path, action_stats: str | None, family: str | None) -> Policy:
+    # before torch is imported: idle OpenMP threads otherwise spin and slow a busy machine down
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    import models
+
+    return models.load(checkpoint, action_stats=action_stats, family=family)
+
+
+def _print(values: dict[str, Any], as_json: bool, short: str | None = None) -> None:
+    if as_json:
+        typer.echo(json.dumps(values, ensure_ascii=False))
+    else:
+        typer.echo(short if short is not None else describe.as_text(values))
+
+
+def main() -> None:
+    """Runs the command; a `UserError` becomes one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Episodes, checkpoints, workspaces and predictions as plain values for JSON, and the same as text for a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from analysis.checkpoint_list import BrokenCheckpoint
+from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.types import Episode, EpisodeMeta
+from analysis.workspace import Workspace
+from models.types import CheckpointSpec, Prediction
+
+
+def episodes(source: EpisodeSource) -> dict[str, Any]:
+    """Every episode of a source, and every file of it that cannot be used."""
+    entries = list(source.scan())
+    good = [_episode(entry) for entry in entries if isinstance(entry, EpisodeMeta)]
+    return {"kind": "episodes", "path": str(source.root), "episodes": good, "broken": _broken(entries)}
+
+
+def checkpoint(spec: CheckpointSpec) -> dict[str, Any]:
+    return {"kind": "checkpoint"} | asdict(spec)
+
+
+def workspace(opened: Workspace) -> dict[str, Any]:
+    """Its data sets and checkpoints, with everything that cannot be used, and its records."""
+    checkpoints = opened.checkpoints()
+    found = {dataset.name: opened.episodes(dataset.name) for dataset in opened.datasets()}
+    return {
+        "kind": "workspace",
+        "path": str(opened.path),
+        "datasets": [
+            {"name": name, "episodes": sum(isinstance(e, EpisodeMeta) for e in entries), "broken": _broken(entries)}
+            for name, entries in found.items()
+        ],
+        "checkpoints": [
+            {"name": spec.name, "digest": spec.digest, "path": spec.path}
+            for spec in checkpoints
+            if isinstance(spec, CheckpointSpec)
+        ],
+        "broken_checkpoints": _broken(checkpoints),
+        "records": [
+            {"address": run.address, "steps": len(run.steps_done()), "complete": run.complete}
+            for run in opened.records.runs()
+        ],
+    }
+
+
+def prediction(said: Prediction, step: int, episode: Episode) -> dict[str, Any]:
+    """What a policy said at a step; actions are named and in their units, the chunk's first step beside the record."""
+    recorded = dict(zip(episode.meta.action_names, episode.actions[step].tolist(), strict=True))
+    return {
+        "step": step,
+        "actions": [
+            {"name": name, "unit": unit, "predicted": said.actions[:, column].tolist(), "recorded": recorded.get(name)}
+            for column, (name, unit) in enumerate(zip(said.action_names, said.action_units, strict=True))
+        ],
+        "text": said.text,
+        "rationale": None if said.rationale is None else dict(said.rationale.parts),
+        "tokens": said.tokens.tolist(),
+        "token_texts": list(said.token_texts),
+        "token_logprobs": said.token_logprobs.tolist(),
+    }
+
+
+def reason(entry: EpisodeMeta | BrokenEpisode | CheckpointSpec | BrokenCheckpoint) -> str:
+    """Why an entry cannot be used; empty if it can."""
+    return entry.reason if isinstance(entry, BrokenEpisode | BrokenCheckpoint) else ""
+
+
+def as_text(values: dict[str, Any]) -> str:
+    """One line a value; lists of values indented below their name."""
+    if "actions" in values:
+        return _prediction_text(values)
+    return "\n".join(_lines(values, ""))
+
+
+def _episode(meta: EpisodeMeta) -> dict[str, Any]:
+    return asdict(meta)
+
+
+def _broken(entries: Any) -> list[dict[str, str]]:
+    return [
+        {"path": entry.path, "reason": entry.reason}
+        for entry in entries
+        if isinstance(entry, BrokenEpisode | BrokenCheckpoint)
+    ]
+
+
+def _prediction_text(values: dict[str, Any]) -> str:
+    lines = [f"step {values['step']}"]
+    for action in values["actions"]:
+        predicted = " ".join(f"{value:+.4f}" for value in action["predicted"])
+        recorded = "" if action["recorded"] is None else f"   recorded {action['recorded']:+.4f}"
+        lines.append(f"  {action['name']:>10} [{action['unit']}]  {predicted}{recorded}")
+    parts = (values["rationale"] or {}).items()
+    lines += [f"  {part}: {text}" for part, text in parts] or ([f"  {values['text']}"] if values["text"] else [])
+    return "\n".join(lines)
+
+
+def _lines(values: dict[str, Any], indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+            lines.append(f"{indent}{name} ({len(value)})")
+            for entry in value:
+                lines.append(f"{indent}  - {_one_line(entry)}")
+        elif isinstance(value, dict) and value:
+            lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {_plain(value)}")
+    return lines
+
+
+def _one_line(entry: dict[str, Any]) -> str:
+    shown = (
+        "id",
+        "name",
+        "address",
+        "path",
+        "reason",
+        "instruction",
+        "length",
+        "success",
+        "episodes",
+        "digest",
+        "steps",
+    )
+    return ", ".join(
+        _plain(entry[key]) if key in ("id", "name", "path", "reason", "address") else f"{key} {_plain(entry[key])}"
+        for key in shown
+        if key in entry
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value) or "none"
+    return "unknown" if value is None else str(value) if value != "" else "none"

@@ -1,0 +1,1 @@
+"""Numbers that judge; pure, each checked against a hand-worked example."""
