@@ -182,9 +182,9 @@ def write_action_token_paligemma(
         patches = model.model.vision_tower.embeddings.patch_embedding
         torch.nn.init.normal_(patches.weight, std=2 * (3 * patch * patch) ** -0.5)
         for layer in model.model.language_model.layers:  # or the residual stream repeats the last token for ever
-            layer.self_attn.q_proj.weight.data.mul_(4)
-            layer.self_attn.o_proj.weight.data.mul_(6)
-            layer.mlp.down_proj.weight.data.mul_(3)
+            layer.self_attn.q_proj.weight.data.mul_(3)
+            layer.self_attn.o_proj.weight.data.mul_(4)
+            layer.mlp.down_proj.weight.data.mul_(2)
         embeddings = model.get_input_embeddings().weight.data
         embeddings[[vocabulary.index(marker) for marker in PARTS]] *= 1.5  # likelier, so that a text has parts
     model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))

@@ -1,0 +1,121 @@
+"""What fine-tuning changed: relative change of the weights, layer by layer, streamed from the files without a model.
+
+Where a layer and all below it did not change, its attention cannot differ for the same input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from models.checkpoint import TensorInfo, checkpoint_folder, tensors
+from models.errors import UserError
+from models.tensor_names import Place, canonical, place
+
+STREAMS = ("vision", "projector", "embeddings", "language", "head", "other")  # in the order data flows
+BLOCK = 1 << 22  # values read at once
+NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
+
+
+@dataclass(frozen=True)
+class GroupChange:
+    """Tensors of one layer, or of one part without layers, taken together."""
+
+    stream: str
+    layer: int | None
+    relative: float  # ||tuned - base|| / ||base||, Frobenius; inf where base is zero and tuned is not
+    largest: float  # largest absolute difference of one weight
+    tensors: int
+    identical: int  # tensors that are equal in every weight
+    parameters: int
+
+    @property
+    def label(self) -> str:
+        return Place(self.stream, self.layer).label
+
+
+@dataclass(frozen=True)
+class WeightChange:
+    base: str  # folder
+    tuned: str
+    groups: tuple[GroupChange, ...]  # vision, projector, embeddings, language, head; layers ascending
+
+    @property
+    def unchanged(self) -> tuple[str, ...]:
+        """Labels of the groups in which every tensor is identical."""
+        return tuple(group.label for group in self.groups if group.identical == group.tensors)
+
+
+def weight_change(base: str | Path, tuned: str | Path) -> WeightChange:
+    """Compare two checkpoints of one architecture; spellings of names and number types may differ.
+
+    Raises UserError that names the first tensor for which the two cannot be compared.
+    """
+    base, tuned = checkpoint_folder(base), checkpoint_folder(tuned)
+    left, right = _by_canonical_name(base), _by_canonical_name(tuned)
+    _check_comparable(base, left, tuned, right)
+    groups: dict[Place, list[str]] = {}
+    for name in left:
+        groups.setdefault(place(name), []).append(name)
+    ordered = sorted(groups, key=lambda where: (STREAMS.index(where.stream), where.layer is not None, where.layer or 0))
+    return WeightChange(str(base), str(tuned), tuple(_compare(each, groups[each], left, right) for each in ordered))
+
+
+def _by_canonical_name(folder: Path) -> dict[str, TensorInfo]:
+    return {canonical(name): info for name, info in tensors(folder).items()}
+
+
+def _check_comparable(
+    base: Path, left: Mapping[str, TensorInfo], tuned: Path, right: Mapping[str, TensorInfo]
+) -> None:
+    for folder, other, missing in ((base, tuned, left.keys() - right.keys()), (tuned, base, right.keys() - left.keys())):
+        if missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise UserError(f"the weights cannot be compared: {folder} has {min(missing)}{more}, {other} does not")
+    for name, info in left.items():
+        if info.shape != right[name].shape:
+            raise UserError(
+                f"the weights cannot be compared: {name} has shape {list(info.shape)} in {base} and "
+                f"{list(right[name].shape)} in {tuned}"
+            )
+
+
+def _compare(
+    where: Place, names: list[str], left: Mapping[str, TensorInfo], right: Mapping[str, TensorInfo]
+) -> GroupChange:
+    squared_change = squared_base = largest = 0.0
+    identical = 0
+    for name in names:
+        same = True
+        for one, other in zip(_values(left[name]), _values(right[name]), strict=True):
+            change = other - one
+            squared_change += float(np.dot(change, change))
+            squared_base += float(np.dot(one, one))
+            largest = max(largest, float(np.abs(change).max(initial=0.0)))
+            same = same and not change.any()
+        identical += same
+    if squared_base > 0:
+        relative = float(np.sqrt(squared_change / squared_base))
+    else:
+        relative = float("inf") if squared_change > 0 else 0.0
+    parameters = sum(left[name].size for name in names)
+    return GroupChange(where.stream, where.layer, relative, largest, len(names), identical, parameters)
+
+
+def _values(info: TensorInfo) -> Iterator[Float[np.ndarray, " n"]]:
+    """The tensor's values in blocks, as float64."""
+    stored = "<u2" if info.dtype == "BF16" else NUMPY.get(info.dtype)
+    if stored is None:
+        raise UserError(f"{info.file}: {info.name} has the number type {info.dtype}, which cannot be compared")
+    if info.size == 0:
+        return
+    raw = np.memmap(info.file, dtype=stored, mode="r", offset=info.start, shape=(info.size,))
+    for start in range(0, info.size, BLOCK):
+        block = raw[start : start + BLOCK]
+        if info.dtype == "BF16":  # the upper half of a float32
+            block = (block.astype(np.uint32) << 16).view(np.float32)
+        yield block.astype(np.float64)
