@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from analysis import describe
 from analysis.capture_run import capture_episode
-from analysis.episodes import open_source
+from analysis.checkpoint_list import looks_like_checkpoint
+from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
 from analysis.records import capture_key
 from analysis.types import Episode, EpisodeMeta
 from analysis.workspace import CONFIG, Workspace
 from models.errors import UserError
 from models.policy import Policy
-from models.types import Capture
+from models.types import Capture, Part
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -54,9 +55,13 @@ def predict(
     opened = _episode(episode, id)
     wanted = parse_steps(steps, opened.meta.length)
     policy = _policy(checkpoint, action_stats, family)
-    for step in wanted:
-        prediction = policy.predict(opened.step(step).observation)
-        _print(describe.prediction(prediction, step, opened), as_json)
+    said = (describe.prediction(policy.predict(opened.step(s).observation), s, opened) for s in wanted)
+    if as_json:
+        head = {"checkpoint": policy.spec.digest, "episode": opened.meta.digest}
+        _print(head | {"steps": list(said)}, as_json)
+    else:
+        for prediction in said:
+            _print(prediction, as_json)
 
 
 @app.command()
@@ -67,7 +72,7 @@ def capture(
     workspace: Annotated[Path, typer.Option(help="folder that keeps the records")] = Path("workspace"),
     steps: Steps = None,
     layers: Annotated[str | None, typer.Option(help="layers to keep, such as 0,3,5; all if left out")] = None,
-    prefix: Annotated[bool, typer.Option(help="also keep the prompt's own rows, which rollout needs")] = False,
+    prefix: Annotated[bool, typer.Option(help="also keep the rows of prompt and markers, for rollout")] = False,
     vision: Annotated[bool, typer.Option(help="also keep the vision tower's attention")] = False,
     action_stats: ActionStats = None,
     family: Family = None,
@@ -76,7 +81,8 @@ def capture(
     """Predict with attention, keep it as a record, and print the record's address. Resumes where it was interrupted."""
     opened = _episode(episode, id)
     wanted = parse_steps(steps, opened.meta.length)
-    asked = Capture(layers=_numbers(layers), prefix=prefix, vision=vision)
+    parts = tuple(Part) if prefix else Capture().queries
+    asked = Capture(layers=_numbers(layers), queries=parts, prefix=prefix, vision=vision)
     records = Workspace.open(workspace).records
     policy = _policy(checkpoint, action_stats, family)
     key = capture_key(policy.spec.digest, opened.meta.digest, asked, action_stats=action_stats, family=family)
@@ -122,26 +128,31 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 def _described(path: Path) -> dict[str, Any]:
     if (path / CONFIG).is_file():
         return describe.workspace(Workspace.open(path))
-    if (path / "config.json").is_file():
+    if looks_like_checkpoint(path):
         import models
 
         return describe.checkpoint(models.inspect(path))
-    return describe.episodes(open_source(path))
+    source = open_source(path)
+    if path.is_file():
+        _only(source)
+    return describe.episodes(source)
 
 
 def _episode(path: Path, id: str | None) -> Episode:
     source = open_source(path)
+    return source.open(_only(source) if id is None else id)
+
+
+def _only(source: EpisodeSource) -> str:
+    """The id of the one episode of a source. Raises UserError if it is broken, or if there are several."""
     entries = list(source.scan())
-    usable = [entry for entry in entries if isinstance(entry, EpisodeMeta)]
-    if id is None and len(entries) == 1 and not usable:
-        raise UserError(describe.reason(entries[0]))
-    if id is None and len(usable) != 1:
-        raise UserError(
-            f"{path} holds {len(usable)} episodes; say which one with --id, such as --id {usable[0].id}"
-            if usable
-            else f"none of the {len(entries)} episodes in {path} can be read"
-        )
-    return source.open(usable[0].id if id is None else id)
+    if len(entries) != 1:
+        ids = [entry.id for entry in entries if isinstance(entry, EpisodeMeta)]
+        example = f", such as --id {ids[0]}" if ids else ""
+        raise UserError(f"{source.root} holds {len(entries)} episodes; say which one with --id{example}")
+    if isinstance(entries[0], BrokenEpisode):
+        raise UserError(entries[0].reason)
+    return entries[0].id
 
 
 def _policy(checkpoint: Path, action_stats: str | None, family: str | None) -> Policy:

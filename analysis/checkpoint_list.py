@@ -52,6 +52,13 @@ def list_checkpoints(roots: tuple[Path, ...], cache: Path) -> tuple[CheckpointSp
     return tuple(out)
 
 
+def looks_like_checkpoint(folder: Path) -> bool:
+    """Whether a folder has a configuration or weights, usable or not."""
+    if not folder.is_dir() or not os.access(folder, os.R_OK):
+        return False
+    return any(path.name == "config.json" or path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir())
+
+
 def _inspect(folder: Path, known: Mapping[str, Any] | None) -> tuple[CheckpointSpec, dict[str, Any]]:
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     signature = [[path.name, (status := path.stat()).st_size, status.st_mtime_ns] for path in files]
@@ -64,8 +71,7 @@ def _candidates(root: Path) -> Iterator[Path]:
     """The folder itself if it looks like a checkpoint, else the folders in it."""
     entries = sorted(root.iterdir()) if root.is_dir() and os.access(root, os.R_OK) else []
     inner = [path for path in entries if path.is_dir() and not path.name.startswith(".")]
-    is_one = not inner or any(path.name == "config.json" or path.suffix in WEIGHT_SUFFIXES for path in entries)
-    yield from (root,) if is_one else inner
+    yield from (root,) if not inner or looks_like_checkpoint(root) else inner
 
 
 def _read_cache(cache: Path) -> dict[str, Any]:

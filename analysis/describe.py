@@ -15,7 +15,7 @@ from models.types import CheckpointSpec, Prediction
 def episodes(source: EpisodeSource) -> dict[str, Any]:
     """Every episode of a source, and every file of it that cannot be used."""
     entries = list(source.scan())
-    good = [_episode(entry) for entry in entries if isinstance(entry, EpisodeMeta)]
+    good = [asdict(entry) for entry in entries if isinstance(entry, EpisodeMeta)]
     return {"kind": "episodes", "path": str(source.root), "episodes": good, "broken": _broken(entries)}
 
 
@@ -64,20 +64,11 @@ def prediction(said: Prediction, step: int, episode: Episode) -> dict[str, Any]:
     }
 
 
-def reason(entry: EpisodeMeta | BrokenEpisode | CheckpointSpec | BrokenCheckpoint) -> str:
-    """Why an entry cannot be used; empty if it can."""
-    return entry.reason if isinstance(entry, BrokenEpisode | BrokenCheckpoint) else ""
-
-
 def as_text(values: dict[str, Any]) -> str:
     """One line a value; lists of values indented below their name."""
     if "actions" in values:
         return _prediction_text(values)
     return "\n".join(_lines(values, ""))
-
-
-def _episode(meta: EpisodeMeta) -> dict[str, Any]:
-    return asdict(meta)
 
 
 def _broken(entries: Any) -> list[dict[str, str]]:
@@ -103,9 +94,7 @@ def _lines(values: dict[str, Any], indent: str) -> list[str]:
     lines: list[str] = []
     for name, value in values.items():
         if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-            lines.append(f"{indent}{name} ({len(value)})")
-            for entry in value:
-                lines.append(f"{indent}  - {_one_line(entry)}")
+            lines += [f"{indent}{name} ({len(value)})", *(f"{indent}  - {_one_line(entry)}" for entry in value)]
         elif isinstance(value, dict) and value:
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
         else:
