@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -54,6 +54,7 @@ class Step:
     objects: Mapping[str, tuple[SceneObject, ...]] = field(default_factory=dict)  # per camera
 
 
+@runtime_checkable
 class Episode(Protocol):
     """One trajectory; frames are decoded on demand."""
 

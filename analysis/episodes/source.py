@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
@@ -26,6 +26,7 @@ class BrokenEpisode:
     reason: str  # one sentence a user can act on
 
 
+@runtime_checkable
 class EpisodeSource(Protocol):
     """A file or folder of episodes in one format."""
 
