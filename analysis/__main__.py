@@ -134,22 +134,22 @@ def _described(path: Path) -> dict[str, Any]:
         return describe.checkpoint(models.inspect(path))
     source = open_source(path)
     if path.is_file():
-        _only(source)
-    return describe.episodes(source)
+        _only(source, path)
+    return describe.episodes(source, str(path))
 
 
 def _episode(path: Path, id: str | None) -> Episode:
     source = open_source(path)
-    return source.open(_only(source) if id is None else id)
+    return source.open(_only(source, path) if id is None else id)
 
 
-def _only(source: EpisodeSource) -> str:
+def _only(source: EpisodeSource, path: Path) -> str:
     """The id of the one episode of a source. Raises UserError if it is broken, or if there are several."""
     entries = list(source.scan())
     if len(entries) != 1:
         ids = [entry.id for entry in entries if isinstance(entry, EpisodeMeta)]
         example = f", such as --id {ids[0]}" if ids else ""
-        raise UserError(f"{source.root} holds {len(entries)} episodes; say which one with --id{example}")
+        raise UserError(f"{path} holds {len(entries)} episodes; say which one with --id{example}")
     if isinstance(entries[0], BrokenEpisode):
         raise UserError(entries[0].reason)
     return entries[0].id

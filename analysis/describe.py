@@ -12,11 +12,11 @@ from analysis.workspace import Workspace
 from models.types import CheckpointSpec, Prediction
 
 
-def episodes(source: EpisodeSource) -> dict[str, Any]:
-    """Every episode of a source, and every file of it that cannot be used."""
+def episodes(source: EpisodeSource, path: str) -> dict[str, Any]:
+    """Every episode of the source at ``path``, and every file of it that cannot be used."""
     entries = list(source.scan())
     good = [asdict(entry) for entry in entries if isinstance(entry, EpisodeMeta)]
-    return {"kind": "episodes", "path": str(source.root), "episodes": good, "broken": _broken(entries)}
+    return {"kind": "episodes", "path": path, "episodes": good, "broken": _broken(entries)}
 
 
 def checkpoint(spec: CheckpointSpec) -> dict[str, Any]:

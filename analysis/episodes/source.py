@@ -30,8 +30,6 @@ class BrokenEpisode:
 class EpisodeSource(Protocol):
     """A file or folder of episodes in one format."""
 
-    root: Path
-
     def __init__(self, root: Path) -> None: ...
 
     @classmethod
