@@ -54,7 +54,9 @@ class _KeptRows:
 class RowCollector:
     """Rows of one run. Tell it before each forward what is wanted; one collector belongs to one thread."""
 
-    def __init__(self, sites: Mapping[nn.Module, AttentionSite], streams: Collection[str], layers: Collection[int] | None):
+    def __init__(
+        self, sites: Mapping[nn.Module, AttentionSite], streams: Collection[str], layers: Collection[int] | None
+    ):
         """``layers`` limits the language stream only; None keeps all."""
         self._sites, self._streams, self._layers = sites, frozenset(streams), layers
         self._rows: slice | None = None

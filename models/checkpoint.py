@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.config_section import ConfigSection
 from models.errors import UserError
@@ -81,7 +82,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     pickles = sorted(entry.name for entry in folder.iterdir() if entry.suffix in PICKLES)
     if pickles:
         raise UserError(
-            f"{folder} has its weights only as pickle ({', '.join(pickles)}), which is never opened here because it can "
+            f"{folder} has its weights only as pickle ({', '.join(pickles)}), which is never opened here, as it can "
             "run code; convert it to safetensors with save_pretrained(safe_serialization=True)"
         )
     raise UserError(f"{folder} has no weights: neither model.safetensors nor model.safetensors.index.json")
@@ -138,10 +139,9 @@ def _header(file: Path) -> list[TensorInfo]:
     return infos
 
 
-def _entry(file: Path, name: str, entry: Mapping[str, object], offset: int) -> TensorInfo:
-    start, stop = entry["data_offsets"]  # type: ignore[misc]
-    shape = tuple(int(extent) for extent in entry["shape"])  # type: ignore[attr-defined]
-    info = TensorInfo(name, str(entry["dtype"]), shape, file, offset + int(start), offset + int(stop))
+def _entry(file: Path, name: str, entry: Mapping[str, Any], offset: int) -> TensorInfo:
+    start, stop = (offset + int(place) for place in entry["data_offsets"])
+    info = TensorInfo(name, str(entry["dtype"]), tuple(map(int, entry["shape"])), file, start, stop)
     if info.dtype in ITEM_BYTES and info.stop - info.start != info.size * ITEM_BYTES[info.dtype]:
-        raise ValueError(f"{name}: {info.stop - info.start} bytes for {info.dtype} {list(shape)}")
+        raise ValueError(f"{name}: {info.stop - info.start} bytes for {info.dtype} {list(info.shape)}")
     return info

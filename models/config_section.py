@@ -13,7 +13,7 @@ from models.errors import UserError
 
 @dataclass(frozen=True)
 class ConfigSection:
-    """One object of a JSON file. Every getter raises ``UserError`` that names the field, what was found and expected."""
+    """One object of a JSON file. Every getter raises UserError that names the field, what was found and expected."""
 
     where: str  # e.g. "config.json: vla.action"
     fields: Mapping[str, Any]

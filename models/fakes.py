@@ -93,9 +93,7 @@ class PlantedPolicy:
             token_logprobs=np.log([1.0] * (len(tokens) - 1) + [probabilities[chosen]]),
             text=" ".join(("<obs>", *words)),
             rationale=Rationale(parts, author=self.spec.digest) if parts else None,
-            action_distribution=(
-                ActionDistribution(len(tokens) - 1, 0, "brightness", BINS, probabilities, mass=1.0),
-            ),
+            action_distribution=(ActionDistribution(len(tokens) - 1, 0, "brightness", BINS, probabilities, mass=1.0),),
             layout=layout,
             attention=(self._rows(layout, len(prompt.tokens), brightest, capture),) if capture else (),
         )

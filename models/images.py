@@ -70,12 +70,14 @@ class ImagePreprocessing:
             left, top = (width - self.crop[1]) // 2, (height - self.crop[0]) // 2
             right, bottom = left + self.crop[1], top + self.crop[0]
             image = image.crop((left, top, right, bottom))
-        values = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
-        values = (values - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         across, down = full_width / width, full_height / height
-        return SeenImage(
-            np.ascontiguousarray(values.transpose(2, 0, 1)), (left * across, top * down, right * across, bottom * down)
-        )
+        box = (left * across, top * down, right * across, bottom * down)
+        return SeenImage(self._values(np.asarray(image, dtype=np.float32)), box)
+
+    def _values(self, bytes_: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
+        scaled = bytes_ * np.float32(self.scale)
+        normalised: np.ndarray = (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
 
     def _resized_size(self, width: int, height: int) -> tuple[int, int]:
         if self.width is not None and self.height is not None:
@@ -89,19 +91,26 @@ class ImagePreprocessing:
 
 def _from_section(section: ConfigSection) -> ImagePreprocessing:
     if section.flag("do_pad", False):
-        raise UserError(f"{section.where} do_pad is true; only resize, center crop, rescale and normalise are supported")
+        raise UserError(
+            f"{section.where} do_pad is true; only resize, center crop, rescale and normalise are supported"
+        )
     height = width = shortest = None
     if section.flag("do_resize", True):
         height, width, shortest = _size(section, "size")
-    crop_height, crop_width, edge = _size(section, "crop_size") if section.flag("do_center_crop", False) else (None,) * 3
+    crop_height, crop_width, edge = (
+        _size(section, "crop_size") if section.flag("do_center_crop", False) else (None,) * 3
+    )
     if edge is not None:
         raise UserError(f"{section.where} crop_size has a shortest_edge; expected height and width")
+    resample = section.integer("resample", default=3, minimum=0)
+    if resample > max(Image.Resampling):
+        raise UserError(f"{section.where} resample is {resample}, expected one of PIL's numbers 0 to 5")
     normalise = section.flag("do_normalize", True)
     return ImagePreprocessing(
         height=height,
         width=width,
         shortest_edge=shortest,
-        resample=section.integer("resample", default=3, minimum=0),
+        resample=resample,
         crop=(crop_height, crop_width) if crop_height is not None and crop_width is not None else None,
         scale=section.number("rescale_factor", default=1 / 255) if section.flag("do_rescale", True) else 1.0,
         mean=section.numbers("image_mean", 3) if normalise else (0.0,) * 3,

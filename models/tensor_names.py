@@ -1,4 +1,4 @@
-"""Tensor names of vision-language checkpoints: one spelling for all layouts, and the place a tensor has in the model."""
+"""Tensor names of vision-language checkpoints: one spelling for all layouts, and each tensor's place in the model."""
 
 from __future__ import annotations
 

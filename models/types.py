@@ -80,7 +80,8 @@ class TokenLayout:
         position = 0
         for span in self.spans:
             if span.start != position or span.stop <= span.start:
-                raise ValueError(f"span {span.name!r} covers [{span.start}, {span.stop}), expected a start of {position}")
+                found = f"span {span.name!r} covers [{span.start}, {span.stop})"
+                raise ValueError(f"{found}, expected a start of {position}")
             position = span.stop
         if position != len(self.tokens):
             raise ValueError(f"spans end at {position}, the sequence has {len(self.tokens)} tokens")

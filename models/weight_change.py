@@ -69,10 +69,11 @@ def _by_canonical_name(folder: Path) -> dict[str, TensorInfo]:
     return {canonical(name): info for name, info in tensors(folder).items()}
 
 
-def _check_comparable(
-    base: Path, left: Mapping[str, TensorInfo], tuned: Path, right: Mapping[str, TensorInfo]
-) -> None:
-    for folder, other, missing in ((base, tuned, left.keys() - right.keys()), (tuned, base, right.keys() - left.keys())):
+def _check_comparable(base: Path, left: Mapping[str, TensorInfo], tuned: Path, right: Mapping[str, TensorInfo]) -> None:
+    for folder, other, missing in (
+        (base, tuned, left.keys() - right.keys()),
+        (tuned, base, right.keys() - left.keys()),
+    ):
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise UserError(f"the weights cannot be compared: {folder} has {min(missing)}{more}, {other} does not")

@@ -21,11 +21,11 @@ ACTION_HIGH = (0.03, 0.04, 0.05, 0.2, 0.2, 0.3, 1.0)
 STATE_BINS, ACTION_BINS = 128, 256
 PARTS = {"<obs>": "observation", "<sit>": "situation", "<spa>": "spatial", "<plan>": "planning"}
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<image>", "<unk>", "<act>", *PARTS)
-WORDS = (
+SENTENCES = (
     "put the spoon on towel carrot plate stack green block yellow eggplant in basket pick up red cup and place it "
     "gripper is open closed empty holding left right front behind above below of near far at by cm move down lift "
     "grasp release now then done i see a . , :"
-).split()
+)
 
 
 def _tokenizer(folder: Path, vocabulary: Sequence[str], controls: Sequence[str]) -> None:
@@ -132,12 +132,14 @@ def write_action_token_paligemma(
     norm_stats: Sequence[str] = ("vla_lens_tabletop",),
     name: str | None = None,
     shard: str | None = None,
+    tuned_from: int | None = None,
     **text_settings: Any,
 ) -> Path:
     """Write a checkpoint as docs/checkpoint-action-tokens.md describes; weights are random but see the image.
 
     ``text`` is "gemma" or "gemma2" (soft-capped, sliding windows); ``kv_heads`` below ``heads`` gives grouped-query
-    attention; ``shard`` such as "200KB" splits the weights over several files; ``text_settings`` go to the text tower.
+    attention; ``shard`` such as "200KB" splits the weights over several files; language layers from ``tuned_from`` up
+    differ from those of the same seed without it; ``text_settings`` go to the text tower.
     """
     import torch
     from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, SiglipVisionConfig
@@ -149,7 +151,7 @@ def write_action_token_paligemma(
         *(f"<s{i:03d}>" for i in range(STATE_BINS)),
         *(f"<a{i:03d}>" for i in range(ACTION_BINS)),
     )
-    vocabulary = (*controls, *dict.fromkeys(WORDS), *(str(i) for i in range(31)))
+    vocabulary = (*controls, *dict.fromkeys(SENTENCES.split()), *(str(i) for i in range(31)))
     _tokenizer(folder, vocabulary, controls)
     _preprocessor(folder, image_size)
     vision = SiglipVisionConfig(
@@ -185,6 +187,9 @@ def write_action_token_paligemma(
             layer.self_attn.q_proj.weight.data.mul_(3)
             layer.self_attn.o_proj.weight.data.mul_(4)
             layer.mlp.down_proj.weight.data.mul_(2)
+        for layer in model.model.language_model.layers[tuned_from if tuned_from is not None else layers :]:
+            for weight in layer.parameters():
+                weight.data.add_(0.1 * weight.data.std() * torch.randn_like(weight))
         embeddings = model.get_input_embeddings().weight.data
         embeddings[[vocabulary.index(marker) for marker in PARTS]] *= 1.5  # likelier, so that a text has parts
     model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
@@ -194,5 +199,5 @@ def write_action_token_paligemma(
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     write_action_token_paligemma(out / "base", rationale=False)
-    write_action_token_paligemma(out / "tuned", rationale=True)
+    write_action_token_paligemma(out / "tuned", rationale=True, tuned_from=2)
     print(f"wrote {out / 'base'} and {out / 'tuned'}")

@@ -30,7 +30,9 @@ class Answer:
 
 
 class AnswerReader:
-    def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary, action: ActionTokens, scale: ActionScale, author: str):
+    def __init__(
+        self, tokenizer: Tokenizer, vocabulary: Vocabulary, action: ActionTokens, scale: ActionScale, author: str
+    ):
         self._tokenizer, self._vocabulary, self._action, self._author = tokenizer, vocabulary, action, author
         self._centres = action.centres(scale)
 

@@ -63,7 +63,9 @@ class Vocabulary:
             start = token_id(tokenizer, first, where)
             if start + count > tokenizer.get_vocab_size():
                 size = tokenizer.get_vocab_size()
-                raise UserError(f"{where} needs {count} tokens from {first!r}, the vocabulary ends {size - start} after it")
+                raise UserError(
+                    f"{where} needs {count} tokens from {first!r}, the vocabulary ends {size - start} after it"
+                )
             return range(start, start + count)
 
         state = robot.state
@@ -111,9 +113,7 @@ class PromptBuilder:
             self._add_text(after, instruction, ids, texts, spans)
         return Prompt(tuple(ids), TokenLayout(tuple(texts), tuple(spans)))
 
-    def _add_text(
-        self, template: str, instruction: str, ids: list[int], texts: list[str], spans: list[Span]
-    ) -> None:
+    def _add_text(self, template: str, instruction: str, ids: list[int], texts: list[str], spans: list[Span]) -> None:
         # tokenised in one piece, as in training: with subwords, words split differently when cut apart
         if not template.strip(" "):
             return
@@ -131,7 +131,7 @@ class PromptBuilder:
                 said += 1
                 self._check_word(token, text[left:right])
             ids.append(token)
-            surface = text[left:right].strip() or self._tokenizer.id_to_token(token)
+            surface = text[left:right].strip() or readable(self._tokenizer, token)
             texts.append(f"{surface} (unknown)" if token == self._vocabulary.unknown else surface)
             _extend(spans, part, "instruction" if part is Part.INSTRUCTION else "prompt", len(ids))
         if said > LONGEST_INSTRUCTION:
@@ -139,7 +139,9 @@ class PromptBuilder:
 
     def _check_word(self, token: int, text: str) -> None:
         if self._vocabulary.is_control(token):
-            raise UserError(f"the instruction contains {text!r}, which is a control token of the policy; use plain words")
+            raise UserError(
+                f"the instruction contains {text!r}, which is a control token of the policy; use plain words"
+            )
 
     def _add_state(
         self,

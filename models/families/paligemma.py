@@ -127,8 +127,8 @@ class ActionTokenPaliGemma:
         size = self.spec.image_size
         if seen.pixels.shape[1:] != size:
             raise UserError(
-                f"{self.spec.path}: preprocessing makes images of {seen.pixels.shape[1]} x {seen.pixels.shape[2]} pixels, "
-                f"the vision tower takes {size[0]} x {size[1]}"
+                f"{self.spec.path}: preprocessing makes images of {seen.pixels.shape[1]} x {seen.pixels.shape[2]} "
+                f"pixels, the vision tower takes {size[0]} x {size[1]}"
             )
         return self._prompts(observation.instruction, observation.state, seen.grid(camera, self._patch)), seen
 
@@ -179,9 +179,7 @@ class ActionTokenPaliGemma:
         if not run.tokens or run.tokens[-1] != self._vocabulary.begin:
             run.force([self._vocabulary.begin], keep_words)
         action = slice(self._vocabulary.action.start, self._vocabulary.action.stop)
-        bins = [
-            bin_probabilities(run.choose(action, keep_actions)[1][action]) for _ in range(self._robot.action.count)
-        ]
+        bins = [bin_probabilities(run.choose(action, keep_actions)[1][action]) for _ in range(self._robot.action.count)]
         if rationale is not None and not first:
             self._say_words(run, forced, self._vocabulary.eos, keep_words)
         return bins
@@ -214,7 +212,9 @@ class ActionTokenPaliGemma:
     ) -> tuple[AttentionRecord, ...]:
         prompt = len(answer.layout.tokens) - len(answer.tokens)
         produced = [_wanted(query - (prompt - 1), answer, capture) for query in run.queries]
-        rows = [row for row, query in enumerate(run.queries) if produced[row] >= 0 or (capture.prefix and query < prompt)]
+        rows = [
+            row for row, query in enumerate(run.queries) if produced[row] >= 0 or (capture.prefix and query < prompt)
+        ]
         language = AttentionRecord(
             weights=collector.weights(LANGUAGE, len(answer.layout.tokens))[:, :, rows],
             layers=collector.layers(LANGUAGE),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -36,22 +37,23 @@ def load_strictly(model_class: type[Model], folder: Path, attention: str, device
             output_loading_info=True,
         )
     except StrictDataclassError as error:
-        raise UserError(f"{folder / 'config.json'} does not describe a {model_class.__name__}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / 'config.json'} does not describe a {model_class.__name__}: {reason}") from error
     _check(folder, report)
     return _on_device(model, device).eval()
 
 
-def _check(folder: Path, report: dict[str, set]) -> None:
+def _check(folder: Path, report: Mapping[str, Collection[Any]]) -> None:
     for name, found, expected in sorted(report["mismatched_keys"]):
-        raise UserError(
-            f"{folder}: the tensor {name} has shape {list(found)}, config.json asks for {list(expected)}"
-        )
+        raise UserError(f"{folder}: the tensor {name} has shape {list(found)}, config.json asks for {list(expected)}")
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(f"{folder}: the weights lack the tensor {missing[0]}{_more(missing)}")
     unexpected = sorted(report["unexpected_keys"])
     if unexpected:
-        raise UserError(f"{folder}: the weights hold the tensor {unexpected[0]}{_more(unexpected)}, which belongs nowhere")
+        raise UserError(
+            f"{folder}: the weights hold the tensor {unexpected[0]}{_more(unexpected)}, which belongs nowhere"
+        )
 
 
 def _more(names: list[str]) -> str:
@@ -60,6 +62,6 @@ def _more(names: list[str]) -> str:
 
 def _on_device(model: Model, device: str) -> Model:
     try:
-        return model.to(torch.device(device))  # type: ignore[arg-type, return-value]
+        return model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {device!r} cannot be used here ({str(error).splitlines()[0]})") from error

@@ -13,7 +13,7 @@ from models.errors import UserError
 from models.fakes import PlantedPolicy
 from models.policy import Policy
 from models.registry import FAMILIES
-from models.types import Capture, Observation, Part, Prediction
+from models.types import Capture, Observation, Part, Prediction, Rationale
 from tests.contracts.policy_cases import CASES, observation
 
 EVERYTHING = Capture(queries=tuple(Part), prefix=True)
@@ -179,13 +179,12 @@ def test_other_words_forced_on_it_are_said(policy: Policy) -> None:
         pytest.skip(f"{policy.spec.name} writes no rationale")
     free = policy.predict(observation(4))
     assert free.rationale is not None
-    edited = type(free.rationale)({name: "move down" for name in free.rationale.parts})
+    edited = Rationale(dict.fromkeys(free.rationale.parts, "move down"))
     forced = policy.predict(observation(4), Capture(), force=edited)
     assert forced.rationale is not None
     assert forced.rationale.parts == edited.parts
-    said = {token for token in forced.attention[0].produced}
     spoken = forced.layout.positions(Part.RATIONALE) - (len(forced.layout.tokens) - len(forced.tokens))
-    assert set(spoken) <= said, "forced words have rows as if they had been generated"
+    assert set(spoken) <= set(forced.attention[0].produced), "forced words have rows as if they had been generated"
 
 
 @pytest.mark.parametrize("layer", [-1, 99])

@@ -64,7 +64,9 @@ def replay(folder: Path, seen, tokens: np.ndarray, has_state: bool, attention: s
     tower: SiglipVisionModel = model.model.vision_tower
     vision = tower(pixels(folder, seen), output_attentions=True).attentions if attention == "eager" else ()
     rows = np.concatenate(blocks, axis=2) if blocks else np.zeros(0)
-    return Reference(rows, np.stack(logprobs), np.stack([each[0].numpy() for each in vision]) if vision else np.zeros(0))
+    return Reference(
+        rows, np.stack(logprobs), np.stack([each[0].numpy() for each in vision]) if vision else np.zeros(0)
+    )
 
 
 def on_all_positions(rows: np.ndarray, read: int, total: int) -> np.ndarray:

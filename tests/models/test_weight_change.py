@@ -62,7 +62,10 @@ def test_spelling_and_number_type_may_differ(tmp_path: Path) -> None:
 
 
 def test_from_nothing_to_something_is_infinite(tmp_path: Path) -> None:
-    zero, one = {"multi_modal_projector.linear.bias": torch.zeros(2)}, {"multi_modal_projector.linear.bias": torch.ones(2)}
+    zero, one = (
+        {"multi_modal_projector.linear.bias": torch.zeros(2)},
+        {"multi_modal_projector.linear.bias": torch.ones(2)},
+    )
     assert weight_change(write(tmp_path / "base", zero), write(tmp_path / "tuned", one)).groups[0].relative == np.inf
 
 
@@ -74,7 +77,7 @@ def test_refuses_other_shapes_and_names(tmp_path: Path) -> None:
         weight_change(base, write(tmp_path / "wider", wider))
     fewer = ones()
     del fewer["multi_modal_projector.linear.weight"]
-    with pytest.raises(UserError, match="base has multi_modal_projector.linear.weight.*fewer does not"):
+    with pytest.raises(UserError, match=r"base has multi_modal_projector.linear.weight.*fewer does not"):
         weight_change(base, write(tmp_path / "fewer", fewer))
 
 
@@ -84,7 +87,7 @@ def test_refuses_other_shapes_and_names(tmp_path: Path) -> None:
         ("model.language_model.layers.7.mlp.up_proj.weight", "language_model.layers.7.mlp.up_proj.weight",
          Place("language", 7)),
         ("language_model.lm_head.weight", "lm_head.weight", Place("head")),
-        ("vision_tower.vision_model.encoder.layers.12.layer_norm1.bias", "vision_tower.encoder.layers.12.layer_norm1.bias",
+        ("vision_tower.vision_model.encoder.layers.12.mlp.fc1.bias", "vision_tower.encoder.layers.12.mlp.fc1.bias",
          Place("vision", 12)),
         ("model.vision_tower.post_layernorm.weight", "vision_tower.post_layernorm.weight", Place("vision")),
         ("vision_zoe_model.x", "vision_zoe_model.x", Place("other")),
