@@ -1,0 +1,179 @@
+// One small plot per action dimension over the whole episode: recorded against predicted, the cursor synced.
+
+import { el, setText, sizedContext } from "./dom.js";
+import { signed } from "./token_strips.js";
+
+export class ActionPlots {
+  constructor({ names, units, onScrub, onRelease, onDimension }) {
+    this.plots = names.map((name, dim) => this.plot(name, units[dim] ?? "", dim, { onScrub, onRelease, onDimension }));
+    this.node = el("div", { class: "plots" }, this.plots.map(({ node }) => node));
+    this.observer = new ResizeObserver(() => this.value && this.show(this.value, true));
+    this.observer.observe(this.node);
+  }
+
+  plot(name, unit, dim, { onScrub, onRelease, onDimension }) {
+    const canvas = el("canvas", { role: "img", "aria-label": `action ${name}` });
+    const readout = el("span", { class: "readout" });
+    const title = el("button", {
+      type: "button", class: "plot-title", "data-dim": dim, onclick: () => onDimension(dim),
+      title: `Show the bins of ${name} and ask about its token`,
+    }, el("b", { text: name }), el("span", { class: "unit", text: unit ? ` (${unit})` : "" }));
+    const node = el("div", { class: "plot" }, el("div", { class: "plot-head" }, title, readout), canvas);
+    const at = (event) => {
+      const place = (event.offsetX - LEFT) / Math.max(1, canvas.clientWidth - LEFT - RIGHT);
+      return Math.min(this.value.length - 1, Math.max(0, Math.floor(place * this.value.length)));
+    };
+    canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); onScrub(at(event), event); });
+    canvas.addEventListener("pointermove", (event) => { if (event.buttons & 1) onScrub(at(event), event); });
+    canvas.addEventListener("pointerup", () => onRelease());
+    return { node, canvas, readout, title };
+  }
+
+  // value: { length, step, dim, recorded: [T][D], series: [{ name, colour, dash, values: [T][D] | null }], key }
+  show(value, force = false) {
+    this.value = value;
+    const style = getComputedStyle(this.node);
+    this.ink = style.getPropertyValue("--ink").trim();
+    this.colours = { recorded: style.getPropertyValue("--recorded").trim(), first: style.getPropertyValue("--predicted").trim(),
+      second: style.getPropertyValue("--predicted-2").trim() };
+    this.plots.forEach((plot, dim) => this.draw(plot, dim, value, force));
+  }
+
+  draw({ node, canvas, readout, title }, dim, value, force) {
+    node.classList.toggle("picked", value.dim === dim);
+    title.setAttribute("aria-pressed", String(value.dim === dim));
+    setText(readout, reading(value, dim));
+    const context = sizedContext(canvas);
+    const key = `${value.key}|${canvas.width}x${canvas.height}|${this.ink}`;
+    if (force || canvas.key !== key) this.background(canvas, dim, value, key);
+    context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+    context.drawImage(canvas.picture, 0, 0, canvas.clientWidth, canvas.clientHeight);
+    this.cursor(context, canvas, dim, value);
+  }
+
+  // Curves change only when predictions arrive: they are drawn once and kept as a picture.
+  background(canvas, dim, value, key) {
+    canvas.key = key;
+    canvas.picture = new OffscreenCanvas(canvas.width, canvas.height);
+    const context = canvas.picture.getContext("2d");
+    const ratio = canvas.width / canvas.clientWidth;
+    context.scale(ratio, ratio);
+    canvas.range = rangeOf(value, dim);
+    const box = { width: canvas.clientWidth, height: canvas.clientHeight };
+    drawAxes(context, box, canvas.range, this.ink);
+    drawCurve(context, box, canvas.range, value.length, (t) => value.recorded[t][dim], this.colours.recorded, []);
+    for (const { values, colour } of value.series) {
+      drawCurve(context, box, canvas.range, value.length, (t) => values[t]?.[dim], this.colours[colour], [5, 3]);
+    }
+  }
+
+  cursor(context, canvas, dim, value) {
+    const box = { width: canvas.clientWidth, height: canvas.clientHeight };
+    const x = place(box, value.length, value.step);
+    context.strokeStyle = this.ink;
+    context.globalAlpha = 0.55;
+    context.lineWidth = 1;
+    context.setLineDash([]);
+    context.beginPath();
+    context.moveTo(x, TOP);
+    context.lineTo(x, box.height - BOTTOM);
+    context.stroke();
+    context.globalAlpha = 1;
+    const points = [[value.recorded[value.step][dim], this.colours.recorded],
+      ...value.series.map(({ values, colour }) => [values[value.step]?.[dim], this.colours[colour]])];
+    for (const [number, colour] of points) {
+      if (number === null || number === undefined) continue;
+      context.fillStyle = colour;
+      context.beginPath();
+      context.arc(x, level(box, canvas.range, number), 3.5, 0, 7);
+      context.fill();
+    }
+  }
+
+  close() {
+    this.observer.disconnect();
+  }
+}
+
+const [LEFT, RIGHT, TOP, BOTTOM] = [50, 8, 6, 6];
+
+function rangeOf({ recorded, series, length }, dim) {
+  let [low, high] = [Infinity, -Infinity];
+  const take = (number) => {
+    if (number === null || number === undefined) return;
+    low = Math.min(low, number);
+    high = Math.max(high, number);
+  };
+  for (let t = 0; t < length; t++) {
+    take(recorded[t][dim]);
+    for (const { values } of series) take(values[t]?.[dim]);
+  }
+  if (!Number.isFinite(low)) return [-1, 1];
+  const pad = Math.max((high - low) * 0.08, Math.abs(high) * 1e-3, 1e-4);
+  return [low - pad, high + pad];
+}
+
+function place({ width }, length, step) {
+  return LEFT + ((step + 0.5) / length) * (width - LEFT - RIGHT);
+}
+
+function level({ height }, [low, high], number) {
+  return TOP + (1 - (number - low) / (high - low)) * (height - TOP - BOTTOM);
+}
+
+function drawAxes(context, box, range, ink) {
+  context.font = "12px system-ui, sans-serif";
+  context.fillStyle = ink;
+  context.strokeStyle = ink;
+  context.textAlign = "right";
+  const inside = [range[0] + (range[1] - range[0]) * 0.08, range[1] - (range[1] - range[0]) * 0.08];
+  const digits = Math.max(0, Math.min(4, 2 - Math.floor(Math.log10(range[1] - range[0]))));
+  for (const [number, baseline] of [[inside[1], "middle"], [inside[0], "middle"]]) {
+    context.globalAlpha = 0.7;
+    context.textBaseline = baseline;
+    context.fillText(number.toFixed(digits).replace("-", "−"), LEFT - 6, level(box, range, number));
+  }
+  context.globalAlpha = 0.14;
+  context.lineWidth = 1;
+  const lines = range[0] < 0 && range[1] > 0 ? [0, ...inside] : inside;
+  for (const number of lines) {
+    context.beginPath();
+    context.moveTo(LEFT, level(box, range, number));
+    context.lineTo(box.width - RIGHT, level(box, range, number));
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+}
+
+function drawCurve(context, box, range, length, at, colour, dash) {
+  context.strokeStyle = colour;
+  context.fillStyle = colour;
+  context.lineWidth = 1.75;
+  context.lineJoin = "round";
+  context.setLineDash(dash);
+  context.beginPath();
+  let open = false;
+  for (let t = 0; t < length; t++) {
+    const number = at(t);
+    if (number === null || number === undefined) {
+      open = false;
+      continue;
+    }
+    const [x, y] = [place(box, length, t), level(box, range, number)];
+    if (open) context.lineTo(x, y);
+    else context.moveTo(x, y);
+    const next = at(t + 1 < length ? t + 1 : t);
+    if (!open && (next === null || next === undefined || t === length - 1)) context.rect(x - 1, y - 1, 2, 2);
+    open = true;
+  }
+  context.stroke();
+  context.setLineDash([]);
+}
+
+function reading({ recorded, series, step }, dim) {
+  const truth = recorded[step][dim];
+  const said = series.map(({ values }) => values[step]?.[dim]).filter((number) => number !== null && number !== undefined);
+  if (!said.length) return `rec ${signed(truth)}`;
+  const errors = said.map((number) => signed(number - truth));
+  return `${said.map((number) => signed(number)).join(" / ")}  Δ ${errors.join(" / ")}`;
+}

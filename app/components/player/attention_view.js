@@ -1,0 +1,140 @@
+// From a captured step and the viewer's choices to one row over the sequence, with what it took said in words.
+
+import { gatherRows } from "./bundle.js";
+import { imageShares, maxHeads, meanHeads, oneHead, rollout, shareOf, topK } from "./reductions.js";
+import { describeQuery, resolveQuery } from "./query.js";
+
+export function imageRanges(bundle) {
+  return bundle.spans.filter((span) => span.part === "image").map(({ start, stop }) => [start, stop]);
+}
+
+// Layer indices on the L axis that [view.from, view.to] names; -1 means the last captured layer.
+export function layerRange(bundle, view) {
+  const last = bundle.layers.length - 1;
+  const to = view.to < 0 ? last : Math.min(last, view.to);
+  const from = Math.min(Math.max(0, view.from), to);
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
+
+export function whyNoRollout(bundle) {
+  if (!bundle) return "Nothing captured at this step yet.";
+  const rows = new Set(bundle.queries);
+  const last = Math.max(...bundle.queries);
+  for (let position = 0; position <= last; position++) {
+    if (!rows.has(position)) return "Rollout needs the rows of the prompt's own tokens; this record holds only those of generated ones.";
+  }
+  return "";
+}
+
+const gatheredCache = new WeakMap();
+
+function gathered(bundle, tokens) {
+  const key = tokens.map(({ query }) => query).join(",");
+  const held = gatheredCache.get(bundle);
+  if (held && held.key === key) return held.value;
+  const value = gatherRows(bundle, tokens.map(({ query }) => query));
+  gatheredCache.set(bundle, { key, value });
+  return value;
+}
+
+const rowCache = new WeakMap();
+
+// { row, why, heads, shares, tokens }: the row over the sequence [K], or why there is none.
+export function attentionRow(bundle, view) {
+  const key = [view.reduce, view.layer, view.head, view.k, view.from, view.to, view.query].join("|");
+  const held = rowCache.get(bundle);
+  if (held && held.key === key) return held.value;
+  const value = computeRow(bundle, view);
+  rowCache.set(bundle, { key, value });
+  return value;
+}
+
+function computeRow(bundle, view) {
+  if (!bundle.weights) return { row: null, why: "No attention was captured at this step.", heads: [], tokens: [] };
+  const { tokens, why } = resolveQuery(bundle, view.query);
+  if (!tokens.length) return { row: null, why, heads: [], tokens };
+  const rows = gathered(bundle, tokens);
+  const ranges = imageRanges(bundle);
+  const range = layerRange(bundle, view);
+  const shares = imageShares(rows, ranges);
+  const done = (row, heads) => ({ row, why: "", heads, shares, tokens, imageShare: shareOf(row, ranges) });
+  if (view.reduce === "head") {
+    const layer = Math.min(rows.layers - 1, Math.max(0, view.layer));
+    const head = Math.min(rows.heads - 1, Math.max(0, view.head));
+    return done(oneHead(rows, layer, head), [{ layer, head }]);
+  }
+  if (view.reduce === "mean") return done(meanHeads(rows, range), []);
+  if (view.reduce === "max") return done(maxHeads(rows, range), []);
+  if (view.reduce === "rollout") return rolledOut(bundle, tokens, done);
+  const { row, chosen } = topK(rows, range, ranges, view.k);
+  return done(row, chosen);
+}
+
+function rolledOut(bundle, tokens, done) {
+  const why = whyNoRollout(bundle);
+  if (why) return { row: null, why, heads: [], tokens };
+  const positions = bundle.shape[3];
+  const at = new Map(bundle.queries.map((position, query) => [position, query]));
+  const means = bundle.layers.map(() => new Map());
+  const rowOf = (layer, position) => {
+    if (!means[layer].has(position)) {
+      const rows = gathered(bundle, [{ query: at.get(position) }]);
+      means[layer].set(position, meanHeads(rows, [layer]));
+    }
+    return means[layer].get(position);
+  };
+  const total = new Float32Array(positions);
+  for (const { query } of tokens) {
+    const flow = rollout(rowOf, bundle.layers.length, bundle.queries[query], positions);
+    for (let k = 0; k < positions; k++) total[k] += flow[k] / tokens.length;
+  }
+  return done(total, []);
+}
+
+// How much every generated token looks at sequence position `position`, under the same reduction: Map token -> weight.
+export function looksAt(bundle, view, position) {
+  return new Map(bundle.generated.map((token) => {
+    const range = layerRange(bundle, view);
+    const rows = gatherRows(bundle, [token.query]);
+    const row = view.reduce === "head"
+      ? oneHead(rows, Math.min(rows.layers - 1, view.layer), Math.min(rows.heads - 1, view.head))
+      : view.reduce === "max" ? maxHeads(rows, range)
+        : view.reduce === "topk" ? topK(rows, range, imageRanges(bundle), view.k).row : meanHeads(rows, range);
+    return [token, row[position]];
+  }));
+}
+
+export function describeReduction(bundle, view) {
+  const number = (index) => bundle?.layers[index] ?? index;
+  const range = bundle ? layerRange(bundle, view) : [];
+  const layers = range.length === 1 ? `layer ${number(range[0])}`
+    : `layers ${number(range[0])}–${number(range[range.length - 1])}`;
+  if (view.reduce === "head") return `layer ${number(view.layer)}, head ${view.head}`;
+  if (view.reduce === "mean") return `mean of all heads, ${layers}`;
+  if (view.reduce === "max") return `maximum of all heads, ${layers}`;
+  if (view.reduce === "rollout") return "rollout through all layers";
+  return `top ${view.k} heads by image share, ${layers}`;
+}
+
+export function caption(bundle, view, scale) {
+  const scaling = view.scale === "frame" ? "scaled to this frame" : "one scale for the episode";
+  const top = scale > 0 ? `, full colour = ${percent(scale)} of the row` : "";
+  return `${describeReduction(bundle, view)} · query: ${describeQuery(bundle, view.query)} · ${scaling}${top}`;
+}
+
+export function percent(value) {
+  if (value === 0) return "0 %";
+  if (value < 0.001) return "< 0.1 %";
+  return `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
+}
+
+// Shares of the row per kind of token, the sink apart: [{ part, name, value }], summing to one.
+export function spanShares(bundle, row) {
+  const sums = new Map();
+  for (const span of bundle.spans) {
+    const key = span.part === "special" || span.part === "prompt" ? "special" : span.part;
+    sums.set(key, (sums.get(key) ?? 0) + shareOf(row, [[span.start, span.stop]]));
+  }
+  const order = ["image", "instruction", "state", "rationale", "action", "special"];
+  return order.filter((part) => sums.has(part)).map((part) => ({ part, value: sums.get(part) }));
+}

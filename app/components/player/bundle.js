@@ -1,0 +1,44 @@
+// One captured step as the server sends it: 4 bytes header length (little endian), JSON header, then raw arrays.
+// Rows stay float16; only the rows that are looked at are turned into numbers.
+
+const HALF = buildHalfTable();
+
+function buildHalfTable() {
+  const out = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; bits++) {
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
+    const size = exponent === 0 ? fraction * 2 ** -24
+      : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    out[bits] = bits & 0x8000 ? -size : size;
+  }
+  return out;
+}
+
+export function decodeBundle(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const start = 4 + length;
+  const array = ({ offset, shape }, Type) =>
+    new Type(buffer, start + offset, shape.reduce((product, size) => product * size, 1));
+  const distributions = header.distributions.map((entry) => ({
+    ...entry, values: array(entry.values, Float32Array), probabilities: array(entry.probabilities, Float32Array),
+  }));
+  const weights = header.weights ? array(header.weights, Uint16Array) : null;
+  return { ...header, distributions, weights, shape: header.weights ? header.weights.shape : null, bytes: buffer.byteLength };
+}
+
+// Mean over `queries` (indices on the Q axis) of the rows [L, A, K]; the queries' own order does not matter.
+export function gatherRows(bundle, queries) {
+  const [layers, heads, count, positions] = bundle.shape;
+  const out = new Float32Array(layers * heads * positions);
+  const weight = 1 / queries.length;
+  for (let lane = 0; lane < layers * heads; lane++) {
+    for (const query of queries) {
+      const at = (lane * count + query) * positions;
+      const to = lane * positions;
+      for (let k = 0; k < positions; k++) out[to + k] += weight * HALF[bundle.weights[at + k]];
+    }
+  }
+  return { rows: out, layers, heads, positions };
+}

@@ -1,0 +1,49 @@
+// Colour maps that stay readable with colour blindness: values in [0, 1] -> RGB. Stops are matplotlib's, evenly spaced.
+
+const STOPS = {
+  viridis: ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"],
+  cividis: ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"],
+  magma: ["#000004", "#180f3d", "#440f76", "#721f81", "#9e2f7f", "#cd4071", "#f1605d", "#fd9668", "#feca8d", "#fcfdbf"],
+  inferno: ["#000004", "#1b0c41", "#4a0c6b", "#781c6d", "#a52c60", "#cf4446", "#ed6925", "#fb9b06", "#f7d13d", "#fcffa4"],
+  // Signed differences: blue below zero, near white at zero, orange-brown above (ColorBrewer PuOr turned, colour-blind safe).
+  difference: ["#2d004b", "#542788", "#8073ac", "#b2abd2", "#d8daeb", "#f7f7f7", "#fee0b6", "#fdb863", "#e08214", "#b35806",
+    "#7f3b08"],
+};
+
+export const SEQUENTIAL = ["viridis", "cividis", "magma", "inferno"];
+
+const SIZE = 256;
+const tables = new Map();
+
+function table(name) {
+  if (!tables.has(name)) tables.set(name, build(STOPS[name]));
+  return tables.get(name);
+}
+
+function build(stops) {
+  const rgb = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+  const out = new Uint8Array(SIZE * 3);
+  for (let i = 0; i < SIZE; i++) {
+    const place = (i / (SIZE - 1)) * (rgb.length - 1);
+    const low = Math.min(rgb.length - 2, Math.floor(place));
+    for (let c = 0; c < 3; c++) out[i * 3 + c] = rgb[low][c] + (rgb[low + 1][c] - rgb[low][c]) * (place - low);
+  }
+  return out;
+}
+
+// Writes RGBA of `values` (already scaled to [0, 1]) into `pixels`; opacity follows the value through `alpha`.
+export function paint(name, values, pixels, alpha) {
+  const colours = table(name);
+  for (let i = 0; i < values.length; i++) {
+    const value = Math.min(1, Math.max(0, values[i]));
+    const at = Math.round(value * (SIZE - 1)) * 3;
+    pixels[i * 4] = colours[at];
+    pixels[i * 4 + 1] = colours[at + 1];
+    pixels[i * 4 + 2] = colours[at + 2];
+    pixels[i * 4 + 3] = 255 * alpha(value);
+  }
+}
+
+export function gradient(name) {
+  return `linear-gradient(to right, ${STOPS[name].join(", ")})`;
+}

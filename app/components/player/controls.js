@@ -1,0 +1,51 @@
+// How the rows are reduced and drawn.
+
+import { SEQUENTIAL } from "./colormaps.js";
+import { choice, el, segmented, slider, toggle } from "./dom.js";
+import { HeadMatrix } from "./head_matrix.js";
+
+const REDUCTIONS = [
+  ["head", "One head", "The row of one layer and one head"],
+  ["mean", "Mean", "Mean over the heads of the chosen layers"],
+  ["max", "Max", "Largest value over the heads of the chosen layers"],
+  ["topk", "Top-k", "Mean of the k heads of the chosen layers that look most at the image"],
+  ["rollout", "Rollout", "Attention rolled out through all layers"],
+];
+const SCALES = [["frame", "This frame", "Full colour is the largest patch of this frame"],
+  ["episode", "Episode", "Full colour is the largest patch of the whole episode: frames can be compared"]];
+
+export class Controls {
+  constructor({ update, cameras, onHead, onLayer }) {
+    this.reduce = segmented("Reduction", REDUCTIONS, (reduce) => update({ reduce }));
+    this.scale = segmented("Scale", SCALES, (scale) => update({ scale }));
+    this.matrix = new HeadMatrix({ onHead, onLayer });
+    this.k = slider("Heads k", { min: 1, max: 8, step: 1 }, String, (k) => update({ k }));
+    this.opacity = slider("Opacity", { min: 0, max: 1, step: 0.05 }, (v) => `${Math.round(v * 100)} %`, (opacity) => update({ opacity }));
+    this.map = choice("Colours", SEQUENTIAL.map((name) => [name, name]), (map) => update({ map }));
+    this.smooth = toggle("Smooth", "Interpolate between patch centres; off shows the patches themselves", (on) => update({ smooth: Number(on) }));
+    this.objects = toggle("Objects", "Outline what the data set says is in view (ground truth)", (on) => update({ objects: Number(on) }));
+    this.camera = choice("Camera", cameras.map((name) => [name, name]), (camera) => update({ camera }));
+    this.camera.node.hidden = cameras.length < 2;
+    this.range = el("span", { class: "quiet" });
+    this.node = el("section", { class: "controls", "aria-label": "Attention settings" },
+      el("div", { class: "row" }, this.reduce.node),
+      el("div", { class: "matrix-wrap" }, this.matrix.node),
+      el("div", { class: "settings" }, this.k.node, this.opacity.node,
+        el("div", { class: "row" }, el("span", { class: "label", text: "Scale" }), this.scale.node),
+        el("div", { class: "row" }, this.map.node, this.smooth.node, this.objects.node, this.camera.node)));
+  }
+
+  show({ view, heads, layers, matrix, whyNoRollout, hasObjects }) {
+    this.reduce.select(view.reduce, { rollout: whyNoRollout });
+    this.scale.select(view.scale);
+    this.k.set(view.k, { max: Math.max(1, Math.min(32, layers * heads)) });
+    this.k.node.classList.toggle("off", view.reduce !== "topk");
+    this.opacity.set(view.opacity);
+    this.map.set(view.map);
+    this.smooth.set(Boolean(view.smooth));
+    this.objects.set(Boolean(view.objects));
+    this.objects.node.hidden = !hasObjects;
+    this.camera.set(view.camera);
+    if (matrix) this.matrix.show(matrix);
+  }
+}

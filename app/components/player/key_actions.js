@@ -1,0 +1,57 @@
+// What each key does to the player.
+
+import { layerRange } from "./attention_view.js";
+
+export function keyActions(player) {
+  const step = (by) => () => player.go(player.view.step + by);
+  const reduce = (name) => () => player.update({ reduce: name });
+  const opacity = (by) => () => player.update({ opacity: Math.min(1, Math.max(0, Math.round((player.view.opacity + by) * 20) / 20)) });
+  return {
+    ArrowLeft: step(-1), ArrowRight: step(1), "Shift+ArrowLeft": step(-10), "Shift+ArrowRight": step(10),
+    Home: () => player.go(0), End: () => player.go(player.episode.length - 1), " ": () => player.playback.toggle(),
+    ArrowUp: () => moveLayer(player, 1), ArrowDown: () => moveLayer(player, -1),
+    "[": () => moveHead(player, -1), "]": () => moveHead(player, 1),
+    1: reduce("head"), 2: reduce("mean"), 3: reduce("max"), 4: reduce("topk"), 5: () => rollout(player),
+    a: () => player.ask("action"), w: () => moveWord(player, 1), W: () => moveWord(player, -1),
+    d: () => moveDimension(player, 1), D: () => moveDimension(player, -1),
+    ",": opacity(-0.05), ".": opacity(0.05), Escape: () => player.update({ patch: -1 }), "?": () => player.help.toggle(),
+  };
+}
+
+function rollout(player) {
+  if (!player.controls.reduce.node.querySelector("[data-value=rollout]").disabled) player.update({ reduce: "rollout" });
+}
+
+function moveLayer(player, by) {
+  const bundle = player.anyBundle();
+  if (!bundle?.weights) return;
+  const clamp = (layer) => Math.min(bundle.layers.length - 1, Math.max(0, layer));
+  const { view } = player;
+  if (view.reduce === "head") player.update({ layer: clamp(view.layer + by) });
+  else {
+    const range = layerRange(bundle, view);
+    const layer = range.length > 1 ? (by > 0 ? range[range.length - 1] : range[0]) : clamp(range[0] + by);
+    player.update({ layer, from: layer, to: layer });
+  }
+}
+
+function moveHead(player, by) {
+  const bundle = player.anyBundle();
+  if (!bundle?.weights) return;
+  const head = Math.min(bundle.shape[1] - 1, Math.max(0, player.view.head + (player.view.reduce === "head" ? by : 0)));
+  player.update({ reduce: "head", head });
+}
+
+function moveWord(player, by) {
+  const words = player.panes.map((pane) => pane.bundle()?.words.length ?? 0).find((count) => count > 0);
+  if (!words) return;
+  const match = /^word\.(\d+)$/.exec(player.view.query);
+  const next = match ? Number(match[1]) + by : by > 0 ? 0 : words - 1;
+  player.ask(`word.${Math.min(words - 1, Math.max(0, next))}`);
+}
+
+function moveDimension(player, by) {
+  const count = player.episode.action.names.length;
+  const asked = player.view.query === `action.${player.episode.action.names[player.view.dim]}`;
+  player.pickDimension(asked ? (player.view.dim + by + count) % count : player.view.dim);
+}

@@ -1,0 +1,278 @@
+// The player: one episode, one or two checkpoints, one view. Everything that happens while looking happens here,
+// without asking the server for more than frames and captured steps.
+
+import { layerRange, whyNoRollout } from "./attention_view.js";
+import { ActionPlots } from "./action_plots.js";
+import { BinPlot } from "./bin_plot.js";
+import { Controls } from "./controls.js";
+import { Difference } from "./difference.js";
+import { el } from "./dom.js";
+import { headline } from "./headline.js";
+import { helpOverlay } from "./help.js";
+import { listen } from "./keyboard.js";
+import { keyActions } from "./key_actions.js";
+import { arrange } from "./arrange.js";
+import { Pane } from "./pane.js";
+import { Playback } from "./playback.js";
+import { differingWords } from "./rationale_diff.js";
+import { Frames, Prefetch, fetchTruth } from "./source.js";
+import { Timeline } from "./timeline.js";
+import { Transport } from "./transport.js";
+import { UrlMirror } from "./view_state.js";
+
+const OBJECT_COLOURS = ["#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#ffffff"];
+
+export class Player {
+  constructor(root, config, episode, view) {
+    this.root = root;
+    this.config = config;
+    this.episode = episode;
+    this.compare = config.panes.length > 1;
+    this.view = this.valid(view);
+    this.truth = { phases: new Array(episode.length).fill(""), boxes: {} };
+    this.frames = new Frames(config.base, config.dataset, episode);
+    this.panes = config.panes.map((pane, index) => new Pane(this, pane, index));
+    this.difference = this.compare ? new Difference(this) : null;
+    this.build();
+    this.url = new UrlMirror(() => this.view);
+    this.prefetch = new Prefetch(() => this.loaders(), episode.length, (step) => step === this.view.step && this.render());
+    this.stopKeys = listen(root, keyActions(this));
+    this.open();
+  }
+
+  build() {
+    this.playback = new Playback(this);
+    const scrub = { onScrub: (step) => this.scrub(step), onRelease: () => this.settled() };
+    this.timeline = new Timeline(scrub);
+    this.help = helpOverlay();
+    this.transport = new Transport({
+      onPlay: () => this.playback.toggle(), onStep: (by) => this.go(this.view.step + by), onHelp: () => this.help.toggle(),
+      onJump: (where) => this.go(where === "first" ? 0 : this.episode.length - 1), onSpeed: (speed) => this.update({ speed }),
+    });
+    this.controls = new Controls({
+      update: (patch) => this.update(patch), cameras: this.episode.cameras.map(({ name }) => name),
+      onHead: (layer, head) => this.update({ reduce: "head", layer, head }), onLayer: (layer, extend) => this.pickLayer(layer, extend),
+    });
+    this.plots = new ActionPlots({ ...this.episode.action, ...scrub, onDimension: (dim) => this.pickDimension(dim) });
+    this.bins = new BinPlot();
+    this.header = headline(this.episode);
+    this.node = arrange(this);
+    this.root.replaceChildren(this.node);
+  }
+
+  async open() {
+    this.render();
+    await this.frames.load(this.view.camera, this.view.step).catch((error) => this.complain(error));
+    this.render();
+    await Promise.all(this.panes.map((pane) => pane.open()));
+    this.prefetch.from(this.view.step);
+    if (!this.closed) await this.learnTruth();
+  }
+
+  async learnTruth() {
+    this.truth = await fetchTruth(this.config.base, this.config.dataset, this.episode).catch(() => this.truth);
+    this.render();
+  }
+
+  complain(error) {
+    this.header.complain(error.message);
+  }
+
+  // The view with everything that this episode does not have put right.
+  valid(view) {
+    const cameras = this.episode.cameras.map(({ name }) => name);
+    return {
+      ...view, step: Math.min(this.episode.length - 1, Math.max(0, view.step)),
+      camera: cameras.includes(view.camera) ? view.camera : cameras[0],
+      dim: Math.min(this.episode.action.names.length - 1, Math.max(0, view.dim)), k: Math.max(1, view.k),
+    };
+  }
+
+  update(change) {
+    const before = this.view;
+    this.view = this.valid({ ...this.view, ...change });
+    if (before.speed !== this.view.speed) this.playback.restart();
+    if (before.camera !== this.view.camera) this.prefetch.from(this.view.step);
+    this.url.soon();
+    this.drawStages();
+    this.render();
+  }
+
+  // The scrubbing path: pixels first, in the same task as the input; everything else in the next animation frame.
+  scrub(step) {
+    if (this.playback.playing) this.playback.pause();
+    this.showStep(step);
+  }
+
+  showStep(step) {
+    if (step === this.view.step) return;
+    this.view = this.valid({ ...this.view, step });
+    this.drawStages();
+    this.render();
+    this.url.soon();
+    if (!this.ready()) this.prefetch.from(this.view.step);
+  }
+
+  go(step) {
+    this.scrub(Math.min(this.episode.length - 1, Math.max(0, step)));
+  }
+
+  settled() {
+    this.prefetch.from(this.view.step);
+  }
+
+  ask(query) {
+    const change = { query, patch: -1 };
+    const [kind, name] = query.split(".");
+    const dim = kind === "action" ? this.episode.action.names.indexOf(name) : -1;
+    this.update(dim >= 0 ? { ...change, dim } : change);
+  }
+
+  pickDimension(dim) {
+    this.ask(`action.${this.episode.action.names[dim]}`);
+    this.update({ dim });
+  }
+
+  pickPatch(patch) {
+    this.update({ patch: patch === this.view.patch ? -1 : patch });
+  }
+
+  pickLayer(layer, extend) {
+    const bundle = this.anyBundle();
+    const current = bundle ? layerRange(bundle, this.view) : [layer];
+    const from = extend ? Math.min(layer, current[0]) : layer;
+    const to = extend ? Math.max(layer, current[current.length - 1]) : layer;
+    const alone = !extend && current.length === 1 && current[0] === layer && this.view.reduce !== "head";
+    const reduce = this.view.reduce === "head" ? "mean" : this.view.reduce;
+    this.update(alone ? { reduce, from: 0, to: -1 } : { reduce, layer, from, to });
+  }
+
+  anyBundle() {
+    return this.panes.map((pane) => pane.bundle()).find(Boolean);
+  }
+
+  loaders() {
+    const loads = [(step) => this.frames.load(this.view.camera, step)];
+    for (const { run } of this.panes) if (run) loads.push((step) => run.load(step));
+    return loads;
+  }
+
+  ready() {
+    const { step, camera } = this.view;
+    return this.frames.get(camera, step) && this.panes.every(({ run }) => !run || !run.captured(step) || run.bundle(step));
+  }
+
+  // Newly captured steps are fetched without disturbing what is under way.
+  prefetchSoon() {
+    if (this.waitingPrefetch || this.closed) return;
+    this.waitingPrefetch = window.setTimeout(() => {
+      this.waitingPrefetch = null;
+      this.prefetch.from(this.view.step);
+    }, 150);
+  }
+
+  drawStages() {
+    const drawn = this.panes.map((pane) => pane.drawStage());
+    this.difference?.drawStage();
+    if (!drawn.every(Boolean)) return;
+    this.node.dataset.step = this.view.step;
+    const overlay = this.panes.some((pane) => pane.stage.picture?.overlay);
+    this.root.dispatchEvent(new CustomEvent("lens-drawn", { bubbles: true, composed: true, detail: { step: this.view.step, overlay } }));
+  }
+
+  render() {
+    if (this.scheduled || this.closed) return;
+    this.scheduled = requestAnimationFrame(() => {
+      this.scheduled = null;
+      this.drawStages();
+      this.drawDetails();
+    });
+  }
+
+  drawDetails() {
+    for (const pane of this.panes) pane.drawDetails();
+    this.difference?.drawDetails();
+    this.drawTime();
+    this.drawControls();
+    this.drawActions();
+    this.header.show(this.view.step);
+    this.node.classList.toggle("reversing", this.view.patch >= 0);
+  }
+
+  drawTime() {
+    const { episode, view, truth } = this;
+    const bands = this.panes.filter(({ run }) => run).map(({ run, name }) => ({ name, captured: run.steps.map(Boolean) }));
+    this.timeline.show({ length: episode.length, fps: episode.fps, phases: truth.phases, bands, step: view.step });
+    this.transport.show({ step: view.step, length: episode.length, fps: episode.fps, phase: truth.phases[view.step] ?? "",
+      playing: this.playback.playing, speed: view.speed });
+  }
+
+  drawControls() {
+    const { view } = this;
+    const pane = this.panes.find((candidate) => candidate.bundle()?.weights);
+    const bundle = pane?.bundle();
+    this.controls.show({
+      view, heads: bundle?.shape[1] ?? 1, layers: bundle?.shape[0] ?? 1, whyNoRollout: bundle ? whyNoRollout(bundle) : "",
+      hasObjects: Boolean(this.truth.boxes[view.camera]), matrix: bundle ? this.matrix(pane, bundle) : null,
+    });
+  }
+
+  matrix(pane, bundle) {
+    const { heads, shares } = pane.attention();
+    const range = layerRange(bundle, this.view);
+    return { layers: bundle.layers, heads: bundle.shape[1], shares, chosen: new Set(heads.map(({ layer, head }) => `${layer},${head}`)),
+      from: range[0], to: range[range.length - 1], mode: this.view.reduce };
+  }
+
+  drawActions() {
+    const { episode, view } = this;
+    const colours = ["first", "second"];
+    const series = this.panes.filter(({ run }) => run)
+      .map(({ run, name }, i) => ({ name, colour: colours[i], values: run.steps.map((step) => step?.action ?? null) }));
+    const key = this.panes.map(({ run }) => run?.steps.reduce((n, s) => n + Boolean(s), 0)).join(",");
+    this.plots.show({ length: episode.length, step: view.step, dim: view.dim, recorded: episode.actions, series, key });
+    const name = episode.action.names[view.dim];
+    const sets = this.panes.flatMap((pane, i) => {
+      const found = pane.bundle()?.distributions.find((entry) => entry.name === name);
+      return found ? [{ ...found, predicted: found.chosen, colour: i ? "--predicted-2" : "--predicted" }] : [];
+    });
+    this.bins.show({ name, unit: episode.action.units[view.dim] ?? "", recorded: episode.actions[view.step][view.dim], sets });
+  }
+
+  boxes() {
+    const found = this.truth.boxes[this.view.camera];
+    if (!found) return null;
+    return found.labels.flatMap((label, i) => {
+      const box = found.steps[this.view.step][i];
+      return box ? [{ label, box, colour: OBJECT_COLOURS[i % OBJECT_COLOURS.length] }] : [];
+    });
+  }
+
+  // Numbers of the words of pane `index` that the other pane's rationale does not have at the same place.
+  differing(index) {
+    if (!this.compare) return null;
+    const bundles = this.panes.map((pane) => pane.bundle());
+    if (bundles.some((bundle) => !bundle?.words.length)) return null;
+    if (this.diffed?.[0] !== bundles[0] || this.diffed?.[1] !== bundles[1]) {
+      const texts = bundles.map((bundle) => bundle.words.map((token) => token.text.trim()));
+      this.diffed = [...bundles, differingWords(...texts)];
+    }
+    return this.diffed[2][index];
+  }
+
+  close() {
+    this.closed = true;
+    this.playback.pause();
+    this.prefetch.stop();
+    window.clearTimeout(this.waitingPrefetch);
+    this.url.stop();
+    this.stopKeys();
+    this.panes.forEach((pane) => pane.close());
+    for (const part of [this.difference, this.timeline, this.plots, this.bins, this.frames]) part?.close();
+    this.root.replaceChildren();
+  }
+}
+
+export function failure(message) {
+  return el("div", { class: "lens" }, el("div", { class: "notice", role: "alert" }, message));
+}

@@ -1,0 +1,156 @@
+"""HTTP routes beside the pages, under /lens/: frames, facts, captured steps, run control.
+
+Ids are parameters that are looked up in the workspace; no part of a request ever becomes a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.bundle import encode_bundle
+from app.facts import episode_facts, ground_truth
+from app.library import Library
+from app.player_files import BASE, PLAYER
+from app.run_status import StepSummaries, run_status
+from app.runs import Asked, queue_of
+from models.errors import UserError
+
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+NEVER = {"Cache-Control": "no-store"}
+SAFE = {"X-Content-Type-Options": "nosniff"}
+# Half-precision weights barely shrink: packing 500 kB takes 20 ms, sending them over loopback under one.
+UNPACKED = {"Content-Encoding": "identity"}
+
+Answer = Callable[[Request], Response]
+
+
+def lens_routes(library: Callable[[], Library]) -> list[Route]:
+    """All routes. ``library`` is called when a request comes, so that a server starts even without a workspace."""
+    summaries = StepSummaries()
+    get: dict[str, Answer] = {
+        "episode": lambda request: _episode(library(), request),
+        "truth": lambda request: _truth(library(), request),
+        "frame": lambda request: _frame(library(), request),
+        "run": lambda request: _run(library(), summaries, request),
+        "step": lambda request: _step(library(), request),
+    }
+    post: dict[str, Answer] = {
+        "start": lambda request: _start(library(), request),
+        "stop": lambda request: _stop(library(), request),
+    }
+    return [
+        Route(f"{BASE}/player/{{version}}/{{file}}", _player_file, methods=["GET"]),
+        *(Route(f"{BASE}/{name}", _answering(answer), methods=["GET"]) for name, answer in get.items()),
+        *(Route(f"{BASE}/{name}", _answering(_own_pages_only(answer)), methods=["POST"]) for name, answer in post.items()),
+    ]
+
+
+def _answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """Runs in a thread; a `UserError` becomes a sentence with status 404, never a page of traceback."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            response = await run_in_threadpool(answer, request)
+        except UserError as error:
+            response = JSONResponse({"error": str(error)}, status_code=404, headers=NEVER)
+        response.headers.update(SAFE)
+        return response
+
+    return endpoint
+
+
+def _own_pages_only(answer: Answer) -> Answer:
+    """A page of another site cannot set this header without a preflight, which is never granted."""
+
+    def guarded(request: Request) -> Response:
+        if request.headers.get("x-vla-lens") != "1":
+            return JSONResponse({"error": "requests that start or stop runs need the header X-VLA-Lens: 1"}, 403)
+        return answer(request)
+
+    return guarded
+
+
+async def _player_file(request: Request) -> Response:
+    file = PLAYER.files.get(request.path_params["file"])
+    if file is None or request.path_params["version"] != PLAYER.version:
+        return JSONResponse({"error": "there is no such file of the player; reload the page"}, 404, headers=NEVER)
+    return Response(file, media_type="text/javascript", headers=FOREVER | SAFE)
+
+
+def _text(request: Request, name: str) -> str:
+    value = request.query_params.get(name)
+    if value is None:
+        raise UserError(f"the request lacks the parameter {name!r}")
+    return value
+
+
+def _number(request: Request, name: str) -> int:
+    value = _text(request, name)
+    if not value.isdecimal() or len(value) > 9:
+        raise UserError(f"the parameter {name!r} is {value[:40]!r}; expected a whole number, zero or more")
+    return int(value)
+
+
+def _asked(request: Request) -> Asked:
+    return Asked(_text(request, "dataset"), _text(request, "episode"), _text(request, "checkpoint"))
+
+
+def _caching(request: Request) -> dict[str, str]:
+    """A link that names the version of its content never changes; one without may."""
+    return FOREVER if request.query_params.get("v") else NEVER
+
+
+def _episode(library: Library, request: Request) -> Response:
+    facts: dict[str, Any] = library.read(_text(request, "dataset"), _text(request, "episode"), episode_facts)
+    return JSONResponse(facts, headers=NEVER)
+
+
+def _truth(library: Library, request: Request) -> Response:
+    truth = library.read(_text(request, "dataset"), _text(request, "episode"), ground_truth)
+    return JSONResponse(truth, headers=_caching(request))
+
+
+def _frame(library: Library, request: Request) -> Response:
+    camera, step = _text(request, "camera"), _number(request, "step")
+    data, media_type = library.read(
+        _text(request, "dataset"), _text(request, "episode"), lambda episode: episode.encoded_frame(camera, step)
+    )
+    return Response(data, media_type=media_type, headers=_caching(request))
+
+
+def _run(library: Library, summaries: StepSummaries, request: Request) -> Response:
+    since = request.query_params.get("since", "")
+    return JSONResponse(run_status(queue_of(library), summaries, _asked(request), since), headers=NEVER)
+
+
+def _step(library: Library, request: Request) -> Response:
+    queue, asked = queue_of(library), _asked(request)
+    job = queue.job(asked)
+    run = job.run if job else queue.record(asked)[0]
+    data = encode_bundle(run.read(_number(request, "step")), _layers(request))
+    return Response(data, media_type="application/octet-stream", headers=_caching(request) | UNPACKED)
+
+
+def _layers(request: Request) -> tuple[int, ...] | None:
+    given = request.query_params.get("layers")
+    if given is None:
+        return None
+    if not all(part.isdecimal() for part in given.split(",")):
+        raise UserError(f"the parameter 'layers' is {given[:40]!r}; expected numbers such as 3,4,5")
+    return tuple(map(int, given.split(",")))
+
+
+def _start(library: Library, request: Request) -> Response:
+    queue_of(library).start(_asked(request), _number(request, "at"))
+    return JSONResponse({"ok": True}, headers=NEVER)
+
+
+def _stop(library: Library, request: Request) -> Response:
+    queue_of(library).stop(_asked(request))
+    return JSONResponse({"ok": True}, headers=NEVER)

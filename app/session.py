@@ -1,0 +1,53 @@
+"""The only module that touches Streamlit's session state and caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from analysis.checkpoint_list import BrokenCheckpoint
+from analysis.episodes import BrokenEpisode
+from analysis.types import EpisodeMeta
+from app import library
+from app.selection import Selection, chosen, from_parameters
+from models.types import CheckpointSpec
+
+FRESH_SECONDS = 10  # how long a listing is trusted; a new file shows up after that
+
+
+def wanted() -> Selection:
+    """What the URL asks for."""
+    return from_parameters(st.query_params)
+
+
+def remember(selection: Selection) -> None:
+    """Writes the selection into the URL, leaving the player's own parameters alone."""
+    for name, value in selection.parameters().items():
+        if st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
+def pick(
+    key: str, label: str, wish: str | None, options: Sequence[str], format: Callable[[str], str], default: int = 0
+) -> str | None:
+    """A searchable select box that starts with what the URL asks for and keeps its value while it is offered."""
+    if not options:
+        return None
+    value, unmet = chosen(st.session_state.get(key, wish), options, default)
+    if unmet and key not in st.session_state:
+        st.warning(f"The link asks for the {label.lower()} “{wish}”, which is not here. Another one is shown.")
+    st.session_state[key] = value
+    return st.selectbox(label, options, key=key, format_func=format)
+
+
+@st.cache_data(ttl=FRESH_SECONDS, show_spinner="Looking through the data set…")
+def episodes(workspace: str, dataset: str) -> tuple[EpisodeMeta | BrokenEpisode, ...]:
+    """Episodes of a data set. ``workspace``: its path, which only tells one cache entry from another."""
+    return library.current().workspace.episodes(dataset)
+
+
+@st.cache_data(ttl=FRESH_SECONDS, show_spinner="Looking at the checkpoints…")
+def checkpoints(workspace: str) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
+    """Checkpoints of the workspace; see `episodes` for ``workspace``."""
+    return library.current().workspace.checkpoints()

@@ -1,0 +1,111 @@
+"""The side bar: data set, episode, checkpoints, and a sentence for each that cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.checkpoint_list import BrokenCheckpoint
+from analysis.episodes import BrokenEpisode
+from analysis.types import EpisodeMeta
+from analysis.workspace import Workspace
+from app import session
+from app.selection import Selection, checkpoint_facts, checkpoint_label, episode_label
+from models.types import CheckpointSpec
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the side bar offers and what is chosen from it."""
+
+    selection: Selection
+    meta: EpisodeMeta | None
+    first: CheckpointSpec | None
+    second: CheckpointSpec | None
+
+
+def draw(workspace: Workspace, comparing: bool) -> Chosen:
+    """Draws the side bar and says what is chosen. ``comparing``: a second checkpoint is asked for."""
+    wish = session.wanted()
+    names = [entry.name for entry in workspace.datasets()]
+    dataset = session.pick("dataset", "Data set", wish.dataset, names, str) if len(names) > 1 else next(iter(names), None)
+    meta = _episode(workspace, dataset, wish.episode) if dataset else None
+    first, second = _checkpoints(workspace, wish, comparing)
+    st.caption(f"Workspace `{_short(workspace.path)}`", help="Where records of model runs are kept.")
+    selection = Selection(
+        dataset,
+        meta.id if meta else None,
+        first.digest if first else None,
+        second.digest if second else wish.other,
+    )
+    session.remember(selection)
+    return Chosen(selection, meta, first, second)
+
+
+def _episode(workspace: Workspace, dataset: str, wish: str | None) -> EpisodeMeta | None:
+    entries = session.episodes(str(workspace.path), dataset)
+    metas = {entry.id: entry for entry in entries if isinstance(entry, EpisodeMeta)}
+    picked = session.pick("episode", "Episode", wish, list(metas), lambda id: episode_label(metas[id]))
+    meta = metas.get(picked) if picked else None
+    if meta is not None:
+        st.caption(_facts(meta))
+    _broken("episode", [entry for entry in entries if isinstance(entry, BrokenEpisode)])
+    return meta
+
+
+def _facts(meta: EpisodeMeta) -> str:
+    parts = [f"{meta.length} steps at {meta.fps:g} fps", ", ".join(meta.cameras)]
+    if meta.robot:
+        parts.append(meta.robot)
+    return _plain(" · ".join(parts))
+
+
+def _checkpoints(
+    workspace: Workspace, wish: Selection, comparing: bool
+) -> tuple[CheckpointSpec | None, CheckpointSpec | None]:
+    entries = session.checkpoints(str(workspace.path))
+    specs = [entry for entry in entries if isinstance(entry, CheckpointSpec)]
+    by_digest = {spec.digest: spec for spec in specs}
+    digests = list(by_digest)
+
+    def label(digest: str) -> str:
+        return checkpoint_label(by_digest[digest], specs)
+
+    # A reasoning model alone shows more than its base; compared, the base comes first.
+    talking = next((i for i, spec in enumerate(specs) if spec.generates_rationale), 0)
+    first = session.pick("checkpoint", "Checkpoint", wish.checkpoint, digests, label, 0 if comparing else talking)
+    _recognised(by_digest.get(first or ""))
+    second = None
+    if comparing and len(specs) > 1:
+        rest = [digest for digest in digests if digest != first]
+        default = next((i for i, digest in enumerate(rest) if by_digest[digest].generates_rationale), 0)
+        second = session.pick("other", "Compared with", wish.other if wish.other != first else None, rest, label, default)
+        _recognised(by_digest.get(second or ""))
+    _broken("checkpoint", [entry for entry in entries if isinstance(entry, BrokenCheckpoint)])
+    return by_digest.get(first or ""), by_digest.get(second or "")
+
+
+def _recognised(spec: CheckpointSpec | None) -> None:
+    if spec is not None:
+        st.caption(_plain(checkpoint_facts(spec)))
+
+
+def _broken(kind: str, entries: list[BrokenEpisode] | list[BrokenCheckpoint]) -> None:
+    if not entries:
+        return
+    plural = kind if len(entries) == 1 else f"{kind}s"
+    with st.expander(f"{len(entries)} {plural} cannot be used", icon=":material/warning:"):
+        for entry in entries:
+            st.text(f"{Path(entry.path).name}: {entry.reason}")
+
+
+def _plain(text: str) -> str:
+    """Text of a data set, with Markdown's signs made harmless."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+!|~$:" else sign for sign in text)
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
