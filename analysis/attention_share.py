@@ -20,7 +20,8 @@ class SpanShares:
 
     def of(self, part: Part) -> Float[np.ndarray, "*rows"]:
         """The shares of all spans of one part together."""
-        return self.shares[..., [span.part is part for span in self.spans]].sum(axis=-1)
+        of_part = [span.part is part for span in self.spans]
+        return np.asarray(self.shares[..., of_part].sum(axis=-1))
 
 
 def sink_positions(layout: TokenLayout, generated: int) -> Int[np.ndarray, " n"]:
@@ -42,7 +43,7 @@ def share_per_span(
     kept = np.where(is_sink, 0, rows)
     columns = [kept[..., span.start : span.stop].sum(axis=-1) for span in spans]
     shares = np.stack(columns, axis=-1) if columns else np.zeros((*rows.shape[:-1], 0), rows.dtype)
-    return SpanShares(spans, shares, rows[..., is_sink].sum(axis=-1))
+    return SpanShares(spans, shares, np.asarray(rows[..., is_sink].sum(axis=-1)))
 
 
 def without_sink(

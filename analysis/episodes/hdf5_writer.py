@@ -45,7 +45,7 @@ def write_episode(
     *,
     id: str,
     instruction: str,
-    fps: int | float,
+    fps: float,
     actions: Series,
     images: Mapping[str, Sequence[bytes | UInt8[np.ndarray, "H W 3"]]],
     states: Series | None = None,

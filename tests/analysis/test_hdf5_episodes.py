@@ -222,7 +222,7 @@ def test_an_image_that_cannot_be_decoded_is_reported_where_it_is_read(tmp_path):
     ):
         with pytest.raises(UserError, match=sentence):
             episode.encoded_frame("shoulder", index)
-    with pytest.raises(UserError, match="frame 3 .* cannot be decoded"):
+    with pytest.raises(UserError, match=r"frame 3 .* cannot be decoded"):
         episode.step(3)
 
 
@@ -230,7 +230,7 @@ def test_a_first_image_that_cannot_be_decoded_is_reported_at_opening(tmp_path):
     path = write(tmp_path / "e.hdf5")
     with h5py.File(path, "r+") as file:
         file["observations/images/shoulder"][0] = np.frombuffer(b"no image", np.uint8)
-    with pytest.raises(UserError, match="frame 0 .* cannot be decoded"):
+    with pytest.raises(UserError, match=r"frame 0 .* cannot be decoded"):
         open_source(path).open("tiny")
 
 
