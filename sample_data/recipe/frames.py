@@ -100,11 +100,11 @@ def pose_table(table: Tabletop, seed: int) -> bool:
     draw = rng.random()
     if draw < 0.50:
         gap = 0.0 if rng.random() < 0.06 else 0.088
-        tool, tilt = _open_pose(table.moment(), rng)
+        tool, tilt = open_pose(table.moment(), rng)
         return table.pose_arm(tool, tilt, gap) < 0.004
     goal = table.moment().position[receptacle]
     if draw < 0.90:
-        tool, tilt = _holding_pose(table, goal, rng)
+        tool, tilt = holding_pose(table.moment(), rng)
         _hold(table, tool, tilt, rng)
         return table.pose_arm(tool, tilt, THINGS[thing].held_gap + rng.normal(0, 0.0004)) < 0.004
     spot = goal[:2] + rng.normal(0, 0.010, 2)
@@ -115,7 +115,7 @@ def pose_table(table: Tabletop, seed: int) -> bool:
     return table.pose_arm(tool, np.array([*rng.normal(0, 0.03, 2), rng.uniform(-0.8, 0.8)]), 0.088) < 0.004
 
 
-def _open_pose(moment: Moment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def open_pose(moment: Moment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Anywhere, near the thing, or above it on the way down."""
     thing, yaw = moment.position[moment.goal.thing], moment.grasp_yaw(moment.goal.thing)
     draw = rng.random()
@@ -131,9 +131,10 @@ def _open_pose(moment: Moment, rng: np.random.Generator) -> tuple[np.ndarray, np
     return tool, np.array([*rng.normal(0, 0.02, 2), yaw + rng.normal(0, 0.06)])
 
 
-def _holding_pose(table: Tabletop, goal: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def holding_pose(moment: Moment, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Lifting anywhere, carrying, close to the receptacle, or lowering over it."""
-    thing, floor = THINGS[table.goal_thing], THINGS[TASKS[table.task].receptacle].rim
+    thing, receptacle = THINGS[moment.goal.thing], moment.goal.receptacle
+    floor, goal = THINGS[receptacle].rim, moment.position[receptacle]
     tilt = np.array([*rng.normal(0, 0.02, 2), rng.uniform(-0.9, 0.9)])
     anywhere = np.array([rng.uniform(0.18, 0.40), rng.uniform(-0.18, 0.18)])
     draw = rng.random()
