@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     local = options.host in ("127.0.0.1", "localhost", "::1")
     print(f"VLA Lens: http://{options.host}:{options.port}", flush=True)
-    uvicorn.run(create_app(LOOPBACK if local else ("*",)), host=options.host, port=options.port, log_level="warning")
+    uvicorn.run(create_app(LOOPBACK if local else ("*",)), host=options.host, port=options.port, log_level="warning", access_log=False)
     return 0
 
 

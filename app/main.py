@@ -11,35 +11,32 @@ if (ROOT := str(Path(__file__).resolve().parents[1])) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from app import library, sidebar  # noqa: E402
+from app import library, session, sidebar  # noqa: E402
 from app.views import compare, trajectory, welcome  # noqa: E402
 from models.errors import UserError  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
+# Pages are chosen by a parameter, not by path: at /compare Streamlit's browser side first looks for its server there
+# and leaves two errors in the console.
+PAGES = {"Trajectory": trajectory.show, "Compare": compare.show}
 
 
 def main() -> None:
     st.set_page_config(page_title="VLA Lens", page_icon=str(HERE / "icon.png"), layout="wide")
     st.html(HERE / "page.css")
-    pages = {
-        "trajectory": st.Page(trajectory.show, title="Trajectory", icon=":material/timeline:", url_path="trajectory", default=True),
-        "compare": st.Page(compare.show, title="Compare", icon=":material/compare:", url_path="compare"),
-    }
-    page = st.navigation(list(pages.values()), position="top")
     try:
         workspace = library.current().workspace
         with st.sidebar:
             st.markdown("### VLA Lens")
-            chosen = sidebar.draw(workspace, comparing=page is pages["compare"])
+            page = session.page(PAGES)
+            chosen = sidebar.draw(workspace, comparing=page == "Compare")
     except UserError as error:
         st.error(str(error))
         return
     if chosen.meta is None:
         welcome.show(workspace)
-    elif page is pages["compare"]:
-        compare.show(chosen)
     else:
-        trajectory.show(chosen)
+        PAGES[page](chosen)
 
 
 main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import streamlit as st
 
@@ -11,7 +11,9 @@ from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
 from app import library
 from app.selection import Selection, chosen, from_parameters
+from models import weight_change as weights
 from models.types import CheckpointSpec
+from models.weight_change import WeightChange
 
 FRESH_SECONDS = 10  # how long a listing is trusted; a new file shows up after that
 
@@ -26,6 +28,17 @@ def remember(selection: Selection) -> None:
     for name, value in selection.parameters().items():
         if st.query_params.get(name) != value:
             st.query_params[name] = value
+
+
+def page(titles: Iterable[str]) -> str:
+    """The page that is chosen, the first one by default."""
+    names = list(titles)
+    wish = st.query_params.get("page", "").capitalize()
+    st.session_state["page"] = st.session_state.get("page") or (wish if wish in names else names[0])
+    picked: str = st.segmented_control("Page", names, key="page", label_visibility="collapsed", width="stretch", required=True)
+    if st.query_params.get("page") != picked.lower():
+        st.query_params["page"] = picked.lower()
+    return picked
 
 
 def pick(
@@ -51,3 +64,12 @@ def episodes(workspace: str, dataset: str) -> tuple[EpisodeMeta | BrokenEpisode,
 def checkpoints(workspace: str) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
     """Checkpoints of the workspace; see `episodes` for ``workspace``."""
     return library.current().workspace.checkpoints()
+
+
+@st.cache_data(show_spinner="Comparing the weights…", max_entries=20)
+def weight_change(base: str, base_digest: str, tuned: str, tuned_digest: str) -> WeightChange:
+    """What changed between two checkpoints; their digests make the answer good until a file changes.
+
+    Raises UserError where they cannot be compared.
+    """
+    return weights.weight_change(base, tuned)

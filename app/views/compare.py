@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app import session
 from app.components.player_component import ShownCheckpoint, player
+from app.figures import weight_change_bars, which_layers_can_differ
+from app.runs import AUTOMATIC_PARAMETERS
 from app.sidebar import Chosen
+from models.errors import UserError
+from models.types import CheckpointSpec
 
 
 def show(chosen: Chosen) -> None:
@@ -13,7 +18,22 @@ def show(chosen: Chosen) -> None:
     if chosen.meta is None or chosen.selection.dataset is None:
         return
     if chosen.first is None or chosen.second is None:
-        st.info("Comparing needs two checkpoints in the workspace. Name their folders in `workspace.toml`.")
+        st.info("Comparing needs two usable checkpoints. Name their folders in the workspace's `workspace.toml`.")
         return
     panes = tuple(ShownCheckpoint(spec.digest, spec.name) for spec in (chosen.first, chosen.second))
     player(chosen.selection.dataset, chosen.meta.id, panes, key="compare_player")
+    _weights(chosen.first, chosen.second)
+
+
+def _weights(first: CheckpointSpec, second: CheckpointSpec) -> None:
+    st.markdown("##### Where the weights differ")
+    large = max(first.parameters, second.parameters) > AUTOMATIC_PARAMETERS
+    if large and not st.button("Compare the weights", help="Reads both checkpoints' files once; this can take minutes."):
+        return
+    try:
+        change = session.weight_change(first.path, first.digest, second.path, second.digest)
+    except UserError as error:
+        st.info(str(error))
+        return
+    st.write(which_layers_can_differ(change))
+    st.plotly_chart(weight_change_bars(change), key="weight_change", config={"displayModeBar": False})

@@ -18,7 +18,8 @@ export class ActionPlots {
       type: "button", class: "plot-title", "data-dim": dim, onclick: () => onDimension(dim),
       title: `Show the bins of ${name} and ask about its token`,
     }, el("b", { text: name }), el("span", { class: "unit", text: unit ? ` (${unit})` : "" }));
-    const node = el("div", { class: "plot" }, el("div", { class: "plot-head" }, title, readout), canvas);
+    const error = el("div", { class: "error" });
+    const node = el("div", { class: "plot" }, el("div", { class: "plot-head" }, title, readout), canvas, error);
     const at = (event) => {
       const place = (event.offsetX - LEFT) / Math.max(1, canvas.clientWidth - LEFT - RIGHT);
       return Math.min(this.value.length - 1, Math.max(0, Math.floor(place * this.value.length)));
@@ -26,7 +27,7 @@ export class ActionPlots {
     canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); onScrub(at(event), event); });
     canvas.addEventListener("pointermove", (event) => { if (event.buttons & 1) onScrub(at(event), event); });
     canvas.addEventListener("pointerup", () => onRelease());
-    return { node, canvas, readout, title };
+    return { node, canvas, readout, title, error, unit };
   }
 
   // value: { length, step, dim, recorded: [T][D], series: [{ name, colour, dash, values: [T][D] | null }], key }
@@ -39,13 +40,16 @@ export class ActionPlots {
     this.plots.forEach((plot, dim) => this.draw(plot, dim, value, force));
   }
 
-  draw({ node, canvas, readout, title }, dim, value, force) {
+  draw({ node, canvas, readout, title, error, unit }, dim, value, force) {
     node.classList.toggle("picked", value.dim === dim);
     title.setAttribute("aria-pressed", String(value.dim === dim));
     setText(readout, reading(value, dim));
     const context = sizedContext(canvas);
     const key = `${value.key}|${canvas.width}x${canvas.height}|${this.ink}`;
-    if (force || canvas.key !== key) this.background(canvas, dim, value, key);
+    if (force || canvas.key !== key) {
+      this.background(canvas, dim, value, key);
+      setText(error, meanErrors(value, dim, unit));
+    }
     context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
     context.drawImage(canvas.picture, 0, 0, canvas.clientWidth, canvas.clientHeight);
     this.cursor(context, canvas, dim, value);
@@ -59,7 +63,7 @@ export class ActionPlots {
     const ratio = canvas.width / canvas.clientWidth;
     context.scale(ratio, ratio);
     canvas.range = rangeOf(value, dim);
-    const box = { width: canvas.clientWidth, height: canvas.clientHeight };
+    const box = { width: canvas.clientWidth, height: canvas.clientHeight, font: getComputedStyle(this.node).fontFamily };
     drawAxes(context, box, canvas.range, this.ink);
     drawCurve(context, box, canvas.range, value.length, (t) => value.recorded[t][dim], this.colours.recorded, []);
     for (const { values, colour } of value.series) {
@@ -122,7 +126,7 @@ function level({ height }, [low, high], number) {
 }
 
 function drawAxes(context, box, range, ink) {
-  context.font = "12px system-ui, sans-serif";
+  context.font = `12px ${box.font}`;
   context.fillStyle = ink;
   context.strokeStyle = ink;
   context.textAlign = "right";
@@ -174,6 +178,21 @@ function reading({ recorded, series, step }, dim) {
   const truth = recorded[step][dim];
   const said = series.map(({ values }) => values[step]?.[dim]).filter((number) => number !== null && number !== undefined);
   if (!said.length) return `rec ${signed(truth)}`;
-  const errors = said.map((number) => signed(number - truth));
-  return `${said.map((number) => signed(number)).join(" / ")}  Δ ${errors.join(" / ")}`;
+  const difference = said.length > 1 ? said[1] - said[0] : said[0] - truth;
+  return `${said.map((number) => signed(number)).join(" / ")}  Δ ${signed(difference)}`;
+}
+
+// Mean absolute error against the recording, over the steps captured so far.
+function meanErrors({ recorded, series, length }, dim, unit) {
+  const parts = series.flatMap(({ values }) => {
+    const errors = [];
+    for (let t = 0; t < length; t++) {
+      const number = values[t]?.[dim];
+      if (number !== null && number !== undefined) errors.push(Math.abs(number - recorded[t][dim]));
+    }
+    return errors.length ? [{ mean: errors.reduce((a, b) => a + b, 0) / errors.length, n: errors.length }] : [];
+  });
+  if (!parts.length) return "";
+  const counts = [...new Set(parts.map(({ n }) => n))].join(" / ");
+  return `mean |error| ${parts.map(({ mean }) => mean.toFixed(4)).join(" / ")} ${unit} · n = ${counts}`;
 }

@@ -8,8 +8,8 @@ export class BinPlot {
   constructor() {
     this.canvas = el("canvas", { role: "img" });
     this.title = el("span", { class: "plot-title still" });
-    this.readout = el("span", { class: "readout" });
-    this.node = el("div", { class: "plot bins" }, el("div", { class: "plot-head" }, this.title, this.readout), this.canvas);
+    this.detail = el("div", { class: "error" });
+    this.node = el("div", { class: "plot bins" }, el("div", { class: "plot-head" }, this.title), this.canvas, this.detail);
     this.observer = new ResizeObserver(() => this.value && this.show(this.value));
     this.observer.observe(this.canvas);
   }
@@ -21,9 +21,9 @@ export class BinPlot {
     const colour = (name) => style.getPropertyValue(name).trim();
     setText(this.title, `bins of ${value.name} now${value.unit ? ` (${value.unit})` : ""}`);
     const first = value.sets[0];
-    setText(this.readout, first ? `p ${percent(Math.max(...first.probabilities))} · entropy ${entropy(first.probabilities).toFixed(1)} bit` : "");
+    setText(this.detail, first ? `p ${percent(Math.max(...first.probabilities))} · entropy ${entropy(first.probabilities).toFixed(1)} bit` : "");
     const context = sizedContext(this.canvas);
-    const box = { width: this.canvas.clientWidth, height: this.canvas.clientHeight };
+    const box = { width: this.canvas.clientWidth, height: this.canvas.clientHeight, font: style.fontFamily };
     context.clearRect(0, 0, box.width, box.height);
     if (!first) return this.empty(context, box, colour("--ink"));
     const [low, high] = span(value);
@@ -32,7 +32,7 @@ export class BinPlot {
     marker(context, box, x(value.recorded), colour("--recorded"), "recorded");
     context.fillStyle = colour("--ink");
     context.globalAlpha = 0.7;
-    context.font = "12px system-ui, sans-serif";
+    context.font = `12px ${box.font}`;
     context.textBaseline = "bottom";
     context.textAlign = "left";
     context.fillText(signed(low), 8, box.height - 1);
@@ -45,7 +45,7 @@ export class BinPlot {
   empty(context, box, ink) {
     context.fillStyle = ink;
     context.globalAlpha = 0.6;
-    context.font = "13px system-ui, sans-serif";
+    context.font = `13px ${box.font}`;
     context.fillText("Not captured at this step yet.", 8, box.height / 2);
     context.globalAlpha = 1;
   }

@@ -16,6 +16,20 @@ function setProperty(node, name, value) {
   else node.setAttribute(name, value === true ? "" : value);
 }
 
+// An icon as SVG: `shapes` are path data on a 16 x 16 grid, filled in the text's colour.
+export function icon(...shapes) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  for (const [name, value] of Object.entries({ viewBox: "0 0 16 16", width: "14", height: "14", "aria-hidden": "true" })) svg.setAttribute(name, value);
+  for (const d of shapes) {
+    const path = document.createElementNS(space, "path");
+    path.setAttribute("d", d);
+    path.setAttribute("fill", "currentColor");
+    svg.append(path);
+  }
+  return svg;
+}
+
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

@@ -1,7 +1,7 @@
 // Which generated tokens ask: "action", "action.<name>", "rationale", "rationale.<part>" or "word.<n>".
 
 export const PART_TITLES = {
-  observation: "Observation", situation: "Situation analysis", spatial: "Spatial reasoning", planning: "Task planning",
+  observation: "Observation", situation: "Situation analysis", spatial: "Spatial reasoning", planning: "Task planning", text: "Rationale",
 };
 
 // The decoded step with its generated tokens sorted out once: all, the rationale's words, and by position.

@@ -129,7 +129,7 @@ export class Stage {
 
   drawBoxes(context) {
     const { left, top, scale } = this.fit;
-    context.font = "600 12px system-ui, sans-serif";
+    context.font = `600 13px ${getComputedStyle(this.node).fontFamily}`;
     context.textBaseline = "top";
     for (const { label, box, colour } of this.picture.boxes) {
       const [x, y, width] = [left + box[0] * scale, top + box[1] * scale, context.measureText(label).width + 8];

@@ -84,7 +84,7 @@ export class Timeline {
   drawPhases(context, width, ink) {
     const { phases, length } = this.value;
     const names = [...new Set(phases.filter(Boolean))];
-    context.font = "500 13px system-ui, sans-serif";
+    context.font = `500 13px ${getComputedStyle(this.node).fontFamily}`;
     context.textBaseline = "middle";
     for (let start = 0; start < length;) {
       let stop = start + 1;
@@ -130,9 +130,10 @@ export class Timeline {
     context.globalAlpha = 1;
     context.fillStyle = accent;
     context.beginPath();
-    context.moveTo(x - 6, 0);
-    context.lineTo(x + 6, 0);
-    context.lineTo(x, 7);
+    const foot = this.canvas.clientHeight;
+    context.moveTo(x - 6, foot);
+    context.lineTo(x + 6, foot);
+    context.lineTo(x, foot - 7);
     context.fill();
   }
 
