@@ -1,0 +1,48 @@
+"""Documentation that shows code is run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.workspace import Workspace
+from tests.tiny_episode import write_tiny_episode
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def code(page: str) -> str:
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S))
+
+
+@pytest.fixture
+def beside_tiny_data(tmp_path: Path, tiny_tuned: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory in which the paths of the examples lead to tiny data."""
+    write_tiny_episode(tmp_path / "sample_data" / "episodes" / "episode.hdf5")
+    (tmp_path / "sample_data" / "checkpoints").mkdir()
+    (tmp_path / "sample_data" / "checkpoints" / "tuned").symlink_to(tiny_tuned)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_notebook_example_and_the_records_it_leaves(beside_tiny_data, capsys):
+    exec(compile(code("notebook-example.md"), "notebook-example.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "put the red block on the towel" in out and "mean absolute error" in out and "heads: ((" in out
+    exec(compile(code("records.md"), "records.md", "exec"), {})
+    (run,) = Workspace.open("workspace").records.runs()
+    assert capsys.readouterr().out == f"{run.address} {run.key.settings} 3 False\n"
+
+
+def test_the_episode_format_example(beside_tiny_data, monkeypatch, capsys):
+    write_tiny_episode(beside_tiny_data / "episode.hdf5")
+    exec(compile(code("episode-hdf5.md"), "episode-hdf5.md", "exec"), {})
+    assert "put the red block on the towel (6, 7) ['x', 'y', 'z'" in capsys.readouterr().out
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
