@@ -52,10 +52,12 @@ $(PY):
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
 
 $(APP_STAMP): $(APP_FILES) | $(PY)
-	$(PY) -m pip install --quiet -r requirements.txt -c constraints.txt
+	@echo "Installing the app's packages into $(VENV) (about 1.7 GB on disk, some minutes the first time)"
+	$(PY) -m pip install -r requirements.txt -c constraints.txt
 	@touch $@
 
 $(DEV_STAMP): $(DEV_FILES) | $(PY)
-	$(PY) -m pip install --quiet -r requirements.txt -r requirements-samples.txt -r requirements-dev.txt -c constraints.txt
-	$(PY) -m pip install --quiet --no-deps trossen-arm-sim==0.2.3
+	@echo "Installing the app's and the tests' packages into $(VENV) (about 2 GB on disk, some minutes the first time)"
+	$(PY) -m pip install -r requirements.txt -r requirements-samples.txt -r requirements-dev.txt -c constraints.txt
+	$(PY) -m pip install --no-deps trossen-arm-sim==0.2.3
 	@touch $(APP_STAMP) $@
