@@ -25,15 +25,17 @@ DEV_STAMP := $(VENV)/.installed-dev
 app: $(APP_STAMP)
 	$(PY) -m app $(ARGS)
 
-test: $(DEV_STAMP) system lint
-	$(PY) -m pytest $(ARGS)
+test: $(DEV_STAMP) system
+	@failed=""; $(MAKE) --no-print-directory lint || failed="style, types or imports"; \
+	$(PY) -m pytest $(ARGS) || failed="$${failed:+$$failed and }tests"; \
+	[ -z "$$failed" ] || { echo "failed: $$failed" >&2; exit 1; }
 
 check: $(DEV_STAMP) lint
 	$(PY) -m pytest -m "not slow and not browser" $(ARGS)
 
 lint: $(DEV_STAMP)
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+	$(PY) -m ruff check --output-format concise .
+	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
