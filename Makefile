@@ -43,7 +43,7 @@ samples: $(DEV_STAMP) system
 	$(PY) -m sample_data.make $(ARGS)
 
 bench: $(DEV_STAMP) system
-	$(PY) -m benchmarks $(ARGS)
+	for file in benchmarks/[a-z]*.py; do $(PY) -m benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; done
 
 system:
 	@sh .ci/system-packages
