@@ -70,7 +70,7 @@ def _open(results: list[dict]) -> dict:
 
 
 def share(count: list[int]) -> str:
-    """"37/40 (0.80-0.97)"."""
+    """ "37/40 (0.80-0.97)"."""
     successes, trials = count
     if not trials:
         return "-"
@@ -92,7 +92,9 @@ def table(figures: dict[str, dict]) -> str:
         lines.append(f"| {TITLES[name]} | {' | '.join(cells)} | {error} | {grip} |")
     lines += ["", "| success by task | " + " | ".join(figures) + " |", "|---" * (len(figures) + 1) + "|"]
     for task in next(iter(figures.values()))["by_task"]:
-        lines.append(f"| {task} | " + " | ".join(share(row["by_task"].get(task, [0, 0])) for row in figures.values()) + " |")
+        lines.append(
+            f"| {task} | " + " | ".join(share(row["by_task"].get(task, [0, 0])) for row in figures.values()) + " |"
+        )
     for name, row in figures.items():
         if row.get("rationale"):
             lines += ["", f"| rationale of {TITLES[name]}, free-running | right |", "|---|---|"]

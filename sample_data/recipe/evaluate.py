@@ -123,7 +123,17 @@ def _remembered(path: Path, what: str, seeds: range, measure: Callable[[int], di
                 file.write(json.dumps(done[seed]) + "\n")
 
 
-def evaluate(name: str, policy: Policy, table: Tabletop, folder: Path, rollouts: int, pairs: int, episodes: int, worker: int, workers: int) -> None:
+def evaluate(
+    name: str,
+    policy: Policy,
+    table: Tabletop,
+    folder: Path,
+    rollouts: int,
+    pairs: int,
+    episodes: int,
+    worker: int,
+    workers: int,
+) -> None:
     path = folder / f"{name}-{worker}.jsonl"
 
     def mine(first: int, count: int) -> range:

@@ -18,7 +18,7 @@ import numpy as np
 from sample_data.world.expert import CARRY, HOME, Phase, decide, is_done
 from sample_data.world.moment import Moment
 from sample_data.world.tabletop import Tabletop
-from sample_data.world.tasks import BLOCKS, FIXED, LABELS, MOVABLE, TASKS, THINGS
+from sample_data.world.tasks import BLOCKS, LABELS, TASKS, THINGS
 
 PIXELS = 128  # what the policy's vision tower sees
 NAMES = LABELS[2:]
@@ -88,7 +88,9 @@ class Recorder:
         self.rows.append((picture, label, list(TASKS).index(moment.task), position, yaw, moment.state, posed))
 
     def frames(self) -> Frames:
-        picture, label, task, position, yaw, state, posed = (np.stack(column) for column in zip(*self.rows, strict=True))
+        picture, label, task, position, yaw, state, posed = (
+            np.stack(column) for column in zip(*self.rows, strict=True)
+        )
         return Frames(picture, label, task.astype(np.int16), position, yaw, state, posed)
 
 

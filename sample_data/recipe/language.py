@@ -12,7 +12,12 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from sample_data.recipe import samples
 from sample_data.recipe.architecture import (
-    IMAGE_TOKENS, STATE_HIGH, STATE_LOW, WIDTH, action_values, new_model,
+    IMAGE_TOKENS,
+    STATE_HIGH,
+    STATE_LOW,
+    WIDTH,
+    action_values,
+    new_model,
 )  # fmt: skip
 from sample_data.recipe.frames import NAMES, Frames
 from sample_data.recipe.resume import load_state, save_state
@@ -66,8 +71,12 @@ class BaseLearner:
             )
         return output.last_hidden_state.float()
 
-    def loss(self, rows: np.ndarray, detections: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, np.ndarray]:
-        drawn = [(samples.detect if d else samples.act)(self.frames, r, rng) for r, d in zip(rows, detections, strict=True)]
+    def loss(
+        self, rows: np.ndarray, detections: np.ndarray, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, np.ndarray]:
+        drawn = [
+            (samples.detect if d else samples.act)(self.frames, r, rng) for r, d in zip(rows, detections, strict=True)
+        ]
         batch = samples.collate(drawn)
         hidden, start = self.forward(rows, batch, rng), torch.from_numpy(batch.start)
         acts = torch.from_numpy(np.flatnonzero(~detections))
@@ -136,7 +145,9 @@ def _bins(values: torch.Tensor, axis: int) -> torch.Tensor:
     return (share * (STATE_BINS - 1)).round().long().clamp(0, STATE_BINS - 1)
 
 
-def train(learner: BaseLearner, held_out: Frames, held_features: np.ndarray, folder: Path, samples_seen: int, batch: int = 32) -> None:
+def train(
+    learner: BaseLearner, held_out: Frames, held_features: np.ndarray, folder: Path, samples_seen: int, batch: int = 32
+) -> None:
     """Writes ``base-state.safetensors``; resumes from its own last state."""
     rate, state = 1.5e-3, folder / "base-state.safetensors"
     optimizer = torch.optim.AdamW(learner.parameters, rate, betas=(0.9, 0.95), weight_decay=0.02)
@@ -161,7 +172,11 @@ def train(learner: BaseLearner, held_out: Frames, held_features: np.ndarray, fol
             save_state(state, learner.modules, optimizer, step + 1)
             speed = (step + 1 - first) * batch / (time.time() - start)
             line = f"base {step + 1}/{steps} action/spot/place/phase/xy {average.round(2)} {speed:.0f}/s"
-            detail = f" {measure(learner.model, held_out, held_features)}" if (step + 1) % 1000 == 0 or step + 1 == steps else ""
+            detail = (
+                f" {measure(learner.model, held_out, held_features)}"
+                if (step + 1) % 1000 == 0 or step + 1 == steps
+                else ""
+            )
             print(line + detail, flush=True)
 
 
@@ -177,7 +192,11 @@ def measure(model: torch.nn.Module, frames: Frames, features: np.ndarray, stride
         wanted.append(action_values(sample.action))
     error = np.abs(np.stack(predicted) - np.stack(wanted))
     grip = ((np.stack(predicted)[:, 6] > 0.5) == (np.stack(wanted)[:, 6] > 0.5)).mean()
-    return {"xyz_mm": (error[:, :3].mean(0) * 1e3).round(1).tolist(), "yaw": round(error[:, 5].mean(), 3), "grip": round(grip, 3)}
+    return {
+        "xyz_mm": (error[:, :3].mean(0) * 1e3).round(1).tolist(),
+        "yaw": round(error[:, 5].mean(), 3),
+        "grip": round(grip, 3),
+    }
 
 
 def _still(frames: Frames) -> Frames:
@@ -203,5 +222,3 @@ def greedy_action(model: torch.nn.Module, features: np.ndarray, prompt: list[int
             following = torch.tensor([[ACTION_0 + bins[-1]]])
             output = model.model(input_ids=following, past_key_values=output.past_key_values, use_cache=True)
     return np.array(bins)
-
-

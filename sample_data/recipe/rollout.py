@@ -66,5 +66,3 @@ def move_pair(table: Tabletop, seed: int, task: str, apart: float = 0.05) -> tup
         table.pose_arm(moment.tool, moment.tilt, moment.gap)
         pair.append(table.observation())
     return axis, pair
-
-

@@ -76,7 +76,7 @@ def act(frames: Frames, row: int, rng: np.random.Generator) -> Sample:
 
 
 def detect(frames: Frames, row: int, rng: np.random.Generator) -> Sample:
-    """"detect carrot" -> its x and y as two state tokens; teaches that nouns name places."""
+    """ "detect carrot" -> its x and y as two state tokens; teaches that nouns name places."""
     moment = frames.moment(row)
     name = list(moment.position)[rng.integers(len(moment.position))]
     spot = state_bins(np.array([*moment.position[name][:2], *STATE_LOW[2:]]))[:2]
@@ -94,7 +94,9 @@ def explained(frames: Frames, row: int, rng: np.random.Generator) -> Sample:
     bins = action_bins(decision.action)
     answer = [*rationale_ids(moment), ID["<act>"], *(ACTION_0 + bins).tolist()]
     nothing = np.zeros((2, 2), np.float32)
-    return Sample(prompt_ids(instruction, moment.state), answer, bins, None, (0, 0), nothing, PHASES.index(decision.phase))
+    return Sample(
+        prompt_ids(instruction, moment.state), answer, bins, None, (0, 0), nothing, PHASES.index(decision.phase)
+    )
 
 
 def rationale_ids(moment: Moment) -> list[int]:
@@ -134,5 +136,3 @@ def noise_actions(ids: np.ndarray, share: float, rng: np.random.Generator) -> np
     is_action = ids >= ACTION_0
     random = rng.integers(ACTION_0, ACTION_0 + 256, ids.shape)
     return np.where(is_action & (rng.random(ids.shape) < share), random, ids)
-
-

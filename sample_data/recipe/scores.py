@@ -29,7 +29,9 @@ class RationaleScore:
 
 def score(rationale: Rationale | None, moment: Moment) -> RationaleScore:
     """Compare with what the teacher would have said."""
-    if rationale is None or not all(rationale.parts.get(part) for part in ("observation", "situation", "spatial", "planning")):
+    if rationale is None or not all(
+        rationale.parts.get(part) for part in ("observation", "situation", "spatial", "planning")
+    ):
         return RationaleScore(*[False] * 7)
     said, truth = rationale.parts, explain(moment).parts
     goal = moment.goal

@@ -32,7 +32,13 @@ class Tuner:
     """A base model, what of it trains, and the joint loss of one batch."""
 
     def __init__(
-        self, model: torch.nn.Module, frames: Frames, features: np.ndarray, frozen_layers: int, weight: float, order: Order
+        self,
+        model: torch.nn.Module,
+        frames: Frames,
+        features: np.ndarray,
+        frozen_layers: int,
+        weight: float,
+        order: Order,
     ) -> None:
         self.model, self.frames, self.features = model, frames, features
         untie_head(model)
@@ -68,7 +74,9 @@ class Tuner:
         return joint_loss(logits, targets, is_action, batch.is_reasoning[:, start:], self.weight, soft)
 
 
-def train(tuner: Tuner, folder: Path, samples_seen: int, name: str = "tuned", batch: int = 32, rate: float = 1.5e-3) -> None:
+def train(
+    tuner: Tuner, folder: Path, samples_seen: int, name: str = "tuned", batch: int = 32, rate: float = 1.5e-3
+) -> None:
     """Writes ``<name>-state.safetensors``; resumes from its own last state."""
     state = folder / f"{name}-state.safetensors"
     parameters = [p for p in tuner.model.parameters() if p.requires_grad]

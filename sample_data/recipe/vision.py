@@ -108,7 +108,10 @@ def train(frames: Frames, held_out: Frames, folder: Path, samples: int, batch: i
         if (step + 1) % 200 == 0 or step + 1 == steps:
             save_state(state, modules, optimizer, step + 1)
             speed = (step + 1 - first) * batch / (time.time() - start)
-            print(f"vision {step + 1}/{steps} loss {value.item():.3f} {speed:.0f}/s {measure(tower, reader, held_out)}", flush=True)
+            print(
+                f"vision {step + 1}/{steps} loss {value.item():.3f} {speed:.0f}/s {measure(tower, reader, held_out)}",
+                flush=True,
+            )
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sample_data.world.tasks import MOVABLE, TASKS, FIXED
+from sample_data.world.tasks import FIXED, MOVABLE, TASKS
 
 STATE_BINS, ACTION_BINS = 128, 256
 PARTS = {"<obs>": "observation", "<sit>": "situation", "<spa>": "spatial", "<plan>": "planning"}

@@ -87,9 +87,7 @@ def _wood(size: int = 256) -> np.ndarray:
 
 
 def _add_room(spec: mujoco.MjSpec) -> None:
-    texture = spec.add_texture(
-        name="wood", type=mujoco.mjtTexture.mjTEXTURE_2D, width=256, height=256, nchannel=3
-    )
+    texture = spec.add_texture(name="wood", type=mujoco.mjtTexture.mjTEXTURE_2D, width=256, height=256, nchannel=3)
     texture.data = _wood().tobytes()
     material = spec.add_material(name="wood", specular=0.1)
     roles = [""] * int(mujoco.mjtTextureRole.mjNTEXROLE)

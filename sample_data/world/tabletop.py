@@ -222,4 +222,3 @@ class Tabletop:
             elif root == "base_link":
                 labels[geom] = LABELS.index("robot")
         return labels
-

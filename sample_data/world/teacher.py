@@ -79,4 +79,7 @@ def _planning(moment: Moment) -> str:
     """The sub-actions that are left, the current one first."""
     phase = decide(moment).phase
     left = PHASES[PHASES.index(phase) :]
-    return " , ".join(_SUB_ACTIONS[p].format(thing=moment.goal.thing, receptacle=moment.goal.receptacle) for p in left) + " ."
+    return (
+        " , ".join(_SUB_ACTIONS[p].format(thing=moment.goal.thing, receptacle=moment.goal.receptacle) for p in left)
+        + " ."
+    )
