@@ -20,24 +20,30 @@ DEV_FILES := $(APP_FILES) requirements-samples.txt requirements-dev.txt
 APP_STAMP := $(VENV)/.installed-app
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: app test check lint samples bench system
+.PHONY: app test check lint style types imports samples bench system
 
 app: $(APP_STAMP)
 	$(PY) -m app $(ARGS)
 
 test: $(DEV_STAMP) system
-	@failed=""; $(MAKE) --no-print-directory lint || failed="style, types or imports"; \
+	@failed=""; $(MAKE) --no-print-directory --keep-going lint || failed="style, types or imports"; \
 	$(PY) -m pytest $(ARGS) || failed="$${failed:+$$failed and }tests"; \
 	[ -z "$$failed" ] || { echo "failed: $$failed" >&2; exit 1; }
 
 check: $(DEV_STAMP) lint
 	$(PY) -m pytest -m "not slow and not browser" $(ARGS)
 
-lint: $(DEV_STAMP)
+lint: style types imports
+
+style: $(DEV_STAMP)
 	$(PY) -m ruff check --output-format concise .
-	$(PY) -m ruff format --check --quiet .
+	$(PY) -m ruff format --check --output-format concise .
+
+types: $(DEV_STAMP)
 	$(PY) -m mypy
-	$(VENV)/bin/lint-imports
+
+imports: $(DEV_STAMP)
+	$(VENV)/bin/lint-imports --no-logo
 
 samples: $(DEV_STAMP) system
 	$(PY) -m sample_data.make $(ARGS)
