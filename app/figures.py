@@ -25,7 +25,7 @@ def weight_change_bars(change: WeightChange) -> go.Figure:
         x=[group.label for group in groups],
         y=percent,
         marker_color=[UNCHANGED if _same(group) else CHANGED for group in groups],
-        text=["identical" if _same(group) else f"{value:.2g} %" for group, value in zip(groups, percent, strict=True)],
+        text=["identical" if _same(group) else f"{value:.1f} %" for group, value in zip(groups, percent, strict=True)],
         textposition="outside",
         cliponaxis=False,
         hovertext=hover,

@@ -9,7 +9,7 @@ export const KEYS = [
 ];
 
 const TAKES_KEYS = "input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true], [role=combobox], "
-  + "[role=listbox], [role=textbox], [role=dialog]";
+  + "[role=listbox], [role=textbox], [role=dialog], dialog";
 
 function elsewhere(event, root) {
   const target = event.composedPath()[0];

@@ -107,12 +107,13 @@ export class Timeline {
   drawBands(context, width, ink, accent) {
     const { bands, length } = this.value;
     const height = bands.length > 1 ? 8 : 14;
+    const colours = ["--predicted", "--predicted-2"].map((name) => getComputedStyle(this.node).getPropertyValue(name).trim());
     bands.forEach(({ captured }, row) => {
       const y = 26 + row * (height + 2);
       const gap = width / length > 5 ? 1 : 0;
       for (let step = 0; step < length; step++) {
         context.globalAlpha = captured[step] ? 0.85 : 0.13;
-        context.fillStyle = captured[step] ? accent : ink;
+        context.fillStyle = captured[step] ? (bands.length > 1 ? colours[row] : accent) : ink;
         context.fillRect((step / length) * width + gap / 2, y, width / length - gap, height);
       }
     });

@@ -1,0 +1,84 @@
+"""Pages run by Streamlit's own test harness: they stand, whatever is in the workspace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.library import WORKSPACE_VARIABLE
+from app.server import MAIN
+from tests.browser.world import checkpoint_named
+
+
+def run(monkeypatch: pytest.MonkeyPatch, workspace: Path, **parameters: str) -> AppTest:
+    monkeypatch.setenv(WORKSPACE_VARIABLE, str(workspace))
+    test = AppTest.from_file(str(MAIN), default_timeout=60)
+    for name, value in parameters.items():
+        test.query_params[name] = value
+    test.run()
+    assert not test.exception
+    return test
+
+
+def test_first_page(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace)
+    assert test.sidebar.selectbox(key="episode").value == "good"
+    assert test.query_params["episode"] == ["good"]
+
+
+def test_the_url_chooses(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace, episode="good")
+    assert test.sidebar.selectbox(key="episode").value == "good"
+
+
+def test_a_link_to_what_is_gone_says_so(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace, episode="gone")
+    assert "“gone”, which is not here" in test.sidebar.warning[0].value
+
+
+def test_an_id_that_looks_like_a_path_is_only_a_name(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace, episode="../../etc/passwd")
+    assert test.sidebar.selectbox(key="episode").value == "../../etc/passwd"
+
+
+def test_broken_things_are_named(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace)
+    texts = [text.value for text in test.sidebar.text]
+    assert any(text.startswith("broken.hdf5: ") for text in texts)
+    assert any(text.startswith("empty: ") for text in texts)
+
+
+def test_choosing_another_episode_reaches_the_url(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace)
+    test.sidebar.selectbox(key="episode").set_value("long").run()
+    assert not test.exception
+    assert test.query_params["episode"] == ["long"]
+
+
+def test_compare_with_one_checkpoint_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace, page="compare")
+    assert "two usable checkpoints" in test.info[0].value
+    assert test.sidebar.selectbox(key="checkpoint").value == checkpoint_named(workspace, "tuned").digest
+
+
+def test_empty_workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "workspace.toml").write_text('episodes = ["nothing"]\ncheckpoints = []\n')
+    test = run(monkeypatch, tmp_path)
+    assert "No episode to show yet" in test.subheader[0].value
+
+
+def test_a_workspace_that_cannot_be_read_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "workspace.toml").write_text("episodes = [")
+    test = run(monkeypatch, tmp_path)
+    assert "is not valid TOML" in test.error[0].value
+
+
+def test_the_first_page_needs_no_torch() -> None:
+    """The page, its routes and the component are imported without torch, transformers or a model."""
+    code = "import sys, app.server, app.sidebar, app.views.compare, app.views.trajectory; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=MAIN.parents[1], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

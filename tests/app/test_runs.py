@@ -1,0 +1,129 @@
+"""Model runs in the background, with a fake policy in place of a checkpoint."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from analysis.workspace import Workspace
+from app import runs
+from app.library import Library
+from app.run_status import StepSummaries, run_status
+from app.runs import Asked, RunQueue, State
+from models.errors import UserError
+from models.types import Capture, Observation, Prediction
+from tests.browser.world import checkpoint_named, synthetic_prediction, write_synthetic_episode
+from tests.tiny_checkpoints import write_action_token_paligemma
+
+STEPS = 6
+
+
+class Scripted:
+    """Answers at once, or when it is allowed to."""
+
+    def __init__(self) -> None:
+        self.allowed = threading.Event()
+        self.allowed.set()
+
+    def predict(self, observation: Observation, capture: Capture | None = None) -> Prediction:
+        self.allowed.wait(20)
+        return synthetic_prediction(0, words=4, layers=1, heads=1)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    write_synthetic_episode(tmp_path / "episodes" / "one.hdf5", STEPS, id="one")
+    write_action_token_paligemma(tmp_path / "checkpoints" / "base", rationale=False, name="base", image_size=32, layers=1)
+    (tmp_path / "workspace.toml").write_text('episodes = ["episodes"]\ncheckpoints = ["checkpoints"]\n')
+    return Library(Workspace.open(tmp_path))
+
+
+@pytest.fixture
+def asked(library: Library) -> Asked:
+    digest = checkpoint_named(library.workspace.path, "base").digest
+    return Asked(library.workspace.datasets()[0].name, "one", digest)
+
+
+def wait_for(queue: RunQueue, asked: Asked, *states: State) -> State:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        job = queue.job(asked)
+        if job is not None and job.state in states:
+            return job.state
+        time.sleep(0.01)
+    raise AssertionError(f"still {job.state if job else None}, waited for {states}")
+
+
+def test_a_run_begins_at_the_step_that_is_looked_at(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs.models, "load", lambda path: Scripted())
+    queue, seen = RunQueue(library), []
+    record, _, _ = queue.record(asked)
+    original = type(record).write
+    monkeypatch.setattr(type(record), "write", lambda self, step, value: (seen.append(step), original(self, step, value)))
+    queue.start(asked, at=4)
+    wait_for(queue, asked, State.COMPLETE)
+    assert seen == [4, 5, 0, 1, 2, 3]
+    assert queue.record(asked)[0].complete
+
+
+def test_status_tells_only_what_is_new(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs.models, "load", lambda path: Scripted())
+    queue, summaries = RunQueue(library), StepSummaries()
+    before = run_status(queue, summaries, asked, "")
+    assert (before["state"], before["automatic"], before["captured"]) == (State.IDLE, True, 0)
+    queue.start(asked, at=0)
+    wait_for(queue, asked, State.COMPLETE)
+    after = run_status(queue, summaries, asked, before["revision"])
+    assert (after["state"], after["captured"], len(after["steps"])) == (State.COMPLETE, STEPS, STEPS)
+    assert run_status(queue, summaries, asked, after["revision"])["steps"] == {}
+
+
+def test_stopping_keeps_what_is_done(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Scripted()
+    policy.allowed.clear()
+    monkeypatch.setattr(runs.models, "load", lambda path: policy)
+    queue = RunQueue(library)
+    queue.start(asked, at=0)
+    wait_for(queue, asked, State.RUNNING)
+    queue.stop(asked)
+    policy.allowed.set()
+    wait_for(queue, asked, State.IDLE)
+    time.sleep(0.1)
+    assert queue.record(asked)[0].steps_done() <= {0}
+
+
+def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise UserError("the weights lack q_proj")
+
+    monkeypatch.setattr(runs.models, "load", refuse)
+    queue = RunQueue(library)
+    queue.start(asked, at=0)
+    assert wait_for(queue, asked, State.FAILED) is State.FAILED
+    assert queue.job(asked).message == "the weights lack q_proj"
+
+
+def test_a_bug_fails_one_run_and_not_the_worker(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs.models, "load", lambda path: 1 / 0)
+    queue = RunQueue(library)
+    queue.start(asked, at=0)
+    wait_for(queue, asked, State.FAILED)
+    assert "internal error" in queue.job(asked).message
+    monkeypatch.setattr(runs.models, "load", lambda path: Scripted())
+    queue.start(asked, at=0)
+    wait_for(queue, asked, State.COMPLETE)
+
+
+def test_a_run_that_nobody_watches_stops(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "UNWATCHED_SECONDS", -1.0)
+    queue = RunQueue(library)
+    queue.start(asked, at=0)
+    wait_for(queue, asked, State.IDLE)
+    assert "no page was showing it" in queue.job(asked).message

@@ -1,0 +1,82 @@
+"""One server and one Chromium for all browser tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.browser.world import CHROMIUM, make_world, serving
+
+
+@dataclass
+class Tab:
+    """A browser tab on the app, with everything that its console complained about."""
+
+    page: Any
+    address: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, **parameters: object) -> None:
+        """Opens the app with these URL parameters and waits for the first picture."""
+        self.page.goto(f"{self.address}/?{urlencode(parameters)}")
+        self.page.wait_for_selector(".lens[data-step]", timeout=40_000)
+
+    def wait_for_rows(self) -> None:
+        """Waits until the current step has attention and words."""
+        self.page.locator(".chips.part-action button").first.wait_for(timeout=60_000)
+
+    @property
+    def step(self) -> int:
+        return int(self.page.locator(".lens").get_attribute("data-step"))
+
+    def parameter(self, name: str) -> str | None:
+        """A parameter of the URL as it stands now."""
+        return self.page.evaluate("name => new URLSearchParams(location.search).get(name)", name)
+
+    def wait_for_parameter(self, name: str, value: str) -> None:
+        self.page.wait_for_function(
+            "([name, value]) => new URLSearchParams(location.search).get(name) === value", arg=[name, value], timeout=8000
+        )
+
+    def pixels(self, which: int = 0) -> str:
+        """The canvas as it is drawn, to compare with another moment."""
+        return self.page.locator("canvas.stage-canvas").nth(which).evaluate("canvas => canvas.toDataURL()")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def server(world: Path) -> Iterator[str]:
+    with serving(world) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no Chromium at {CHROMIUM}; on Debian: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser: Any, server: str) -> Iterator[Tab]:
+    """A fresh tab; the test fails if its console shows an error."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened = Tab(page, server)
+    page.on("console", lambda message: opened.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    yield opened
+    page.close()
+    assert not opened.complaints

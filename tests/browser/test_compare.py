@@ -1,0 +1,53 @@
+"""Two checkpoints side by side in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Tab
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def wait_for_both(tab: Tab) -> None:
+    tab.page.wait_for_selector(".lens.compare[data-step]", timeout=40_000)
+    for side in ("first", "second"):
+        tab.page.locator(f".words.{side} .chips.part-action button").first.wait_for(timeout=60_000)
+
+
+def test_panes_are_synced_and_the_difference_is_signed(tab: Tab) -> None:
+    tab.open(page="compare", episode="plain")
+    wait_for_both(tab)
+    before = [tab.pixels(which) for which in range(3)]
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.wait_for_selector('.lens[data-step="1"]')
+    wait_for_both(tab)
+    after = [tab.pixels(which) for which in range(3)]
+    assert all(a != b for a, b in zip(before, after, strict=True))
+    difference = tab.page.locator(".stage").nth(2).inner_text()
+    assert "tuned − base" in difference and "−" in difference and "+" in difference
+    assert "share of the row" in difference
+
+
+def test_a_word_that_only_one_of_them_wrote_is_explained(tab: Tab) -> None:
+    tab.open(page="compare", episode="plain", query="word.1")
+    wait_for_both(tab)
+    note = tab.page.locator(".stage").first.locator(".stage-note")
+    note.wait_for()
+    assert "generated no rationale" in note.inner_text()
+
+
+def test_weights_say_where_attention_can_differ(tab: Tab) -> None:
+    tab.open(page="compare", episode="plain")
+    tab.page.get_by_text("Where the weights differ").wait_for(timeout=30_000)
+    tab.page.get_by_text("attention can differ in every layer").wait_for(timeout=30_000)
+    tab.page.locator(".js-plotly-plot").wait_for()
+
+
+def test_going_from_trajectory_to_compare_keeps_the_view(tab: Tab) -> None:
+    tab.open(episode="plain", step=4, map="inferno")
+    tab.page.get_by_role("radio", name="Compare").or_(tab.page.get_by_role("button", name="Compare")).first.click()
+    wait_for_both(tab)
+    assert tab.step == 4
+    tab.wait_for_parameter("map", "inferno")
+    tab.wait_for_parameter("page", "compare")

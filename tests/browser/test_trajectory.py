@@ -1,0 +1,206 @@
+"""The trajectory page in a real browser against the real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Tab
+from tests.browser.world import HTML, checkpoint_named
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def test_open_shows_frame_overlay_actions_and_rationale(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    assert tab.page.locator("h2.instruction").inner_text() == "put the red block on the towel"
+    assert tab.page.locator(".chips.part-rationale button").count() > 0
+    assert tab.page.locator(".plot").count() == 8  # seven dimensions and the bins
+    assert "all action tokens" in tab.page.locator(".caption").inner_text()
+    with_overlay = tab.pixels()
+    tab.page.get_by_label("Opacity").fill("0")
+    tab.wait_for_parameter("opacity", "0")
+    assert tab.pixels() != with_overlay
+
+
+def test_every_step_is_captured_by_itself_and_stays(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.page.wait_for_function(
+        """async () => {
+            const names = new URLSearchParams(location.search);
+            const asked = new URLSearchParams(["dataset", "episode", "checkpoint"].map((n) => [n, names.get(n)]));
+            return (await (await fetch(`/lens/run?${asked}`)).json()).state === "complete";
+        }""",
+        timeout=120_000,
+    )
+    tab.page.locator(".run-status").wait_for(state="hidden")
+
+
+def test_play_moves_on_and_stops_at_the_end(tab: Tab) -> None:
+    tab.open(episode="plain", speed=8)
+    tab.page.get_by_label("Play (space)").click()
+    tab.page.wait_for_selector('.lens[data-step="11"]', timeout=10_000)
+    tab.page.get_by_label("Play (space)").wait_for()  # the button says Play again
+
+
+def test_scrub_draws_the_step_under_the_pointer(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    before = tab.pixels()
+    box = tab.page.locator(".timeline").bounding_box()
+    tab.page.mouse.move(box["x"] + 5, box["y"] + 30)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] * 7.5 / 12, box["y"] + 30, steps=5)
+    tab.page.mouse.up()
+    tab.page.wait_for_selector('.lens[data-step="7"]')
+    assert tab.pixels() != before
+    tab.wait_for_parameter("step", "7")
+
+
+def test_scrub_needs_no_rerun_of_the_script(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    sent: list[object] = []
+    tab.page.on("websocket", lambda socket: sent.append(socket))
+    tab.page.evaluate(
+        "() => { window.sends = 0; const send = WebSocket.prototype.send;"
+        " WebSocket.prototype.send = function (...all) { window.sends += 1; return send.apply(this, all); }; }"
+    )
+    for _ in range(6):
+        tab.page.keyboard.press("ArrowRight")
+    tab.page.wait_for_selector('.lens[data-step="6"]')
+    assert tab.page.evaluate("window.sends") == 0
+
+
+def test_picking_a_word_asks_about_its_row(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    before = tab.pixels()
+    tab.page.locator(".chips.part-rationale button").first.click()
+    assert "word 1" in tab.page.locator(".caption").inner_text()
+    tab.wait_for_parameter("query", "word.0")
+    assert tab.pixels() != before
+
+
+def test_picking_an_action_dimension_shows_its_row_and_bins(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    tab.page.locator(".plot-title[data-dim='5']").click()
+    assert "action yaw" in tab.page.locator(".caption").inner_text()
+    assert "bins of yaw" in tab.page.locator(".plot.bins").inner_text()
+
+
+def test_picking_a_patch_lights_up_words_and_escape_leaves(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    tab.page.locator("canvas.stage-canvas").click(position={"x": 60, "y": 60})
+    tab.page.locator(".reverse-note").wait_for(state="visible")
+    assert tab.page.locator(".strips.reverse").count() == 1
+    levels = tab.page.locator(".chips.part-action button").evaluate_all(
+        "chips => chips.map((chip) => Number(chip.style.getPropertyValue('--level')))"
+    )
+    assert max(levels) > 0
+    tab.page.keyboard.press("Escape")
+    tab.page.locator(".reverse-note").wait_for(state="hidden")
+    assert tab.parameter("patch") is None
+
+
+def test_hover_tells_the_patch_and_its_value(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    tab.page.locator("canvas.stage-canvas").hover(position={"x": 30, "y": 30})
+    tip = tab.page.locator(".stage-box .tip").inner_text()
+    assert tip.startswith("patch 0 · row 0, column 0")
+    assert "% of the row" in tip and "looked at most by" in tip
+
+
+def test_reload_gives_the_same_view(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "1", "ArrowUp", "]", "]", "."):
+        tab.page.keyboard.press(key)
+    tab.page.get_by_label("Colours").select_option("magma")
+    tab.page.locator(".chips.part-action button").nth(1).click()
+    tab.wait_for_parameter("query", "action.y")
+    tab.page.mouse.move(5, 5)
+    tab.page.wait_for_timeout(300)
+    caption, picture = tab.page.locator(".caption").inner_text(), tab.pixels()
+    tab.page.goto(tab.page.url)
+    tab.page.wait_for_selector(".lens[data-step='3']")
+    tab.wait_for_rows()
+    tab.page.wait_for_timeout(300)
+    assert caption.startswith("layer 1, head 2")
+    assert tab.page.locator(".caption").inner_text() == caption
+    assert tab.pixels() == picture
+
+
+def test_keyboard_alone(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    tab.page.keyboard.press("End")
+    tab.page.wait_for_selector('.lens[data-step="11"]')
+    tab.page.keyboard.press("Shift+ArrowLeft")
+    tab.page.wait_for_selector('.lens[data-step="1"]')
+    tab.page.keyboard.press("Home")
+    tab.page.wait_for_selector('.lens[data-step="0"]')
+    tab.page.keyboard.press("w")
+    assert "word 1" in tab.page.locator(".caption").inner_text()
+    tab.page.keyboard.press("?")
+    tab.page.locator("dialog.help[open]").wait_for()
+    tab.page.keyboard.press("Escape")
+    tab.page.locator("dialog.help").wait_for(state="hidden")
+
+
+def test_typing_in_the_side_bar_does_not_move_the_player(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    tab.page.get_by_role("combobox", name="Episode").click()
+    tab.page.keyboard.type("a d")
+    tab.page.keyboard.press("ArrowRight")
+    assert tab.step == 0
+    assert tab.parameter("query") is None
+
+
+def test_another_episode_starts_at_its_first_step(tab: Tab) -> None:
+    tab.open(episode="plain", step=9, map="cividis")
+    tab.page.get_by_role("combobox", name="Episode").click()
+    tab.page.get_by_role("option").filter(has_text="long").click()
+    tab.page.locator("h2.instruction", has_text="put the block away").wait_for()
+    tab.page.wait_for_selector('.lens[data-step="0"]')
+    tab.wait_for_parameter("episode", "long")
+    assert tab.parameter("map") == "cividis"
+
+
+def test_html_in_an_instruction_is_text(tab: Tab) -> None:
+    tab.open(episode="html")
+    tab.wait_for_rows()
+    assert tab.page.locator("h2.instruction").inner_text() == HTML
+    assert tab.page.evaluate("window.harmed") is None
+
+
+def test_a_very_long_instruction_leaves_room_for_the_rest(tab: Tab) -> None:
+    tab.open(episode="long")
+    assert tab.page.locator("h2.instruction").bounding_box()["height"] < 80
+    assert tab.page.locator(".stage-box").bounding_box()["y"] < 250
+
+
+def test_a_checkpoint_that_cannot_be_loaded_says_why_and_the_app_lives(tab: Tab, world: Path) -> None:
+    digest = checkpoint_named(world, "bad tokenizer").digest
+    tab.open(episode="plain", checkpoint=digest)
+    status = tab.page.locator(".run-status[data-state='failed']")
+    status.wait_for(timeout=60_000)
+    assert "internal error" not in status.inner_text()
+    assert len(status.inner_text()) > 40
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.wait_for_selector('.lens[data-step="1"]')
+
+
+def test_things_that_cannot_be_used_are_listed_with_a_sentence(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.page.get_by_text("1 episode cannot be used").click()
+    tab.page.get_by_text("truncated.hdf5:").wait_for()
+    tab.page.get_by_text("1 checkpoint cannot be used").click()
+    tab.page.get_by_text("no-checkpoint:").wait_for()
+    assert not tab.page.get_by_text("Traceback").count()
