@@ -174,7 +174,10 @@ class RecordStore:
 
     def _all(self) -> Iterator[Run]:
         for stored in self.path.glob("*/key.json"):
-            key = RunKey(**json.loads(stored.read_bytes()))
+            try:
+                key = RunKey(**json.loads(stored.read_bytes()))
+            except (ValueError, TypeError, UserError):
+                continue  # as below
             if key.address == stored.parent.name:  # a folder that was renamed or edited by hand is no record
                 yield Run(stored.parent, key)
 

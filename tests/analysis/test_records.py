@@ -192,11 +192,15 @@ def test_runs_are_listed_by_episode_and_checkpoint(tmp_path):
         store.at("nowhere")
 
 
-def test_a_folder_that_was_renamed_is_no_record(tmp_path):
-    run = RecordStore(tmp_path).run(KEY)
-    run.write(0, planted())
-    run.path.rename(tmp_path / ("0" * 32))
-    assert RecordStore(tmp_path).runs() == ()
+def test_a_folder_that_was_renamed_or_edited_is_no_record(tmp_path):
+    good, renamed = RecordStore(tmp_path).run(KEY), RecordStore(tmp_path).run(replace(KEY, episode="f" * 16))
+    for run in (good, renamed):
+        run.write(0, planted())
+    renamed.path.rename(tmp_path / ("0" * 32))
+    for name, text in (("half", "{"), ("list", "[]"), ("other", '{"a": 1}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key.json").write_text(text)
+    assert RecordStore(tmp_path).runs() == (good,)
 
 
 def test_the_manifest_comes_last_and_verifies_the_steps(tmp_path):
