@@ -45,23 +45,33 @@ def attention_sites(model: nn.Module, patterns: Mapping[str, str]) -> dict[nn.Mo
     return sites
 
 
-@dataclass(frozen=True)
-class _KeptRows:
-    weights: Float[Tensor, "B A R k"]
-    offset: int  # position in the sequence of the first key: sliding layers drop old ones
-
-
 class RowCollector:
-    """Rows of one run. Tell it before each forward what is wanted; one collector belongs to one thread."""
+    """Rows of one run. Tell it before each forward what is wanted; one collector belongs to one thread.
+
+    All rows of a stream go into one block that is made at the first of them: many small tensors kept between the large
+    ones of a forward would tear holes into the heap that cost more than the rows.
+    """
 
     def __init__(
-        self, sites: Mapping[nn.Module, AttentionSite], streams: Collection[str], layers: Collection[int] | None
+        self,
+        sites: Mapping[nn.Module, AttentionSite],
+        streams: Collection[str],
+        layers: Collection[int] | None,
+        rows: int,
+        length: int,
     ):
-        """``layers`` limits the language stream only; None keeps all."""
-        self._sites, self._streams, self._layers = sites, frozenset(streams), layers
+        """At most ``rows`` language rows over ``length`` positions. ``layers`` limits the language stream only."""
+        self._sites = sites
+        self._places: dict[str, dict[int, int]] = {}  # stream -> layer -> index in the stream's block
+        for stream in streams:
+            found = sorted(site.layer for site in sites.values() if site.stream == stream)
+            wanted = [layer for layer in found if stream != LANGUAGE or layers is None or layer in layers]
+            self._places[stream] = {layer: index for index, layer in enumerate(wanted)}
+        self._capacity = rows, length
+        self._blocks: dict[str, Float[Tensor, "L B A R K"]] = {}
+        self._filled: dict[AttentionSite, int] = {}
         self._rows: slice | None = None
         self._length = 0
-        self._kept: dict[AttentionSite, list[_KeptRows]] = {}
 
     def expect(self, rows: slice | None, length: int) -> None:
         """The coming forward: keep ``rows`` of its queries (None: nothing); ``length`` positions are known after it."""
@@ -70,35 +80,38 @@ class RowCollector:
     def rows_for(self, module: nn.Module) -> slice | None:
         """Which query rows to keep of this module in the running forward."""
         site = self._sites.get(module)
-        if site is None or site.stream not in self._streams:
+        if site is None or site.layer not in self._places.get(site.stream, ()):
             return None
-        if site.stream != LANGUAGE:
-            return slice(None)
-        return self._rows if self._layers is None or site.layer in self._layers else None
+        return self._rows if site.stream == LANGUAGE else slice(None)
 
     def keep(self, module: nn.Module, weights: Float[Tensor, "B A R k"]) -> None:
         site = self._sites[module]
-        offset = self._length - weights.shape[-1] if site.stream == LANGUAGE else 0
-        self._kept.setdefault(site, []).append(_KeptRows(weights, offset))
+        rows, keys = weights.shape[2:]
+        if site.stream not in self._blocks:
+            self._blocks[site.stream] = self._block(site.stream, weights)
+        first = self._filled.get(site, 0)
+        # a sliding layer has dropped its oldest keys: what it still has are the latest positions
+        offset = self._length - keys if site.stream == LANGUAGE else 0
+        layer = self._places[site.stream][site.layer]
+        self._blocks[site.stream][layer, :, :, first : first + rows, offset : offset + keys] = weights
+        self._filled[site] = first + rows
 
     def layers(self, stream: str) -> tuple[int, ...]:
-        return tuple(sorted(site.layer for site in self._kept if site.stream == stream))
+        return tuple(self._places[stream]) if stream in self._blocks else ()
 
     def weights(self, stream: str, length: int, sample: int = 0) -> Float[np.ndarray, "L A Q K"]:
         """All rows kept of ``stream`` in the order of the forwards, over ``length`` positions, zero where not seen."""
-        per_layer = [self._kept[AttentionSite(stream, layer)] for layer in self.layers(stream)]
-        if not per_layer:
+        if stream not in self._blocks:
             return np.zeros((0, 0, 0, length), np.float32)
-        rows = sum(kept.weights.shape[2] for kept in per_layer[0])
-        result = np.zeros((len(per_layer), per_layer[0][0].weights.shape[1], rows, length), np.float32)
-        for layer, forwards in enumerate(per_layer):
-            first = 0
-            for kept in forwards:
-                count, keys = kept.weights.shape[2:]
-                block = kept.weights[sample].float().cpu().numpy()
-                result[layer, :, first : first + count, kept.offset : kept.offset + keys] = block
-                first += count
-        return result
+        filled = max(count for site, count in self._filled.items() if site.stream == stream)
+        kept: np.ndarray = self._blocks[stream][:, sample, :, :filled, :length].cpu().numpy()
+        return kept
+
+    def _block(self, stream: str, first: Float[Tensor, "B A R k"]) -> Float[Tensor, "L B A R K"]:
+        rows, length = self._capacity if stream == LANGUAGE else first.shape[2:]
+        shape = (len(self._places[stream]), *first.shape[:2], rows, length)
+        # numpy's zeros take no memory before they are written to
+        return torch.from_numpy(np.zeros(shape, np.float32)).to(first.device)
 
 
 _active: ContextVar[RowCollector | None] = ContextVar("attention_row_collector", default=None)

@@ -92,8 +92,8 @@ class ActionTokenPaliGemma:
     ) -> Prediction:
         prompt, seen = self._read(observation)
         forced = self._forced_ids(force)
-        self._check_length(prompt, forced)
-        collector = self._collector(capture)
+        longest = self._longest(prompt, forced)
+        collector = self._collector(capture, len(prompt.ids), longest)
         run = GreedyRun(self.model, collector)
         with torch.inference_mode(), collecting(collector):
             self._prefill(run, prompt, seen, capture)
@@ -141,7 +141,8 @@ class ActionTokenPaliGemma:
         text = self._robot.rationale.lowered(text) if self._robot.lowercase else text
         return encode_words(self._tokenizer, self._vocabulary, text)
 
-    def _check_length(self, prompt: Prompt, forced: list[int] | None) -> None:
+    def _longest(self, prompt: Prompt, forced: list[int] | None) -> int:
+        """Positions that prompt and answer can take. Raises UserError where the policy has fewer."""
         words = len(forced) if forced is not None else self._robot.rationale.max_tokens if self._robot.rationale else 0
         total = len(prompt.ids) + words + 1 + self._robot.action.count
         if total > self._positions:
@@ -149,14 +150,17 @@ class ActionTokenPaliGemma:
                 f"the prompt has {len(prompt.ids)} tokens and the answer up to {total - len(prompt.ids)}, "
                 f"the policy has {self._positions} positions; use a shorter instruction or rationale"
             )
+        return total
 
-    def _collector(self, capture: Capture | None) -> RowCollector | None:
+    def _collector(self, capture: Capture | None, prompt: int, longest: int) -> RowCollector | None:
         if capture is None:
             return None
         outside = [layer for layer in capture.layers or () if not 0 <= layer < self.spec.layers]
         if outside:
             raise UserError(f"there is no layer {outside[0]}; {self.spec.name} has layers 0 to {self.spec.layers - 1}")
-        return RowCollector(self._sites, (LANGUAGE, VISION) if capture.vision else (LANGUAGE,), capture.layers)
+        streams = (LANGUAGE, VISION) if capture.vision else (LANGUAGE,)
+        rows = longest if capture.prefix else longest - prompt + 1
+        return RowCollector(self._sites, streams, capture.layers, rows, longest)
 
     def _prefill(self, run: GreedyRun, prompt: Prompt, seen: SeenImage, capture: Capture | None) -> None:
         ids = torch.tensor([prompt.ids], device=self.model.device)

@@ -112,7 +112,7 @@ def test_left_padding_and_batches(tmp_path: Path) -> None:
     ours = PaliGemmaForConditionalGeneration.from_pretrained(folder, attn_implementation=ROW_ATTENTION).eval()
     eager = PaliGemmaForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     sites = attention_sites(ours, {LANGUAGE: r"language_model\.layers\.(\d+)\.self_attn$"})
-    collector = RowCollector(sites, (LANGUAGE,), None)
+    collector = RowCollector(sites, (LANGUAGE,), None, rows=7, length=7)
     collector.expect(slice(0, None), 7)
     with torch.inference_mode(), collecting(collector):
         logits = ours(**inputs).logits
@@ -128,7 +128,8 @@ def test_left_padding_and_batches(tmp_path: Path) -> None:
 
 def test_a_forward_without_collector_keeps_nothing(tmp_path: Path) -> None:
     policy = models.load(write_action_token_paligemma(tmp_path, rationale=False))
-    collector = RowCollector(attention_sites(policy.model, {LANGUAGE: r"layers\.(\d+)\.self_attn$"}), (LANGUAGE,), None)
+    sites = attention_sites(policy.model, {LANGUAGE: r"layers\.(\d+)\.self_attn$"})
+    collector = RowCollector(sites, (LANGUAGE,), None, rows=100, length=100)
     policy.predict(observation())
     assert collector.layers(LANGUAGE) == ()
 
