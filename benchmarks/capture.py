@@ -148,7 +148,7 @@ def status(field: str) -> int:
 
 def memory_in_child(mode: str, size: Size) -> float:
     command = [sys.executable, "-m", "benchmarks.capture", "--memory-of", mode, "--size", json.dumps(asdict(size))]
-    # without a fixed threshold glibc keeps freed blocks by its own lights, and holes in the heap outweigh what is measured
+    # without a fixed threshold glibc keeps freed blocks as it sees fit, and holes in the heap outweigh what is measured
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
