@@ -36,14 +36,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     local = options.host in ("127.0.0.1", "localhost", "::1")
     print(f"VLA Lens: http://{options.host}:{options.port}", flush=True)
-    uvicorn.run(create_app(LOOPBACK if local else ("*",)), host=options.host, port=options.port, log_level="warning", access_log=False)
+    uvicorn.run(
+        create_app(LOOPBACK if local else ("*",)),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,
+    )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Serve VLA Lens.")
     parser.add_argument("--port", type=int, default=8501)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; anything but loopback lets others in")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; anything but loopback lets others in"
+    )
     parser.add_argument("--workspace", help="folder with workspace.toml; made where there is none")
     return parser
 

@@ -25,7 +25,9 @@ def encode_bundle(prediction: Prediction, layers: tuple[int, ...] | None = None)
         "action": prediction.actions.tolist(),
         "text": prediction.text,
         "logprobs": [round(float(value), 4) for value in prediction.token_logprobs],
-        "distributions": [_distribution(prediction, index, arrays) for index in range(len(prediction.action_distribution))],
+        "distributions": [
+            _distribution(prediction, index, arrays) for index in range(len(prediction.action_distribution))
+        ],
     }
     header |= _rows(record, layers, arrays) if record is not None else _no_rows(prediction)
     return _packed(header, arrays)

@@ -52,15 +52,18 @@ def which_layers_can_differ(change: WeightChange) -> str:
         return "The two checkpoints have the same weights: for the same input everything is equal."
     changed = [group.label for group in below if not _same(group)]
     if changed:
-        return f"Weights differ already in {_listed(changed)}, before the language layers: attention can differ in every layer."
+        where = f"{_listed(changed)}, before the language layers"
+        return f"Weights differ already in {where}: attention can differ in every layer."
     equal = _leading(language)
     if not equal:
-        return "Everything below the language layers is identical; attention can differ from the first language layer on."
+        return (
+            "Everything below the language layers is identical; attention can differ from the first language layer on."
+        )
     numbers = f"layer {equal[0]}" if len(equal) == 1 else f"layers {equal[0]}–{equal[-1]}"
     # The first layer whose weights changed can show other attention; the layers before it cannot.
     return (
-        f"The vision tower, the embeddings and language {numbers} are identical, so for the same input their attention maps "
-        f"are equal; only layers from {equal[-1] + 1} on can differ."
+        f"The vision tower, the embeddings and language {numbers} are identical, so for the same input their attention "
+        f"maps are equal; only layers from {equal[-1] + 1} on can differ."
     )
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 if (ROOT := str(Path(__file__).resolve().parents[1])) not in sys.path:
     sys.path.insert(0, ROOT)
 
-import streamlit as st  # noqa: E402
+import streamlit as st
 
-from app import library, session, sidebar  # noqa: E402
-from app.views import compare, trajectory, welcome  # noqa: E402
-from models.errors import UserError  # noqa: E402
+from app import library, session, sidebar
+from app.views import compare, trajectory, welcome
+from models.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 # Pages are chosen by a parameter, not by path: at /compare Streamlit's browser side first looks for its server there

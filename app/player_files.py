@@ -1,4 +1,4 @@
-"""The player's JavaScript modules and style sheet, read once; the version in their address changes with their content."""
+"""The player's JavaScript modules and style sheet, read once; their address changes with their content."""
 
 from __future__ import annotations
 

@@ -47,7 +47,10 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
     return [
         Route(f"{BASE}/player/{{version}}/{{file}}", _player_file, methods=["GET"]),
         *(Route(f"{BASE}/{name}", _answering(answer), methods=["GET"]) for name, answer in get.items()),
-        *(Route(f"{BASE}/{name}", _answering(_own_pages_only(answer)), methods=["POST"]) for name, answer in post.items()),
+        *(
+            Route(f"{BASE}/{name}", _answering(_own_pages_only(answer)), methods=["POST"])
+            for name, answer in post.items()
+        ),
     ]
 
 

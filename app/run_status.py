@@ -29,7 +29,7 @@ class StepSummaries:
 
 
 def run_status(queue: RunQueue, summaries: StepSummaries, asked: Asked, since: str) -> dict[str, Any]:
-    """The answer; ``since`` is the revision of the previous one, as "address:count". Raises UserError for unknown ids."""
+    """The answer; ``since`` is the revision of the previous one, "address:count". Raises UserError for unknown ids."""
     job = queue.job(asked)
     run, length, spec = (job.run, job.length, job.spec) if job else queue.record(asked)
     steps = summaries.of(run)

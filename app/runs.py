@@ -154,7 +154,9 @@ class RunQueue:
 
     def _run_step(self, job: Job, policy: Policy, step: int) -> None:
         began = time.monotonic()
-        observation = self._library.read(job.asked.dataset, job.asked.episode, lambda episode: episode.step(step)).observation
+        observation = self._library.read(
+            job.asked.dataset, job.asked.episode, lambda episode: episode.step(step)
+        ).observation
         job.run.write(step, policy.predict(observation, Capture()))
         job.seconds.append(time.monotonic() - began)
 

@@ -55,7 +55,9 @@ def checkpoint_facts(spec: CheckpointSpec) -> str:
     """What was recognised, in one line."""
     rows, columns = spec.patch_grid
     parts = [
-        f"{spec.parameters / 1e6:.1f} M parameters" if spec.parameters < 1e9 else f"{spec.parameters / 1e9:.2f} B parameters",
+        f"{spec.parameters / 1e6:.1f} M parameters"
+        if spec.parameters < 1e9
+        else f"{spec.parameters / 1e9:.2f} B parameters",
         f"{spec.layers} layers × {spec.heads} heads",
         f"{rows} × {columns} patches",
     ]

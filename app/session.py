@@ -35,7 +35,9 @@ def page(titles: Iterable[str]) -> str:
     names = list(titles)
     wish = st.query_params.get("page", "").capitalize()
     st.session_state["page"] = st.session_state.get("page") or (wish if wish in names else names[0])
-    picked: str = st.segmented_control("Page", names, key="page", label_visibility="collapsed", width="stretch", required=True)
+    picked: str = st.segmented_control(
+        "Page", names, key="page", label_visibility="collapsed", width="stretch", required=True
+    )
     if st.query_params.get("page") != picked.lower():
         st.query_params["page"] = picked.lower()
     return picked

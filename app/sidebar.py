@@ -30,7 +30,9 @@ def draw(workspace: Workspace, comparing: bool) -> Chosen:
     """Draws the side bar and says what is chosen. ``comparing``: a second checkpoint is asked for."""
     wish = session.wanted()
     names = [entry.name for entry in workspace.datasets()]
-    dataset = session.pick("dataset", "Data set", wish.dataset, names, str) if len(names) > 1 else next(iter(names), None)
+    dataset = (
+        session.pick("dataset", "Data set", wish.dataset, names, str) if len(names) > 1 else next(iter(names), None)
+    )
     meta = _episode(workspace, dataset, wish.episode) if dataset else None
     first, second = _checkpoints(workspace, wish, comparing)
     st.caption(f"Workspace `{_short(workspace.path)}`", help="Where records of model runs are kept.")
@@ -81,7 +83,9 @@ def _checkpoints(
     if comparing and len(specs) > 1:
         rest = [digest for digest in digests if digest != first]
         default = next((i for i, digest in enumerate(rest) if by_digest[digest].generates_rationale), 0)
-        second = session.pick("other", "Compared with", wish.other if wish.other != first else None, rest, label, default)
+        second = session.pick(
+            "other", "Compared with", wish.other if wish.other != first else None, rest, label, default
+        )
         _recognised(by_digest.get(second or ""))
     _broken("checkpoint", [entry for entry in entries if isinstance(entry, BrokenCheckpoint)])
     return by_digest.get(first or ""), by_digest.get(second or "")

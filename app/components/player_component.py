@@ -12,15 +12,17 @@ HTML = '<div data-lens-root><p class="loading">Opening the episode…</p></div>'
 LOADER = """
 let modules = null;
 
+function preload(attributes) {
+  document.head.append(Object.assign(document.createElement("link"), attributes));
+}
+
 export default function (component) {
   const { data, parentElement } = component;
   const address = new URL(data.address, document.baseURI).href;
-  for (const file of modules ? [] : data.files) {
-    const link = document.createElement("link");
-    link.rel = "modulepreload";
-    link.href = `${address}/${file}`;
-    document.head.append(link);
-  }
+  for (const file of modules ? [] : data.files) preload({ rel: "modulepreload", href: `${address}/${file}` });
+  // The first thing that the modules will ask for is under way while they still load.
+  const names = { dataset: data.dataset, episode: data.episode };
+  if (!modules) preload({ rel: "preload", as: "fetch", crossOrigin: "anonymous", href: `${data.base}/episode?${new URLSearchParams(names)}` });
   modules ??= import(`${address}/main.js`);
   modules.then(({ mount }) => mount(parentElement, data)).catch((error) => {
     parentElement.querySelector("[data-lens-root]").textContent = `The player could not be loaded: ${error.message}`;

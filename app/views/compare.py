@@ -28,7 +28,9 @@ def show(chosen: Chosen) -> None:
 def _weights(first: CheckpointSpec, second: CheckpointSpec) -> None:
     st.markdown("##### Where the weights differ")
     large = max(first.parameters, second.parameters) > AUTOMATIC_PARAMETERS
-    if large and not st.button("Compare the weights", help="Reads both checkpoints' files once; this can take minutes."):
+    if large and not st.button(
+        "Compare the weights", help="Reads both checkpoints' files once; this can take minutes."
+    ):
         return
     try:
         change = session.weight_change(first.path, first.digest, second.path, second.digest)

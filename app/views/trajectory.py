@@ -10,5 +10,9 @@ def show(chosen: Chosen) -> None:
     """Draws the page; everything on it is the player's."""
     if chosen.meta is None or chosen.selection.dataset is None:
         return
-    pane = ShownCheckpoint(chosen.first.digest, chosen.first.name) if chosen.first else ShownCheckpoint(None, "no checkpoint")
+    pane = (
+        ShownCheckpoint(chosen.first.digest, chosen.first.name)
+        if chosen.first
+        else ShownCheckpoint(None, "no checkpoint")
+    )
     player(chosen.selection.dataset, chosen.meta.id, (pane,), key="trajectory_player")

@@ -26,7 +26,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_synthetic_episode(folder / "episodes" / "long.hdf5", 3, id="long", instruction="x" * 10_000)
     (folder / "episodes" / "broken.hdf5").write_bytes((folder / "episodes" / "good.hdf5").read_bytes()[:4000])
     (folder / "checkpoints" / "empty").mkdir(parents=True)
-    write_action_token_paligemma(folder / "checkpoints" / "tuned", rationale=True, name="tuned", image_size=64, layers=2)
+    write_action_token_paligemma(
+        folder / "checkpoints" / "tuned", rationale=True, name="tuned", image_size=64, layers=2
+    )
     home = folder / "workspace"
     home.mkdir()
     (home / "workspace.toml").write_text('episodes = ["../episodes"]\ncheckpoints = ["../checkpoints"]\n')

@@ -7,7 +7,9 @@ from models.weight_change import GroupChange, WeightChange
 
 
 def change(**same: bool) -> WeightChange:
-    places = {"vision": ("vision", None), "embeddings": ("embeddings", None)} | {f"l{i}": ("language", i) for i in range(4)}
+    places = {"vision": ("vision", None), "embeddings": ("embeddings", None)} | {
+        f"l{i}": ("language", i) for i in range(4)
+    }
     groups = tuple(
         GroupChange(stream, layer, 0.0 if same[name] else 0.25, 0.1, 3, 3 if same[name] else 1, 100)
         for name, (stream, layer) in places.items()

@@ -33,7 +33,9 @@ def test_episode_facts(client: TestClient, dataset: str) -> None:
 
 
 def test_frame_is_passed_through_as_stored(client: TestClient, library: Library, dataset: str) -> None:
-    answer = client.get("/lens/frame", params={"dataset": dataset, "episode": "good", "camera": "shoulder", "step": 2, "v": 1})
+    answer = client.get(
+        "/lens/frame", params={"dataset": dataset, "episode": "good", "camera": "shoulder", "step": 2, "v": 1}
+    )
     assert answer.content == library.episode(dataset, "good").encoded_frame("shoulder", 2)[0]
     assert answer.headers["content-type"] == "image/jpeg"
     assert "immutable" in answer.headers["cache-control"]

@@ -36,7 +36,9 @@ class Scripted:
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
     write_synthetic_episode(tmp_path / "episodes" / "one.hdf5", STEPS, id="one")
-    write_action_token_paligemma(tmp_path / "checkpoints" / "base", rationale=False, name="base", image_size=32, layers=1)
+    write_action_token_paligemma(
+        tmp_path / "checkpoints" / "base", rationale=False, name="base", image_size=32, layers=1
+    )
     (tmp_path / "workspace.toml").write_text('episodes = ["episodes"]\ncheckpoints = ["checkpoints"]\n')
     return Library(Workspace.open(tmp_path))
 
@@ -64,7 +66,9 @@ def test_a_run_begins_at_the_step_that_is_looked_at(
     queue, seen = RunQueue(library), []
     record, _, _ = queue.record(asked)
     original = type(record).write
-    monkeypatch.setattr(type(record), "write", lambda self, step, value: (seen.append(step), original(self, step, value)))
+    monkeypatch.setattr(
+        type(record), "write", lambda self, step, value: (seen.append(step), original(self, step, value))
+    )
     queue.start(asked, at=4)
     wait_for(queue, asked, State.COMPLETE)
     assert seen == [4, 5, 0, 1, 2, 3]
@@ -110,7 +114,9 @@ def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
     assert queue.job(asked).message == "the weights lack q_proj"
 
 
-def test_a_bug_fails_one_run_and_not_the_worker(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_fails_one_run_and_not_the_worker(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runs.models, "load", lambda path: 1 / 0)
     queue = RunQueue(library)
     queue.start(asked, at=0)

@@ -10,8 +10,21 @@ from models.types import ActionSpace, CheckpointSpec
 
 META = EpisodeMeta("e1", "e1.hdf5", "put  the\nspoon away", 27, 5.0, ("shoulder",), True)
 SPEC = CheckpointSpec(
-    "p", "paligemma", "base", "abcdef0123456789", 3_500_000, "F32", 6, 4, 2, 4, (8, 8), (128, 128), (),
-    ActionSpace(("x", "y"), ("m", "m"), (-1, -1), (1, 1), bins=256), (),
+    "p",
+    "paligemma",
+    "base",
+    "abcdef0123456789",
+    3_500_000,
+    "F32",
+    6,
+    4,
+    2,
+    4,
+    (8, 8),
+    (128, 128),
+    (),
+    ActionSpace(("x", "y"), ("m", "m"), (-1, -1), (1, 1), bins=256),
+    (),
 )
 
 
@@ -45,5 +58,8 @@ def test_checkpoints_of_one_name_are_told_apart() -> None:
 
 
 def test_checkpoint_facts() -> None:
-    assert checkpoint_facts(SPEC) == "3.5 M parameters · 6 layers × 4 heads · 8 × 8 patches · 2-D actions, 256 bins · actions only"
+    assert (
+        checkpoint_facts(SPEC)
+        == "3.5 M parameters · 6 layers × 4 heads · 8 × 8 patches · 2-D actions, 256 bins · actions only"
+    )
     assert checkpoint_facts(replace(SPEC, parameters=3_500_000_000)).startswith("3.50 B parameters")

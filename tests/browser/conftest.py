@@ -40,7 +40,9 @@ class Tab:
 
     def wait_for_parameter(self, name: str, value: str) -> None:
         self.page.wait_for_function(
-            "([name, value]) => new URLSearchParams(location.search).get(name) === value", arg=[name, value], timeout=8000
+            "([name, value]) => new URLSearchParams(location.search).get(name) === value",
+            arg=[name, value],
+            timeout=8000,
         )
 
     def pixels(self, which: int = 0) -> str:

@@ -22,7 +22,10 @@ def record() -> AttentionRecord:
     random = np.random.default_rng(3)
     weights = np.tril(random.random((L, A, K, K)) + 0.01)
     weights /= weights.sum(axis=-1, keepdims=True)
-    spans = (Span(Part.IMAGE, "camera", 0, IMAGE, PatchGrid("camera", 2, 3, (0, 0, 30, 20))), Span(Part.INSTRUCTION, "instruction", IMAGE, K))
+    spans = (
+        Span(Part.IMAGE, "camera", 0, IMAGE, PatchGrid("camera", 2, 3, (0, 0, 30, 20))),
+        Span(Part.INSTRUCTION, "instruction", IMAGE, K),
+    )
     layout = TokenLayout(tuple(str(i) for i in range(K)), spans)
     return AttentionRecord(weights.astype(np.float32), tuple(range(L)), tuple(range(K)), (-1,) * K, layout)
 
@@ -58,7 +61,10 @@ QUERY = 11
         ("r.meanHeads(g, [1])", lambda rec: attention.mean(rec, (1,))[QUERY]),
         ("r.maxHeads(g, [0, 2])", lambda rec: attention.maximum(rec, (0, 2))[QUERY]),
         ("r.topK(g, [0, 1, 2], image, 3).row", lambda rec: attention.top_k(rec, attention.TopK(k=3)).rows[QUERY]),
-        ("r.topK(g, [1, 2], image, 5).row", lambda rec: attention.top_k(rec, attention.TopK(k=5, layers=(1, 2))).rows[QUERY]),
+        (
+            "r.topK(g, [1, 2], image, 5).row",
+            lambda rec: attention.top_k(rec, attention.TopK(k=5, layers=(1, 2))).rows[QUERY],
+        ),
         (f"r.rollout((l, q) => all[l][q], {L}, {QUERY}, {K})", lambda rec: attention.rollout(rec, (QUERY,))[0]),
     ],
 )
@@ -69,5 +75,7 @@ def test_same_numbers(browser: Any, server: str, record: AttentionRecord, expres
 
 def test_top_k_names_the_same_heads(browser: Any, server: str, record: AttentionRecord) -> None:
     fusion = attention.top_k(record, attention.TopK(k=4))
-    found = in_browser(browser, server, "r.topK(g, [0, 1, 2], image, 4).chosen.flatMap((h) => [h.layer, h.head])", record, QUERY)
+    found = in_browser(
+        browser, server, "r.topK(g, [0, 1, 2], image, 4).chosen.flatMap((h) => [h.layer, h.head])", record, QUERY
+    )
     assert [tuple(pair) for pair in found.reshape(-1, 2)] == [tuple(pair) for pair in fusion.chosen[QUERY]]

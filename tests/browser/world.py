@@ -50,7 +50,9 @@ def frame(step: int, steps: int) -> np.ndarray:
     return picture
 
 
-def write_synthetic_episode(path: Path, steps: int, *, id: str, instruction: str = "put the red block on the towel") -> Path:
+def write_synthetic_episode(
+    path: Path, steps: int, *, id: str, instruction: str = "put the red block on the towel"
+) -> Path:
     """An episode of ``steps`` frames with phases and boxes."""
     time_axis = np.linspace(0, 2 * np.pi, steps)
     actions = np.stack([0.02 * np.sin(time_axis + dim) for dim in range(6)] + [(time_axis > 3).astype(float)], axis=1)
@@ -83,9 +85,13 @@ def make_world(folder: Path, steps: int = 12) -> Path:
     small = {"layers": 3, "image_size": 64, "patch": 8, "max_tokens": 10}
     write_action_token_paligemma(checkpoints / "base", rationale=False, name="base", **small)
     write_action_token_paligemma(checkpoints / "tuned", rationale=True, name="tuned", seed=1, **small)
-    bad = write_action_token_paligemma(checkpoints / "tuned-without-action-tokens", rationale=False, name="bad tokenizer", seed=2, **small)
+    bad = write_action_token_paligemma(
+        checkpoints / "tuned-without-action-tokens", rationale=False, name="bad tokenizer", seed=2, **small
+    )
     tokenizer = json.loads((bad / "tokenizer.json").read_text())
-    tokenizer["model"]["vocab"] = {token: i for token, i in tokenizer["model"]["vocab"].items() if not token.startswith("<a")}
+    tokenizer["model"]["vocab"] = {
+        token: i for token, i in tokenizer["model"]["vocab"].items() if not token.startswith("<a")
+    }
     tokenizer["added_tokens"] = [entry for entry in tokenizer["added_tokens"] if not entry["content"].startswith("<a")]
     (bad / "tokenizer.json").write_text(json.dumps(tokenizer))
     (checkpoints / "no-checkpoint").mkdir()
@@ -105,10 +111,16 @@ def synthetic_prediction(step: int, words: int = 60, layers: int = 6, heads: int
     """A made-up prediction of the size that the shipped reasoning model gives, different at every step."""
     random = np.random.default_rng(step)
     prompt = [Span(Part.IMAGE, "shoulder", 0, 64, PatchGrid("shoulder", 8, 8, (0, 0, SIZE, SIZE)))]
-    prompt += [Span(Part.SPECIAL, "bos", 64, 65), Span(Part.INSTRUCTION, "instruction", 65, 72), Span(Part.STATE, "state", 72, 79)]
+    prompt += [
+        Span(Part.SPECIAL, "bos", 64, 65),
+        Span(Part.INSTRUCTION, "instruction", 65, 72),
+        Span(Part.STATE, "state", 72, 79),
+    ]
     parts = ("observation", "situation", "spatial", "planning")
     ends = np.linspace(79, 79 + words, 5).astype(int)
-    spans = prompt + [Span(Part.RATIONALE, part, int(a), int(b)) for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)]
+    spans = prompt + [
+        Span(Part.RATIONALE, part, int(a), int(b)) for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
+    ]
     first = int(ends[-1])
     spans += [Span(Part.ACTION, name, first + i, first + i + 1) for i, name in enumerate(NAMES)]
     total, count = first + 7, words + 7

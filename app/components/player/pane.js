@@ -33,7 +33,7 @@ export class Pane {
     await this.run.poll();
     if (this.run.status.automatic && !this.automatic) {
       this.automatic = true;
-      await this.run.command("start", this.player.view.step);
+      this.run.command("start", this.player.view.step);
     }
   }
 

@@ -60,13 +60,22 @@ export class Player {
     this.root.replaceChildren(this.node);
   }
 
+  // What is looked at comes first and alone; everything around it is fetched once it is on the screen.
   async open() {
     this.render();
-    await this.frames.load(this.view.camera, this.view.step).catch((error) => this.complain(error));
+    const frame = this.frames.load(this.view.camera, this.view.step).catch((error) => this.complain(error));
+    const rows = this.panes.map(async (pane) => {
+      await pane.open();
+      await pane.run?.load(this.view.step).catch((error) => this.complain(error));
+    });
+    await frame;
     this.render();
-    await Promise.all(this.panes.map((pane) => pane.open()));
+    await Promise.all(rows);
+    this.drawStages();
+    this.render();
+    if (this.closed) return;
     this.prefetch.from(this.view.step);
-    if (!this.closed) await this.learnTruth();
+    await this.learnTruth();
   }
 
   async learnTruth() {
@@ -177,7 +186,7 @@ export class Player {
     if (!drawn.every(Boolean)) return;
     this.node.dataset.step = this.view.step;
     const overlay = this.panes.some((pane) => pane.stage.picture?.overlay);
-    this.root.dispatchEvent(new CustomEvent("lens-drawn", { bubbles: true, composed: true, detail: { step: this.view.step, overlay } }));
+    this.root.dispatchEvent(new CustomEvent("lens-drawn", { bubbles: true, composed: true, detail: { episode: this.episode.id, step: this.view.step, overlay } }));
   }
 
   render() {
