@@ -77,7 +77,8 @@ class Recorder:
     """Collects frames of one table."""
 
     def __init__(self, table: Tabletop) -> None:
-        self.table, self.rows = table, []
+        self.table = table
+        self.rows: list[tuple] = []
 
     def take(self, posed: bool) -> None:
         table, moment = self.table, self.table.moment()

@@ -105,6 +105,7 @@ class BaseLearner:
 
     def _place_loss(self, drawn: list[samples.Sample]) -> torch.Tensor:
         nouns = torch.tensor([s.nouns for s in drawn]) + IMAGE_TOKENS + 1
+        assert self._noun_state is not None  # the hook ran in this batch's forward
         scores = self.place(self._noun_state[torch.arange(len(drawn))[:, None], nouns].float())
         places = torch.from_numpy(np.stack([s.places for s in drawn]))
         x, y = scores.split([len(X_BINS), len(Y_BINS)], dim=-1)
@@ -187,9 +188,9 @@ def measure(model: torch.nn.Module, frames: Frames, features: np.ndarray, stride
     rng = np.random.default_rng(0)
     predicted, wanted = [], []
     for row in rows:
-        sample = samples.act(_still(frames), row, rng)
+        sample = samples.act(_still(frames), int(row), rng)
         predicted.append(action_values(greedy_action(model, features[row], sample.prompt)))
-        wanted.append(action_values(sample.action))
+        wanted.append(action_values(np.array(sample.answer[1:]) - ACTION_0))
     error = np.abs(np.stack(predicted) - np.stack(wanted))
     grip = ((np.stack(predicted)[:, 6] > 0.5) == (np.stack(wanted)[:, 6] > 0.5)).mean()
     return {

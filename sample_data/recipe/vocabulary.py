@@ -10,11 +10,14 @@ STATE_BINS, ACTION_BINS = 128, 256
 PARTS = {"<obs>": "observation", "<sit>": "situation", "<spa>": "spatial", "<plan>": "planning"}
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<image>", "<unk>", "<act>", *PARTS)
 _TEACHER = (
-    "i see the , and . ; : goes on in gripper holds is closed open empty aligned with of cm forward back left right table "
-    "below reach descend grasp it lift carry to lower release retreat"
+    "i see the , and . ; : goes on in gripper holds is closed open empty aligned with of cm forward back left right "
+    "table below reach descend grasp it lift carry to lower release retreat"
 )
 # Words that nobody taught the models but that people will type: they get a token and an untrained row.
-_UNTAUGHT = "a an into onto from near behind front beside under red blue orange purple cup bowl not don't stop please grab drop robot arm"
+_UNTAUGHT = (
+    "a an into onto from near behind front beside under red blue orange purple cup bowl not don't stop please grab "
+    "drop robot arm"
+)
 
 
 def _words() -> list[str]:

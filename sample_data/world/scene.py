@@ -7,10 +7,13 @@ Trossen Robotics). Only pictures of them are shipped with this project, never th
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import mujoco
 import numpy as np
+
+from models.errors import UserError
 
 CAMERA = "shoulder"
 CAMERA_POSITION = np.array([-0.10, -0.27, 0.52])
@@ -51,7 +54,10 @@ def project(point: np.ndarray) -> tuple[float, float]:
 
 def build_model() -> mujoco.MjModel:
     """The compiled scene, every thing parked out of view."""
-    assets = Path(importlib.util.find_spec("trossen_arm_sim").origin).parent / "assets"
+    package = importlib.util.find_spec("trossen_arm_sim")
+    if package is None or package.origin is None:
+        raise UserError("the robot model is not installed: pip install --no-deps trossen-arm-sim==0.2.3")
+    assets = Path(package.origin).parent / "assets"
     spec = mujoco.MjSpec.from_file(str(assets / "wxai_follower.xml"))
     spec.option.timestep, spec.option.impratio = 0.004, 10
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
@@ -106,7 +112,7 @@ def _add_room(spec: mujoco.MjSpec) -> None:
 
 
 def _add_movable(spec: mujoco.MjSpec) -> None:
-    def body(name: str, mass: float, solid: list[dict], painted: list[dict] = ()) -> None:  # type: ignore[assignment]
+    def body(name: str, mass: float, solid: list[dict], painted: Sequence[dict] = ()) -> None:
         added = spec.worldbody.add_body(name=name, pos=[0, 2, 0.1])
         added.add_freejoint()
         for geom in solid:
@@ -122,7 +128,9 @@ def _add_movable(spec: mujoco.MjSpec) -> None:
     body("carrot", 0.05, [
         {"type": _ELLIPSOID, "size": [0.048, 0.0145, 0.014], "rgba": _CARROT},
         {"type": _BOX, "size": [0.02, 0.009, 0.0125], "rgba": [*_CARROT[:3], 0]},
-    ], [{"type": _CAPSULE, "size": [0.006, 0.012, 0], "pos": [-0.05, 0, 0.001], "quat": _ALONG_X, "rgba": _LEAF}])  # fmt: skip
+    ], [
+        {"type": _CAPSULE, "size": [0.006, 0.012, 0], "pos": [-0.05, 0, 0.001], "quat": _ALONG_X, "rgba": _LEAF},
+    ])  # fmt: skip
     body("eggplant", 0.05, [
         {"type": _ELLIPSOID, "size": [0.030, 0.019, 0.018], "pos": [0.012, 0, 0], "rgba": _EGGPLANT},
         {"type": _ELLIPSOID, "size": [0.032, 0.0145, 0.0145], "pos": [-0.014, 0, 0], "rgba": _EGGPLANT},
@@ -133,7 +141,7 @@ def _add_movable(spec: mujoco.MjSpec) -> None:
 
 
 def _add_receptacles(spec: mujoco.MjSpec) -> None:
-    def body(name: str, solid: list[dict], painted: list[dict] = ()) -> None:  # type: ignore[assignment]
+    def body(name: str, solid: list[dict], painted: Sequence[dict] = ()) -> None:
         added = spec.worldbody.add_body(name=name, pos=[0, 2, 0], mocap=True)
         for geom in solid:
             added.add_geom(friction=[1, 0.01, 0.001], **geom)

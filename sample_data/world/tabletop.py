@@ -38,7 +38,7 @@ class Tabletop:
         self.model = build_model()
         self.data = mujoco.MjData(self.model)
         self._kinematics = mujoco.MjData(self.model)
-        self._renderer: mujoco.Renderer | None = None
+        self._lazy_renderer: mujoco.Renderer | None = None
         self._site = self.model.site("ee_site").id
         self._body = {name: self.model.body(name).id for name in MOVABLE + FIXED}
         self._joint = {name: self.model.jnt_qposadr[self.model.body_jntadr[self._body[name]]] for name in MOVABLE}
@@ -193,24 +193,25 @@ class Tabletop:
 
     def render(self) -> np.ndarray:
         """The camera's picture, uint8 [256, 256, 3]."""
-        self._update_scene()
-        return self._renderer.render().copy()
+        return self._looking().render().copy()
 
     def render_labels(self) -> np.ndarray:
         """Which thing each pixel shows, uint8 [256, 256], index into LABELS."""
-        self._update_scene()
-        self._renderer.enable_segmentation_rendering()
-        seen = self._renderer.render()
-        self._renderer.disable_segmentation_rendering()
+        renderer = self._looking()
+        renderer.enable_segmentation_rendering()
+        seen = renderer.render()
+        renderer.disable_segmentation_rendering()
         geoms = np.where(seen[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM), seen[..., 0], -1)
         return self._label[geoms]
 
-    def _update_scene(self) -> None:
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.model, FRAME, FRAME)
+    def _looking(self) -> mujoco.Renderer:
+        """The renderer, looking at the table as it is now."""
+        if self._lazy_renderer is None:
+            self._lazy_renderer = mujoco.Renderer(self.model, FRAME, FRAME)
             self._view = mujoco.MjvOption()
             self._view.geomgroup[3], self._view.sitegroup[:] = 0, 0
-        self._renderer.update_scene(self.data, CAMERA, scene_option=self._view)
+        self._lazy_renderer.update_scene(self.data, CAMERA, scene_option=self._view)
+        return self._lazy_renderer
 
     def _label_of_geoms(self) -> np.ndarray:
         labels = np.zeros(self.model.ngeom + 1, np.uint8)  # the last: no geom at all
