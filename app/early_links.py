@@ -55,7 +55,7 @@ def _inserting(send: Send, links: bytes) -> Callable[[Message], Any]:
             body[:] = body.replace(b"</head>", links + b"</head>", 1)
             headers[b"content-length"] = str(len(body)).encode()
             headers.pop(b"etag", None)  # it named the page without the links
-        await send(start[0] | {"headers": list(headers.items())})
+        await send({**start[0], "headers": list(headers.items())})
         await send({"type": "http.response.body", "body": bytes(body)})
 
     return insert

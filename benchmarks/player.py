@@ -5,8 +5,8 @@ reasoning model gives (6 layers, 4 heads, 67 rows of 146 positions a step), and 
 
 * scrub: from the time stamp of the pointer event to the first pixel read back from the canvas of the new step, rows
   reduced and overlaid; the pointer is moved by the browser's own input, so waiting in its queue counts.
-* rerun: the same frames and the same pointer distance on an ``st.slider`` page that draws ``st.image``, from the time stamp
-  of the key press to the moment the new picture is decoded in the page.
+* rerun: the same frames on an ``st.slider`` page that draws ``st.image``, from the time stamp of the key press to the
+  moment the new picture is decoded in the page.
 * open: from navigation to the first picture with overlay, in a fresh browser profile, the server warm; printed with the
   part that passes before Streamlit has put up the player's empty place.
 * switch: from choosing another stored episode in the side bar to its first picture with overlay.
@@ -156,7 +156,9 @@ def time_to_overlay(chromium: Any, link: str) -> tuple[float, float]:
     """Seconds from navigation to the first overlay, and to the player's empty place; in a fresh profile."""
     page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.add_init_script(
-        """addEventListener("lens-drawn", (event) => { if (event.detail.overlay) window.first ??= performance.now(); }, true);
+        """addEventListener("lens-drawn", (event) => {
+            if (event.detail.overlay) window.first ??= performance.now();
+        }, true);
         const look = () => {
             const place = document.querySelector(".stBidiComponent, [data-testid^=stBidiComponent]");
             if (place) window.placed = performance.now();

@@ -21,8 +21,8 @@ export default function (component) {
   const address = new URL(data.address, document.baseURI).href;
   for (const file of modules ? [] : data.files) preload({ rel: "modulepreload", href: `${address}/${file}` });
   // The first thing that the modules will ask for is under way while they still load.
-  const names = { dataset: data.dataset, episode: data.episode };
-  if (!modules) preload({ rel: "preload", as: "fetch", crossOrigin: "anonymous", href: `${data.base}/episode?${new URLSearchParams(names)}` });
+  const facts = `${data.base}/episode?${new URLSearchParams({ dataset: data.dataset, episode: data.episode })}`;
+  if (!modules) preload({ rel: "preload", as: "fetch", crossOrigin: "anonymous", href: facts });
   modules ??= import(`${address}/main.js`);
   modules.then(({ mount }) => mount(parentElement, data)).catch((error) => {
     parentElement.querySelector("[data-lens-root]").textContent = `The player could not be loaded: ${error.message}`;

@@ -16,31 +16,32 @@ const SIZE = 256;
 const tables = new Map();
 
 function table(name) {
-  if (!tables.has(name)) tables.set(name, build(STOPS[name]));
+  if (!tables.has(name)) tables.set(name, build(STOPS[name], name));
   return tables.get(name);
 }
 
-function build(stops) {
+// RGBA packed for a Uint32 view of the pixels (little endian, as every browser's machine is). Opacity follows the value:
+// what is near zero lets the frame through.
+function build(stops, name) {
   const rgb = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-  const out = new Uint8Array(SIZE * 3);
+  const out = new Uint32Array(SIZE);
   for (let i = 0; i < SIZE; i++) {
-    const place = (i / (SIZE - 1)) * (rgb.length - 1);
+    const value = i / (SIZE - 1);
+    const place = value * (rgb.length - 1);
     const low = Math.min(rgb.length - 2, Math.floor(place));
-    for (let c = 0; c < 3; c++) out[i * 3 + c] = rgb[low][c] + (rgb[low + 1][c] - rgb[low][c]) * (place - low);
+    const [r, g, b] = [0, 1, 2].map((c) => Math.round(rgb[low][c] + (rgb[low + 1][c] - rgb[low][c]) * (place - low)));
+    const alpha = name === "difference" ? Math.min(1, 0.1 + 2.2 * Math.abs(value - 0.5)) : value ** 0.6;
+    out[i] = ((Math.round(255 * alpha) << 24) | (b << 16) | (g << 8) | r) >>> 0;
   }
   return out;
 }
 
-// Writes RGBA of `values` (already scaled to [0, 1]) into `pixels`; opacity follows the value through `alpha`.
-export function paint(name, values, pixels, alpha) {
+// Writes the colours of `values` (already scaled to [0, 1]) into `pixels`, a Uint32Array.
+export function paint(name, values, pixels) {
   const colours = table(name);
   for (let i = 0; i < values.length; i++) {
-    const value = Math.min(1, Math.max(0, values[i]));
-    const at = Math.round(value * (SIZE - 1)) * 3;
-    pixels[i * 4] = colours[at];
-    pixels[i * 4 + 1] = colours[at + 1];
-    pixels[i * 4 + 2] = colours[at + 2];
-    pixels[i * 4 + 3] = 255 * alpha(value);
+    const value = values[i];
+    pixels[i] = colours[value >= 1 ? SIZE - 1 : value > 0 ? (value * (SIZE - 1) + 0.5) | 0 : 0];
   }
 }
 

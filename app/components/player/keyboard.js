@@ -5,7 +5,7 @@ export const KEYS = [
   ["Space", "play, pause"], ["↑  ↓", "layer up, down"], ["[  ]", "head before, after"],
   ["1 … 5", "one head, mean, max, top-k, rollout"], ["A", "query: all action tokens"],
   ["W  Shift W", "next, previous rationale word as query"], ["D  Shift D", "next, previous action dimension as query"],
-  [",  .", "less, more opacity"], ["Esc", "leave the picked patch"], ["?", "these keys"],
+  [",  .", "less, more opacity"], ["Tab to the picture, then arrows, Enter", "walk over patches, pick one"], ["Esc", "leave the picked patch"], ["?", "these keys"],
 ];
 
 const TAKES_KEYS = "input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true], [role=combobox], "
@@ -25,7 +25,9 @@ function ownKey(event) {
   const target = event.composedPath()[0];
   if (!(target instanceof Element)) return false;
   if (event.key === " " && target.closest("button, input")) return true;
-  if (event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End") {
+  if (event.key.startsWith("Arrow") && event.shiftKey) return target.matches("input[type=range]");
+  if (event.key === "Home" || event.key === "End") return target.matches("input[type=range]");
+  if (event.key.startsWith("Arrow")) {
     return target.matches("input[type=range]") || target.closest("[data-arrows]") !== null;
   }
   return false;

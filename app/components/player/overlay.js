@@ -20,14 +20,14 @@ export function largest(values) {
 
 // Sequential: value / scale in [0, 1], opacity rises with the value. Signed: -scale..scale around the middle.
 export function overlayPicture(values, rows, columns, { scale, map, smooth, signed }) {
-  const factor = smooth ? Math.max(1, Math.min(16, Math.floor(320 / Math.max(rows, columns)))) : 1;
+  const factor = smooth ? Math.max(1, Math.min(12, Math.floor(320 / Math.max(rows, columns)))) : 1;
   const grid = smooth ? bilinear(values, rows, columns, factor) : Float32Array.from(values);
   const unit = scale > 0 ? scale : 1;
   for (let i = 0; i < grid.length; i++) grid[i] = signed ? 0.5 + grid[i] / unit / 2 : grid[i] / unit;
   const canvas = new OffscreenCanvas(columns * factor, rows * factor);
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
-  paint(signed ? "difference" : map, grid, image.data, signed ? (v) => Math.min(1, 0.1 + 2.2 * Math.abs(v - 0.5)) : (v) => v ** 0.6);
+  paint(signed ? "difference" : map, grid, new Uint32Array(image.data.buffer));
   context.putImageData(image, 0, 0);
   return canvas;
 }

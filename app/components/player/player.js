@@ -104,7 +104,7 @@ export class Player {
     if (before.camera !== this.view.camera) this.prefetch.from(this.view.step);
     this.url.soon();
     this.drawStages();
-    this.render();
+    this.render(true);
   }
 
   // The scrubbing path: pixels first, in the same task as the input; everything else in the next animation frame.
@@ -117,7 +117,7 @@ export class Player {
     if (step === this.view.step) return;
     this.view = this.valid({ ...this.view, step });
     this.drawStages();
-    this.render();
+    this.render(true);
     this.url.soon();
     if (!this.ready()) this.prefetch.from(this.view.step);
   }
@@ -189,11 +189,13 @@ export class Player {
     this.root.dispatchEvent(new CustomEvent("lens-drawn", { bubbles: true, composed: true, detail: { episode: this.episode.id, step: this.view.step, overlay } }));
   }
 
-  render() {
+  // `drawn`: the stages already show the view as it is now, only the rest is left to do.
+  render(drawn = false) {
+    this.stale = !drawn || (Boolean(this.scheduled) && this.stale);
     if (this.scheduled || this.closed) return;
     this.scheduled = requestAnimationFrame(() => {
       this.scheduled = null;
-      this.drawStages();
+      if (this.stale) this.drawStages();
       this.drawDetails();
     });
   }

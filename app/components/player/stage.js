@@ -10,7 +10,7 @@ export class Stage {
     this.describe = describe;
     this.hover = -1;
     this.picture = null;
-    this.canvas = el("canvas", { class: "stage-canvas", role: "img", tabindex: "0" });
+    this.canvas = el("canvas", { class: "stage-canvas", role: "application", tabindex: "0", "data-arrows": true });
     this.title = el("div", { class: "stage-title", text: title });
     this.tip = el("div", { class: "tip", hidden: true });
     this.note = el("div", { class: "stage-note", hidden: true });
@@ -24,6 +24,8 @@ export class Stage {
     this.canvas.addEventListener("pointermove", (event) => this.pointer(event));
     this.canvas.addEventListener("pointerleave", () => this.leave());
     this.canvas.addEventListener("click", (event) => this.click(event));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("blur", () => this.leave());
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.canvas);
   }
@@ -73,7 +75,6 @@ export class Stage {
     const { frame, width, height, grey } = this.picture;
     const { left, top, scale } = this.fit;
     context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
     if (grey) context.filter = "grayscale(1) brightness(0.8)";
     context.drawImage(frame, left, top, width * scale, height * scale);
     context.filter = "none";
@@ -160,6 +161,7 @@ export class Stage {
     const right = event.clientX - bounds.left > bounds.width / 2;
     this.tip.style.left = right ? "auto" : `${event.clientX - bounds.left + 16}px`;
     this.tip.style.right = right ? `${bounds.right - event.clientX + 16}px` : "auto";
+    this.tip.style.bottom = "auto";
     this.tip.style.top = `${Math.min(event.clientY - bounds.top + 12, bounds.height - 96)}px`;
     if (patch === this.hover) return;
     this.hover = patch;
@@ -179,6 +181,23 @@ export class Stage {
   click(event) {
     const patch = this.patchAt(event);
     if (patch >= 0) this.onPick(patch);
+  }
+
+  // With the picture focused, arrows walk over the patches and Enter picks one.
+  key(event) {
+    const grid = this.picture?.span?.grid;
+    if (!grid || event.shiftKey) return;
+    if (event.key === "Enter" && this.hover >= 0) this.onPick(this.hover);
+    const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -grid.columns, ArrowDown: grid.columns }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    const last = grid.rows * grid.columns - 1;
+    this.hover = this.hover < 0 ? 0 : Math.min(last, Math.max(0, this.hover + move));
+    this.tip.hidden = false;
+    Object.assign(this.tip.style, { left: "12px", right: "auto", top: this.hover > last / 2 ? "12px" : "auto", bottom: this.hover > last / 2 ? "auto" : "12px" });
+    setText(this.tip, this.describe(this.hover));
+    this.draw();
+    this.onHover(this.hover);
   }
 
   close() {
