@@ -15,14 +15,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.player_files import PLAYER
 
 STATIC = Path(streamlit.__file__).parent / "static"
-COMPONENT_CHUNKS = "BidiComponent.*.js"  # Streamlit loads it when the first component appears
+# Streamlit's own parts that the page needs; it asks for each only when the first element of its kind appears.
+CHUNKS = ("BidiComponent", "serialization", "recordbatch", "_arrayReduce", "Selectbox", "ButtonGroup", "WidgetLabel")
+CHUNKS += ("WidgetLabelHelpIcon", "useTextField", "useField", "useFilter", "useBasicWidgetState", "styled-components")
 
 
 def early_links() -> bytes:
-    """Preload tags for the player's modules and for Streamlit's part that runs components."""
+    """Preload tags for the player's modules and for the parts of Streamlit that the page needs first."""
     addresses = [f"{PLAYER.address}/{name}" for name in sorted(PLAYER.files)]
-    addresses += [f"/static/js/{path.name}" for path in sorted((STATIC / "static" / "js").glob(COMPONENT_CHUNKS))]
-    return "".join(f'<link rel="modulepreload" href="{address}">' for address in addresses).encode()
+    scripts = STATIC / "static" / "js"
+    addresses += [f"/static/js/{path.name}" for name in CHUNKS for path in sorted(scripts.glob(f"{name}.*.js"))]
+    return "".join(f'<link rel="modulepreload" fetchpriority="low" href="{address}">' for address in addresses).encode()
 
 
 class EarlyLinks:
