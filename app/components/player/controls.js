@@ -29,7 +29,7 @@ export class Controls {
     this.range = el("span", { class: "quiet" });
     this.node = el("section", { class: "controls", "aria-label": "Attention settings" },
       el("div", { class: "row" }, this.reduce.node),
-      el("div", { class: "matrix-side" }, el("h4", { text: "Heads, darker: more on the image" }), el("div", { class: "matrix-wrap" }, this.matrix.node)),
+      el("div", { class: "matrix-side" }, el("h4", { text: "Heads, stronger: more on the image" }), el("div", { class: "matrix-wrap" }, this.matrix.node)),
       el("div", { class: "settings" }, this.k.node, this.opacity.node,
         el("div", { class: "row" }, el("span", { class: "label", text: "Scale" }), this.scale.node),
         el("div", { class: "row" }, this.map.node, this.smooth.node, this.objects.node, this.camera.node)));

@@ -5,7 +5,7 @@ export const KEYS = [
   ["Space", "play, pause"], ["↑  ↓", "layer up, down"], ["[  ]", "head before, after"],
   ["1 … 5", "one head, mean, max, top-k, rollout"], ["A", "query: all action tokens"],
   ["W  Shift W", "next, previous rationale word as query"], ["D  Shift D", "next, previous action dimension as query"],
-  [",  .", "less, more opacity"], ["Tab to the picture, then arrows, Enter", "walk over patches, pick one"], ["Esc", "leave the picked patch"], ["?", "these keys"],
+  [",  .", "less, more opacity"], ["Tab, arrows, Enter", "in the picture: walk over patches, pick one"], ["Esc", "leave the picked patch"], ["?", "these keys"],
 ];
 
 const TAKES_KEYS = "input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable=true], [role=combobox], "

@@ -161,6 +161,8 @@ export class Stage {
     const right = event.clientX - bounds.left > bounds.width / 2;
     this.tip.style.left = right ? "auto" : `${event.clientX - bounds.left + 16}px`;
     this.tip.style.right = right ? `${bounds.right - event.clientX + 16}px` : "auto";
+    const room = right ? event.clientX - bounds.left : bounds.right - event.clientX;
+    this.tip.style.maxWidth = `${Math.min(300, room - 28)}px`;
     this.tip.style.bottom = "auto";
     this.tip.style.top = `${Math.min(event.clientY - bounds.top + 12, bounds.height - 96)}px`;
     if (patch === this.hover) return;

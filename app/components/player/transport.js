@@ -26,7 +26,7 @@ export class Transport {
       button([BACK], "Step back (←)", () => onStep(-1)), this.play, button([FORWARD], "Step forward (→)", () => onStep(1)),
       el("button", { type: "button", class: "icon", title: "Last step (End)", "aria-label": "Last step (End)", onclick: () => onJump("last") },
         icon(BAR_RIGHT, "M2 2l8 6-8 6z")),
-      this.where, this.phase, el("span", { class: "grow" }), this.speed.node,
+      this.where, this.phase, this.speed.node,
       el("button", { type: "button", class: "icon", text: "?", title: "Keys (?)", "aria-label": "Keys (?)", onclick: onHelp }));
   }
 
