@@ -16,8 +16,8 @@ from app.player_files import PLAYER
 
 STATIC = Path(streamlit.__file__).parent / "static"
 # Streamlit's own parts that the page needs; it asks for each only when the first element of its kind appears.
-CHUNKS = ("BidiComponent", "serialization", "recordbatch", "_arrayReduce", "Selectbox", "ButtonGroup", "WidgetLabel")
-CHUNKS += ("WidgetLabelHelpIcon", "useTextField", "useField", "useFilter", "useBasicWidgetState", "styled-components")
+CHUNKS: tuple[str, ...] = ("BidiComponent", "serialization", "recordbatch", "_arrayReduce", "Selectbox", "ButtonGroup")
+CHUNKS += ("WidgetLabel", "WidgetLabelHelpIcon", "useTextField", "useField", "useFilter", "useBasicWidgetState")
 
 
 def early_links() -> bytes:

@@ -45,6 +45,10 @@ class Tab:
             timeout=8000,
         )
 
+    def wait_for_caption(self, text: str) -> None:
+        """Words follow the picture by one animation frame."""
+        self.page.locator(".caption").first.filter(has_text=text).wait_for(timeout=8000)
+
     def pixels(self, which: int = 0) -> str:
         """The canvas as it is drawn, to compare with another moment."""
         return self.page.locator("canvas.stage-canvas").nth(which).evaluate("canvas => canvas.toDataURL()")

@@ -18,7 +18,7 @@ def test_open_shows_frame_overlay_actions_and_rationale(tab: Tab) -> None:
     assert tab.page.locator("h2.instruction").inner_text() == "put the red block on the towel"
     assert tab.page.locator(".chips.part-rationale button").count() > 0
     assert tab.page.locator(".plot").count() == 8  # seven dimensions and the bins
-    assert "all action tokens" in tab.page.locator(".caption").inner_text()
+    tab.wait_for_caption("all action tokens")
     with_overlay = tab.pixels()
     tab.page.get_by_label("Opacity").fill("0")
     tab.wait_for_parameter("opacity", "0")
@@ -79,7 +79,7 @@ def test_picking_a_word_asks_about_its_row(tab: Tab) -> None:
     tab.wait_for_rows()
     before = tab.pixels()
     tab.page.locator(".chips.part-rationale button").first.click()
-    assert "word 1" in tab.page.locator(".caption").inner_text()
+    tab.wait_for_caption("word 1")
     tab.wait_for_parameter("query", "word.0")
     assert tab.pixels() != before
 
@@ -88,7 +88,7 @@ def test_picking_an_action_dimension_shows_its_row_and_bins(tab: Tab) -> None:
     tab.open(episode="plain")
     tab.wait_for_rows()
     tab.page.locator(".plot-title[data-dim='5']").click()
-    assert "action yaw" in tab.page.locator(".caption").inner_text()
+    tab.wait_for_caption("action yaw")
     assert "bins of yaw" in tab.page.locator(".plot.bins").inner_text()
 
 
@@ -146,7 +146,7 @@ def test_keyboard_alone(tab: Tab) -> None:
     tab.page.keyboard.press("Home")
     tab.page.wait_for_selector('.lens[data-step="0"]')
     tab.page.keyboard.press("w")
-    assert "word 1" in tab.page.locator(".caption").inner_text()
+    tab.wait_for_caption("word 1")
     tab.page.keyboard.press("?")
     tab.page.locator("dialog.help[open]").wait_for()
     tab.page.keyboard.press("Escape")
