@@ -9,6 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve a busy two-core machine
@@ -30,22 +31,29 @@ HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
 CHECKPOINTS, EPISODES = HERE / "checkpoints", HERE / "episodes"
 POSED, EXPERT_EPISODES, WORKERS = 16_000, 250, 2
-VISION_SAMPLES, BASE_SAMPLES, TUNED_SAMPLES = 110_000, 192_000, 90_000
+ROLLOUTS = 120
+VISION_SAMPLES, BASE_SAMPLES, CORRECTED_SAMPLES, TUNED_SAMPLES = 110_000, 192_000, 64_000, 80_000
 FROZEN_LAYERS, LAMBDA = 3, 0.3
 
 
 def frames() -> None:
     """Training frames, in parallel."""
-    command = [sys.executable, "-m", "sample_data.recipe.frames", "--folder", str(BUILD / "frames")]
-    command += ["--posed", str(POSED), "--episodes", str(EXPERT_EPISODES), "--workers", str(WORKERS)]
-    workers = [subprocess.Popen([*command, "--worker", str(number)]) for number in range(WORKERS)]
-    if any(worker.wait() for worker in workers):
-        raise SystemExit("making frames failed; run the stage again, finished blocks are kept")
+    _in_parallel("frames", "--posed", str(POSED), "--episodes", str(EXPERT_EPISODES))
     held_out(Tabletop(), BUILD / "frames")
 
 
-def training_frames() -> Frames:
-    return Frames.load(sorted(p for p in (BUILD / "frames").glob("*.h5") if p.stem != "held-out"))
+def _in_parallel(module: str, *options: str) -> None:
+    command = [sys.executable, "-m", f"sample_data.recipe.{module}", "--folder", str(BUILD / "frames"), *options]
+    workers = [
+        subprocess.Popen([*command, "--worker", str(number), "--workers", str(WORKERS)]) for number in range(WORKERS)
+    ]
+    codes = [worker.wait() for worker in workers]  # all of them, before one failure ends the stage
+    if any(codes):
+        raise SystemExit(f"making {module} failed; run the stage again, finished blocks are kept")
+
+
+def training_frames(kinds: Sequence[str] = ("episodes", "posed")) -> Frames:
+    return Frames.load([path for kind in kinds for path in sorted((BUILD / "frames").glob(f"{kind}-*.h5"))])
 
 
 def evaluation_frames() -> Frames:
@@ -76,18 +84,42 @@ def _features(tower: torch.nn.Module, name: str, frames: Frames) -> np.ndarray:
 
 
 def base() -> None:
-    """Stage 2, the base policy."""
+    """Stage 2, the base policy; kept in build/, for it is not the last word."""
     (tower, reader), seen, unseen = _tower(), training_frames(), evaluation_frames()
     learner = language.BaseLearner(seen, _features(tower, "training", seen), tower, reader)
     language.train(learner, unseen, _features(tower, "held-out", unseen), BUILD, BASE_SAMPLES)
+    save_checkpoint(learner.model, BUILD / "first-base", "tabletop base", rationale=False)
+
+
+def correct() -> None:
+    """Stage 3: frames of the base policy's own rollouts, and a second round of training with them."""
+    _in_parallel("corrections", "--checkpoint", str(BUILD / "first-base"), "--rollouts", str(ROLLOUTS))
+    (tower, reader), unseen = _tower(), evaluation_frames()
+    seen, features = _all_training(tower)
+    learner = language.BaseLearner(seen, features, tower, reader)
+    optimizer = torch.optim.AdamW(learner.parameters)
+    if not load_state(BUILD / "base-state.safetensors", learner.modules, optimizer):
+        raise SystemExit("there is no base policy to correct yet: run the stage 'base' first")
+    held = _features(tower, "held-out", unseen)
+    language.train(learner, unseen, held, BUILD, CORRECTED_SAMPLES, name="corrected", rate=8e-4, warm_up=0.0)
     save_checkpoint(learner.model, CHECKPOINTS / "base", "tabletop base", rationale=False)
 
 
+def _all_training(tower: torch.nn.Module) -> tuple[Frames, np.ndarray]:
+    """Frames of every kind and their features, the corrections first."""
+    parts = [_features(tower, name, training_frames(kinds)) for name, kinds in _FEATURE_FILES.items()]
+    kinds = [kind for group in _FEATURE_FILES.values() for kind in group]
+    return training_frames(kinds), np.concatenate(parts)
+
+
+_FEATURE_FILES = {"corrections": ("corrections",), "training": ("episodes", "posed")}
+
+
 def tuned() -> None:
-    """Stage 3, the reasoning-tuned policy."""
-    (tower, _), seen = _tower(), training_frames()
+    """Stage 4, the reasoning-tuned policy."""
+    tower, _ = _tower()
+    seen, features = _all_training(tower)
     model = PaliGemmaForConditionalGeneration.from_pretrained(CHECKPOINTS / "base", dtype=torch.float32)
-    features = _features(tower, "training", seen)
     tuner = tune.Tuner(model, seen, features, FROZEN_LAYERS, LAMBDA, Order.REASON_FIRST)
     print(tuner.transfer, flush=True)
     tune.train(tuner, BUILD, TUNED_SAMPLES)
@@ -99,7 +131,7 @@ def episodes() -> None:
     ship_episodes(EPISODES)
 
 
-STAGES = {stage.__name__: stage for stage in (frames, see, base, tuned, episodes)}
+STAGES = {stage.__name__: stage for stage in (frames, see, base, correct, tuned, episodes)}
 
 
 def main() -> None:

@@ -147,10 +147,21 @@ def _bins(values: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def train(
-    learner: BaseLearner, held_out: Frames, held_features: np.ndarray, folder: Path, samples_seen: int, batch: int = 32
+    learner: BaseLearner,
+    held_out: Frames,
+    held_features: np.ndarray,
+    folder: Path,
+    samples_seen: int,
+    name: str = "base",
+    rate: float = 1.5e-3,
+    warm_up: float = 0.08,
+    batch: int = 32,
 ) -> None:
-    """Writes ``base-state.safetensors``; resumes from its own last state."""
-    rate, state = 1.5e-3, folder / "base-state.safetensors"
+    """Writes ``<name>-state.safetensors``; resumes from its own last state.
+
+    During the share ``warm_up`` of the steps half of the samples are detection: nouns must name places first.
+    """
+    state = folder / f"{name}-state.safetensors"
     optimizer = torch.optim.AdamW(learner.parameters, rate, betas=(0.9, 0.95), weight_decay=0.02)
     steps, first = samples_seen // batch, load_state(state, learner.modules, optimizer)
     start, average = time.time(), None
@@ -161,7 +172,7 @@ def train(
             group["lr"] = rate * min(1, (step + 1) / 80) * (0.49 * (1 + np.cos(np.pi * step / steps)) + 0.02)
         rows = np.concatenate([rng.choice(posed, batch - batch // 3), rng.choice(lived, batch // 3)])
         detections = np.zeros(batch, bool)
-        count = int(batch * (0.5 if step < 0.08 * steps else 0.12))
+        count = int(batch * (0.5 if step < warm_up * steps else 0.12))
         detections[rng.choice(batch, count, replace=False)] = True
         value, parts = learner.loss(rows, detections, rng)
         value.backward()
@@ -172,7 +183,7 @@ def train(
         if (step + 1) % 250 == 0 or step + 1 == steps:
             save_state(state, learner.modules, optimizer, step + 1)
             speed = (step + 1 - first) * batch / (time.time() - start)
-            line = f"base {step + 1}/{steps} action/spot/place/phase/xy {average.round(2)} {speed:.0f}/s"
+            line = f"{name} {step + 1}/{steps} action/spot/place/phase/xy {average.round(2)} {speed:.0f}/s"
             detail = (
                 f" {measure(learner.model, held_out, held_features)}"
                 if (step + 1) % 1000 == 0 or step + 1 == steps

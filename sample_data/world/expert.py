@@ -50,42 +50,52 @@ def is_done(moment: Moment) -> bool:
 
 
 def _fetch(moment: Moment) -> Decision:
+    """Over the thing, down a funnel: the further off, the higher. Nothing jumps, so that small errors stay small."""
     name = moment.goal.thing
-    thing, tool = moment.position[name], moment.tool
+    thing, tool, bottom = moment.position[name], moment.tool, moment.grasp_height(name)
     upright = np.array([0.0, 0.0, moment.grasp_yaw(name)])
-    bottom = moment.grasp_height(name)
-    far, turn = np.linalg.norm(thing[:2] - tool[:2]), abs(upright[2] - moment.tilt[2])
+    far, turn = _distance(thing, tool), abs(upright[2] - moment.tilt[2])
     slant = np.abs(moment.tilt[:2]).max()
-    low = tool[2] < HOVER - 0.008
-    aligned = far < (0.018 if low else 0.008) and turn < (0.25 if low else 0.08) and slant < (0.10 if low else 0.05)
-    if not aligned:
-        rising = low and far > 0.018  # sideways motion down here would push things over
-        goal = np.array([*(tool[:2] if rising else thing[:2]), max(HOVER, thing[2] + 0.07)])
-        return _toward(moment, goal, upright, 1.0, Phase.REACH)
-    if tool[2] - bottom < 0.006 and far < 0.010:
+    if tool[2] - bottom < 0.006 and far < 0.010 and turn < 0.25:
         return Decision(np.zeros(7), Phase.GRASP)
-    return _toward(moment, np.array([*thing[:2], bottom]), upright, 1.0, Phase.DESCEND)
+    off = _beyond(far, 0.006) + 0.10 * _beyond(turn, 0.08) + 0.3 * _beyond(slant, 0.05)
+    height = min(max(HOVER, thing[2] + 0.07), bottom + 3.0 * off)
+    phase = Phase.DESCEND if height < HOVER - 0.035 else Phase.REACH
+    return _toward(moment, _sideways_last(tool, thing, height), upright, 1.0, phase)
 
 
 def _bring(moment: Moment) -> Decision:
+    """Up, across, and down a funnel over the receptacle."""
     name, receptacle = moment.goal.thing, moment.goal.receptacle
-    tool, offset = moment.tool, moment.tool[:2] - moment.position[name][:2]
-    target = moment.position[receptacle][:2] + offset
-    far, turn = np.linalg.norm(target - tool[:2]), moment.tilt[2]
+    tool, thing = moment.tool, moment.position[name]
+    target = moment.position[receptacle][:2] + tool[:2] - thing[:2]
     upright = moment.tilt.copy()
     if name in BLOCKS:
         quarter = np.pi / 2
         upright[2] += (moment.yaw[receptacle] - moment.yaw[name] + quarter / 2) % quarter - quarter / 2
-    turn = abs(upright[2] - moment.tilt[2])
-    low = tool[2] < CARRY - 0.02
-    if far < (0.016 if low else 0.008) and turn < (0.25 if low else 0.10):
-        floor = THINGS[receptacle].rim + THINGS[name].grasp_height + 0.006
-        if tool[2] < floor + 0.006:
-            return Decision(np.array([0, 0, 0, 0, 0, 0, 1.0]), Phase.RELEASE)
-        return _toward(moment, np.array([*target, floor]), moment.tilt, 0.0, Phase.LOWER)
-    if low:
-        return _toward(moment, np.array([*tool[:2], CARRY]), moment.tilt, 0.0, Phase.LIFT)
-    return _toward(moment, np.array([*target, CARRY]), upright, 0.0, Phase.CARRY)
+    far, turn = _distance(target, tool), abs(upright[2] - moment.tilt[2])
+    floor = THINGS[receptacle].rim + THINGS[name].grasp_height + 0.006
+    if tool[2] < floor + 0.006 and far < (0.010 if name in BLOCKS else 0.020):
+        return Decision(np.array([0, 0, 0, 0, 0, 0, 1.0]), Phase.RELEASE)
+    height = min(CARRY, floor + 2.5 * (_beyond(far, 0.008) + 0.05 * _beyond(turn, 0.15)))
+    above = Phase.LIFT if height - tool[2] > 0.02 else Phase.CARRY
+    phase = Phase.LOWER if height < CARRY - 0.035 else above
+    return _toward(moment, _sideways_last(tool, target, height), upright, 0.0, phase)
+
+
+def _sideways_last(tool: np.ndarray, target: np.ndarray, height: float) -> np.ndarray:
+    """Where to go next: sideways only as far as the tool is near its height, for down there it would push things."""
+    share = np.clip(1.5 - (height - tool[2]) / 0.02, 0.0, 1.0)
+    return np.array([*(tool[:2] + share * (target[:2] - tool[:2])), height])
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Horizontal, in metres."""
+    return float(np.linalg.norm(a[:2] - b[:2]))
+
+
+def _beyond(value: float, allowance: float) -> float:
+    return max(0.0, float(value) - allowance)
 
 
 def _toward(moment: Moment, goal: np.ndarray, tilt: np.ndarray, grip: float, phase: Phase) -> Decision:
