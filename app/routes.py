@@ -101,7 +101,8 @@ def _number(request: Request, name: str) -> int:
 
 
 def _asked(request: Request) -> Asked:
-    return Asked(_text(request, "dataset"), _text(request, "episode"), _text(request, "checkpoint"))
+    all_rows = request.query_params.get("rows") == "all"
+    return Asked(_text(request, "dataset"), _text(request, "episode"), _text(request, "checkpoint"), all_rows)
 
 
 def _caching(request: Request) -> dict[str, str]:
@@ -133,9 +134,7 @@ def _run(library: Library, summaries: StepSummaries, request: Request) -> Respon
 
 
 def _step(library: Library, request: Request) -> Response:
-    queue, asked = queue_of(library), _asked(request)
-    job = queue.job(asked)
-    run = job.run if job else queue.record(asked)[0]
+    run = queue_of(library).stored(_asked(request), request.query_params.get("v", ""))
     data = encode_bundle(run.read(_number(request, "step")), _layers(request))
     return Response(data, media_type="application/octet-stream", headers=_caching(request) | UNPACKED)
 

@@ -31,7 +31,8 @@ class StepSummaries:
 def run_status(queue: RunQueue, summaries: StepSummaries, asked: Asked, since: str) -> dict[str, Any]:
     """The answer; ``since`` is the revision of the previous one, "address:count". Raises UserError for unknown ids."""
     job = queue.job(asked)
-    run, length, spec = (job.run, job.length, job.spec) if job else queue.record(asked)
+    # Once a run has ended, another process may have made a better record of the same.
+    run, length, spec = (job.run, job.length, job.spec) if job and job.state.busy else queue.record(asked)
     steps = summaries.of(run)
     address, _, count = since.rpartition(":")
     new = list(steps.items())[int(count) if address == run.address and count.isdigit() else 0 :]

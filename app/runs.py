@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import models
-from analysis.records import Run, capture_key
+from analysis.records import Run, capture_key, capture_of
 from app.library import Library
 from models.errors import UserError
 from models.policy import Policy
-from models.types import Capture, CheckpointSpec
+from models.types import Capture, CheckpointSpec, Part
 
 AUTOMATIC_PARAMETERS = 200_000_000  # larger checkpoints run when asked to
 KEPT_POLICIES = 2  # what Compare needs
+ALL_ROWS = Capture(queries=tuple(Part), prefix=True)  # what rollout needs
 UNWATCHED_SECONDS = 30.0  # a run that no page asks about stops; its steps are kept
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,24 @@ class State(StrEnum):
     COMPLETE = "complete"
     FAILED = "failed"
 
+    @property
+    def busy(self) -> bool:
+        return self in (State.QUEUED, State.LOADING, State.RUNNING)
+
 
 @dataclass(frozen=True)
 class Asked:
-    """Which checkpoint on which episode."""
+    """Which checkpoint on which episode, and what is kept of it."""
 
     dataset: str
     episode: str
     checkpoint: str  # digest
+    all_rows: bool = False  # also the rows of the prompt's own tokens; else a run without them will do
+
+    @property
+    def capture(self) -> Capture:
+        """What a run that is started for this keeps."""
+        return ALL_ROWS if self.all_rows else Capture()
 
 
 @dataclass
@@ -72,26 +83,34 @@ class RunQueue:
         self._library = library
         self._jobs: OrderedDict[Asked, Job] = OrderedDict()
         self._policies: OrderedDict[str, Policy] = OrderedDict()
+        self._found: dict[str, Run] = {}  # by address: runs that were answered with
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
 
     def record(self, asked: Asked) -> tuple[Run, int, CheckpointSpec]:
-        """The stored run with the most steps for this pair, else the one that a start would fill; and the length.
+        """The stored run with the most steps for what is asked, else the one that a start would fill; and the length.
 
-        Raises UserError for a checkpoint or an episode that is not in the workspace.
+        Of runs with as many steps, one with all rows is preferred. Raises UserError for a checkpoint or an episode that
+        is not in the workspace.
         """
         meta = self._library.episode(asked.dataset, asked.episode).meta
         spec = self._library.workspace.checkpoint(asked.checkpoint)
         records = self._library.workspace.records
-        stored = [run for run in records.runs(meta.digest, spec.digest) if run.key.method == "predict"]
-        own = records.run(capture_key(spec.digest, meta.digest, Capture()))
-        return max([own, *stored], key=lambda run: len(run.steps_done())), meta.length, spec
+        stored = [run for run in records.runs(meta.digest, spec.digest) if _serves(run, asked)]
+        own = records.run(capture_key(spec.digest, meta.digest, asked.capture))
+        best = max([own, *stored], key=lambda run: (len(run.steps_done()), _has_all_rows(run)))
+        self._found[best.address] = best
+        return best, meta.length, spec
+
+    def stored(self, asked: Asked, address: str) -> Run:
+        """The run at ``address`` if it was answered with before, else what `record` says; raises UserError as that."""
+        return self._found.get(address) or self.record(asked)[0]
 
     def start(self, asked: Asked, at: int) -> None:
         """Queues the run, or moves a queued one to step ``at``. Raises UserError for what cannot be run."""
         with self._changed:
             job = self._jobs.get(asked)
-            if job is not None and job.state in (State.QUEUED, State.LOADING, State.RUNNING):
+            if job is not None and job.state.busy:
                 job.at, job.watched = min(max(0, at), job.length - 1), time.monotonic()
                 return
             run, length, spec = self.record(asked)
@@ -126,7 +145,7 @@ class RunQueue:
     def _next_job(self) -> Job | None:
         """The job whose turn it is; takes turns so that two compared checkpoints fill in together."""
         for asked, job in list(self._jobs.items()):
-            if job.state not in (State.QUEUED, State.LOADING, State.RUNNING):
+            if not job.state.busy:
                 continue
             if time.monotonic() - job.watched > UNWATCHED_SECONDS:
                 job.state, job.message = State.IDLE, "The run was stopped because no page was showing it."
@@ -157,7 +176,7 @@ class RunQueue:
         observation = self._library.read(
             job.asked.dataset, job.asked.episode, lambda episode: episode.step(step)
         ).observation
-        job.run.write(step, policy.predict(observation, Capture()))
+        job.run.write(step, policy.predict(observation, capture_of(job.run.key)))
         job.seconds.append(time.monotonic() - began)
 
     def _policy(self, job: Job) -> Policy:
@@ -175,6 +194,15 @@ class RunQueue:
             stopped = job.state is State.IDLE and state in (State.LOADING, State.RUNNING)
             if not stopped:
                 job.state, job.message = state, message
+
+
+def _serves(run: Run, asked: Asked) -> bool:
+    return run.key.method == "predict" and (_has_all_rows(run) or not asked.all_rows)
+
+
+def _has_all_rows(run: Run) -> bool:
+    settings = capture_key("", "", ALL_ROWS).settings
+    return all(run.key.settings.get(name, 0) == settings[name] for name in ("layers", "queries", "prefix"))
 
 
 _queues: dict[int, RunQueue] = {}

@@ -85,6 +85,13 @@ def test_step_with_some_layers(client: TestClient, asked: dict[str, str]) -> Non
     np.testing.assert_array_equal(rows, synthetic_prediction(3).attention[0].weights[4:].astype(np.float16).ravel())
 
 
+def test_all_rows_are_asked_for_by_a_parameter(client: TestClient, asked: dict[str, str]) -> None:
+    plain = client.get("/lens/run", params=asked).json()
+    everything = client.get("/lens/run", params=asked | {"rows": "all"}).json()
+    assert (plain["captured"], everything["captured"], everything["automatic"]) == (5, 0, True)
+    assert everything["revision"].split(":")[0] != plain["revision"].split(":")[0]
+
+
 @pytest.mark.parametrize(
     ("path", "change", "says"),
     [

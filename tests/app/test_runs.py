@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from analysis.records import Run, capture_key
 from analysis.workspace import Workspace
 from app import runs
 from app.library import Library
 from app.run_status import StepSummaries, run_status
-from app.runs import Asked, RunQueue, State
+from app.runs import ALL_ROWS, Asked, RunQueue, State
 from models.errors import UserError
-from models.types import Capture, Observation, Prediction
+from models.types import Capture, Observation, Part, Prediction
 from tests.browser.world import checkpoint_named, synthetic_prediction, write_synthetic_episode
 from tests.tiny_checkpoints import write_action_token_paligemma
 
@@ -27,8 +29,10 @@ class Scripted:
     def __init__(self) -> None:
         self.allowed = threading.Event()
         self.allowed.set()
+        self.captures: list[Capture] = []
 
-    def predict(self, observation: Observation, capture: Capture | None = None) -> Prediction:
+    def predict(self, observation: Observation, capture: Capture) -> Prediction:
+        self.captures.append(capture)
         self.allowed.wait(20)
         return synthetic_prediction(0, words=4, layers=1, heads=1)
 
@@ -85,6 +89,55 @@ def test_status_tells_only_what_is_new(library: Library, asked: Asked, monkeypat
     after = run_status(queue, summaries, asked, before["revision"])
     assert (after["state"], after["captured"], len(after["steps"])) == (State.COMPLETE, STEPS, STEPS)
     assert run_status(queue, summaries, asked, after["revision"])["steps"] == {}
+
+
+def stored(library: Library, asked: Asked, capture: Capture, steps: int) -> Run:
+    """A run as another process would have left it."""
+    digest = library.episode(asked.dataset, asked.episode).meta.digest
+    run = library.workspace.records.run(capture_key(asked.checkpoint, digest, capture))
+    for step in range(steps):
+        run.write(step, synthetic_prediction(step, words=4, layers=1, heads=1))
+    return run
+
+
+def test_all_rows_go_into_a_record_of_their_own(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = Scripted()
+    monkeypatch.setattr(runs.models, "load", lambda path: policy)
+    plain = stored(library, asked, Capture(), STEPS)
+    queue, everything = RunQueue(library), replace(asked, all_rows=True)
+    assert queue.record(everything)[0].steps_done() == frozenset()
+    queue.start(everything, at=0)
+    wait_for(queue, everything, State.COMPLETE)
+    assert [(set(capture.queries), capture.prefix) for capture in policy.captures] == [(set(Part), True)] * STEPS
+    assert queue.record(everything)[0].address != plain.address
+    assert queue.record(asked)[0].address == queue.record(everything)[0].address  # as many steps, more rows
+
+
+def test_a_record_with_all_rows_is_not_hidden_by_the_apps_own(library: Library, asked: Asked) -> None:
+    queue, summaries = RunQueue(library), StepSummaries()
+    own = stored(library, asked, Capture(), 3)
+    whole = stored(library, asked, ALL_ROWS, 2)
+    assert queue.record(asked)[0] == own
+    assert queue.record(replace(asked, all_rows=True))[0] == whole
+    stored(library, asked, ALL_ROWS, 3)
+    assert queue.record(asked)[0] == whole
+    status = run_status(queue, summaries, asked, f"{own.address}:3")
+    assert [step["version"] for step in status["steps"].values()] == [whole.address] * 3
+    assert queue.stored(asked, own.address) == own  # a link to a step keeps its meaning
+
+
+def test_a_half_filled_record_goes_on_with_what_it_keeps(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = Scripted()
+    monkeypatch.setattr(runs.models, "load", lambda path: policy)
+    stored(library, asked, ALL_ROWS, STEPS - 1)
+    queue = RunQueue(library)
+    queue.start(asked, at=0)
+    wait_for(queue, asked, State.COMPLETE)
+    assert [capture.prefix for capture in policy.captures] == [True]
 
 
 def test_stopping_keeps_what_is_done(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

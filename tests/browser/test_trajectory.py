@@ -153,6 +153,24 @@ def test_keyboard_alone(tab: Tab) -> None:
     tab.page.locator("dialog.help").wait_for(state="hidden")
 
 
+def test_rollout_offers_to_capture_the_rows_that_it_needs(tab: Tab) -> None:
+    tab.open(episode="html")
+    tab.wait_for_rows()
+    tab.page.get_by_role("radio", name="Rollout").click()
+    tab.page.get_by_text("passes through the prompt's own tokens").wait_for()
+    button = tab.page.get_by_role("button", name="Capture all rows")
+    assert "MB a step" in button.inner_text()
+    button.click()
+    tab.wait_for_caption("rollout through all layers")
+    tab.wait_for_parameter("rows", "all")
+    with_rollout = tab.pixels()
+    tab.page.goto(tab.page.url)
+    tab.wait_for_rows()
+    tab.wait_for_caption("rollout through all layers")
+    assert tab.pixels() == with_rollout
+    assert not tab.page.locator(".offer").is_visible()
+
+
 def test_typing_in_the_side_bar_does_not_move_the_player(tab: Tab) -> None:
     tab.open(episode="plain")
     tab.wait_for_rows()

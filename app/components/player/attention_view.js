@@ -1,7 +1,8 @@
 // From a captured step and the viewer's choices to one row over the sequence, with what it took said in words.
 
 import { gatherRows } from "./bundle.js";
-import { imageShares, maxHeads, meanHeads, oneHead, rollout, shareOf, topK } from "./reductions.js";
+import { imageShares, maxHeads, meanHeads, oneHead, shareOf, topK } from "./reductions.js";
+import { rolledOut, whyNoRollout } from "./rollout_view.js";
 import { describeQuery, resolveQuery } from "./query.js";
 
 export function imageRanges(bundle) {
@@ -14,16 +15,6 @@ export function layerRange(bundle, view) {
   const to = view.to < 0 ? last : Math.min(last, view.to);
   const from = Math.min(Math.max(0, view.from), to);
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
-}
-
-export function whyNoRollout(bundle) {
-  if (!bundle) return "Nothing captured at this step yet.";
-  const rows = new Set(bundle.queries);
-  const last = Math.max(...bundle.queries);
-  for (let position = 0; position <= last; position++) {
-    if (!rows.has(position)) return "Rollout needs the rows of the prompt's own tokens; this record holds only those of generated ones.";
-  }
-  return "";
 }
 
 const gatheredCache = new WeakMap();
@@ -65,43 +56,33 @@ function computeRow(bundle, view) {
   }
   if (view.reduce === "mean") return done(meanHeads(rows, range), []);
   if (view.reduce === "max") return done(maxHeads(rows, range), []);
-  if (view.reduce === "rollout") return rolledOut(bundle, tokens, done);
+  if (view.reduce === "rollout") {
+    if (whyNoRollout(bundle)) return { row: null, why: "No rollout: not all rows were captured at this step.", heads: [], shares, tokens };
+    return done(meanRow(tokens.map(({ query }) => rolledOut(bundle, query))), []);
+  }
   const { row, chosen } = topK(rows, range, ranges, view.k);
   return done(row, chosen);
 }
 
-function rolledOut(bundle, tokens, done) {
-  const why = whyNoRollout(bundle);
-  if (why) return { row: null, why, heads: [], tokens };
-  const positions = bundle.shape[3];
-  const at = new Map(bundle.queries.map((position, query) => [position, query]));
-  const means = bundle.layers.map(() => new Map());
-  const rowOf = (layer, position) => {
-    if (!means[layer].has(position)) {
-      const rows = gathered(bundle, [{ query: at.get(position) }]);
-      means[layer].set(position, meanHeads(rows, [layer]));
-    }
-    return means[layer].get(position);
-  };
-  const total = new Float32Array(positions);
-  for (const { query } of tokens) {
-    const flow = rollout(rowOf, bundle.layers.length, bundle.queries[query], positions);
-    for (let k = 0; k < positions; k++) total[k] += flow[k] / tokens.length;
-  }
-  return done(total, []);
+function meanRow(rows) {
+  const out = new Float32Array(rows[0].length);
+  for (const row of rows) for (let k = 0; k < out.length; k++) out[k] += row[k] / rows.length;
+  return out;
 }
 
 // How much every generated token looks at sequence position `position`, under the same reduction: Map token -> weight.
 export function looksAt(bundle, view, position) {
-  return new Map(bundle.generated.map((token) => {
-    const range = layerRange(bundle, view);
-    const rows = gatherRows(bundle, [token.query]);
-    const row = view.reduce === "head"
-      ? oneHead(rows, Math.min(rows.layers - 1, view.layer), Math.min(rows.heads - 1, view.head))
-      : view.reduce === "max" ? maxHeads(rows, range)
-        : view.reduce === "topk" ? topK(rows, range, imageRanges(bundle), view.k).row : meanHeads(rows, range);
-    return [token, row[position]];
-  }));
+  return new Map(bundle.generated.map((token) => [token, rowOf(bundle, view, token)?.[position] ?? 0]));
+}
+
+function rowOf(bundle, view, token) {
+  if (view.reduce === "rollout") return whyNoRollout(bundle) ? null : rolledOut(bundle, token.query);
+  const range = layerRange(bundle, view);
+  const rows = gatherRows(bundle, [token.query]);
+  if (view.reduce === "head") return oneHead(rows, Math.min(rows.layers - 1, view.layer), Math.min(rows.heads - 1, view.head));
+  if (view.reduce === "mean") return meanHeads(rows, range);
+  if (view.reduce === "max") return maxHeads(rows, range);
+  return topK(rows, range, imageRanges(bundle), view.k).row;
 }
 
 export function describeReduction(bundle, view) {

@@ -1,7 +1,7 @@
 // How the rows are reduced and drawn.
 
 import { SEQUENTIAL } from "./colormaps.js";
-import { choice, el, segmented, slider, toggle } from "./dom.js";
+import { choice, el, segmented, setText, slider, toggle } from "./dom.js";
 import { HeadMatrix } from "./head_matrix.js";
 
 const REDUCTIONS = [
@@ -15,7 +15,7 @@ const SCALES = [["frame", "This frame", "Full colour is the largest patch of thi
   ["episode", "Episode", "Full colour is the largest patch of the whole episode: frames can be compared"]];
 
 export class Controls {
-  constructor({ update, cameras, onHead, onLayer }) {
+  constructor({ update, cameras, onHead, onLayer, onAllRows }) {
     this.reduce = segmented("Reduction", REDUCTIONS, (reduce) => update({ reduce }));
     this.scale = segmented("Scale", SCALES, (scale) => update({ scale }));
     this.matrix = new HeadMatrix({ onHead, onLayer });
@@ -26,17 +26,25 @@ export class Controls {
     this.objects = toggle("Objects", "Outline what the data set says is in view (ground truth)", (on) => update({ objects: Number(on) }));
     this.camera = choice("Camera", cameras.map((name) => [name, name]), (camera) => update({ camera }));
     this.camera.node.hidden = cameras.length < 2;
-    this.range = el("span", { class: "quiet" });
+    this.why = el("span");
+    this.capture = el("button", { type: "button", class: "capture-all", onclick: onAllRows });
+    this.offer = el("div", { class: "offer", role: "status", hidden: true }, this.why, this.capture);
     this.node = el("section", { class: "controls", "aria-label": "Attention settings" },
-      el("div", { class: "row" }, this.reduce.node),
+      el("div", { class: "row" }, this.reduce.node), this.offer,
       el("div", { class: "matrix-side" }, el("h4", { text: "Heads, stronger: more on the image" }), el("div", { class: "matrix-wrap" }, this.matrix.node)),
       el("div", { class: "settings" }, this.k.node, this.opacity.node,
         el("div", { class: "row" }, el("span", { class: "label", text: "Scale" }), this.scale.node),
         el("div", { class: "row" }, this.map.node, this.smooth.node, this.objects.node, this.camera.node)));
   }
 
-  show({ view, heads, layers, matrix, whyNoRollout, hasObjects }) {
-    this.reduce.select(view.reduce, { rollout: whyNoRollout });
+  show({ view, heads, layers, matrix, rolloutOffer, hasObjects }) {
+    this.reduce.select(view.reduce);
+    this.offer.hidden = !rolloutOffer;
+    if (rolloutOffer) {
+      setText(this.why, rolloutOffer.why);
+      setText(this.capture, rolloutOffer.action);
+      this.capture.hidden = !rolloutOffer.action;
+    }
     this.scale.select(view.scale);
     this.k.set(view.k, { max: Math.max(1, Math.min(32, layers * heads)) });
     this.k.node.classList.toggle("off", view.reduce !== "topk");

@@ -56,12 +56,8 @@ export function segmented(label, options, onPick) {
     buttons.set(value, button);
     group.append(button);
   }
-  const select = (current, reasons = {}) => {
-    for (const [value, button] of buttons) {
-      button.setAttribute("aria-checked", String(value === current));
-      button.disabled = Boolean(reasons[value]);
-      if (reasons[value]) button.title = reasons[value];
-    }
+  const select = (current) => {
+    for (const [value, button] of buttons) button.setAttribute("aria-checked", String(value === current));
   };
   return { node: group, select };
 }

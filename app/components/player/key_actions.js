@@ -11,15 +11,11 @@ export function keyActions(player) {
     Home: () => player.go(0), End: () => player.go(player.episode.length - 1), " ": () => player.playback.toggle(),
     ArrowUp: () => moveLayer(player, 1), ArrowDown: () => moveLayer(player, -1),
     "[": () => moveHead(player, -1), "]": () => moveHead(player, 1),
-    1: reduce("head"), 2: reduce("mean"), 3: reduce("max"), 4: reduce("topk"), 5: () => rollout(player),
+    1: reduce("head"), 2: reduce("mean"), 3: reduce("max"), 4: reduce("topk"), 5: reduce("rollout"),
     a: () => player.ask("action"), w: () => moveWord(player, 1), W: () => moveWord(player, -1),
     d: () => moveDimension(player, 1), D: () => moveDimension(player, -1),
     ",": opacity(-0.05), ".": opacity(0.05), Escape: () => player.update({ patch: -1 }), "?": () => player.help.toggle(),
   };
-}
-
-function rollout(player) {
-  if (!player.controls.reduce.node.querySelector("[data-value=rollout]").disabled) player.update({ reduce: "rollout" });
 }
 
 function moveLayer(player, by) {

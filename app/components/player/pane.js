@@ -15,7 +15,8 @@ export class Pane {
     this.name = name;
     this.index = index;
     this.automatic = false;
-    this.run = checkpoint ? new Run(player.config.base, player.config.dataset, player.episode, checkpoint, () => this.changed()) : null;
+    const { config: { base, dataset }, episode, view: { rows } } = player;
+    this.run = checkpoint ? new Run(base, dataset, episode, { checkpoint, rows }, () => this.changed()) : null;
     this.stage = new Stage({
       title: player.compare ? name : "", onPick: (patch) => player.pickPatch(patch), onHover: () => {}, describe: (patch) => this.describe(patch),
     });

@@ -1,7 +1,7 @@
 // The player: one episode, one or two checkpoints, one view. Everything that happens while looking happens here,
 // without asking the server for more than frames and captured steps.
 
-import { layerRange, whyNoRollout } from "./attention_view.js";
+import { layerRange } from "./attention_view.js";
 import { ActionPlots } from "./action_plots.js";
 import { BinPlot } from "./bin_plot.js";
 import { Controls } from "./controls.js";
@@ -16,6 +16,7 @@ import { Pane } from "./pane.js";
 import { Playback } from "./playback.js";
 import { differingWords } from "./rationale_diff.js";
 import { Frames, Prefetch, fetchTruth } from "./source.js";
+import { rolloutOffer } from "./rollout_view.js";
 import { Timeline } from "./timeline.js";
 import { Transport } from "./transport.js";
 import { UrlMirror } from "./view_state.js";
@@ -52,6 +53,7 @@ export class Player {
     this.controls = new Controls({
       update: (patch) => this.update(patch), cameras: this.episode.cameras.map(({ name }) => name),
       onHead: (layer, head) => this.update({ reduce: "head", layer, head }), onLayer: (layer, extend) => this.pickLayer(layer, extend),
+      onAllRows: () => this.keepAllRows(),
     });
     this.plots = new ActionPlots({ ...this.episode.action, ...scrub, onDimension: (dim) => this.pickDimension(dim) });
     this.bins = new BinPlot();
@@ -156,6 +158,11 @@ export class Player {
     this.update(alone ? { reduce, from: 0, to: -1 } : { reduce, layer, from, to });
   }
 
+  keepAllRows() {
+    this.update({ rows: "all" });
+    for (const { run } of this.panes) run?.keepRows("all", this.view.step);
+  }
+
   anyBundle() {
     return this.panes.map((pane) => pane.bundle()).find(Boolean);
   }
@@ -223,7 +230,7 @@ export class Player {
     const pane = this.panes.find((candidate) => candidate.bundle()?.weights);
     const bundle = pane?.bundle();
     this.controls.show({
-      view, heads: bundle?.shape[1] ?? 1, layers: bundle?.shape[0] ?? 1, whyNoRollout: bundle ? whyNoRollout(bundle) : "",
+      view, heads: bundle?.shape[1] ?? 1, layers: bundle?.shape[0] ?? 1, rolloutOffer: view.reduce === "rollout" ? rolloutOffer(this.panes) : null,
       hasObjects: Boolean(this.truth.boxes[view.camera]), matrix: bundle ? this.matrix(pane, bundle) : null,
     });
   }

@@ -64,7 +64,8 @@ export function imageShares(gathered, imageRanges) {
 }
 
 // Attention rollout (Abnar and Zuidema 2020): heads averaged, half the identity added, layers multiplied from the top.
-// `rowOf(layer, position)` gives the row averaged over heads; every position up to `position` must have one.
+// `rowOf(layer, position)` gives the row averaged over heads; every position up to `position` must have one. Half
+// precision sums to one only nearly, so every row is divided by its sum.
 export function rollout(rowOf, layers, position, positions) {
   let flow = new Float32Array(positions);
   flow[position] = 1;
@@ -73,8 +74,9 @@ export function rollout(rowOf, layers, position, positions) {
     for (let q = 0; q <= position; q++) {
       if (flow[q] === 0) continue;
       const row = rowOf(layer, q);
+      const share = 0.5 * flow[q] / shareOf(row, [[0, positions]]);
       next[q] += 0.5 * flow[q];
-      for (let k = 0; k < positions; k++) next[k] += 0.5 * flow[q] * row[k];
+      for (let k = 0; k < positions; k++) next[k] += share * row[k];
     }
     flow = next;
   }

@@ -99,8 +99,12 @@ export class Frames {
 
 // One checkpoint on one episode: what has been captured so far, predictions a step, attention rows on demand.
 export class Run {
-  constructor(base, dataset, episode, checkpoint, onChange) {
-    this.url = (name, params) => address(base, name, { dataset, episode: episode.id, checkpoint, ...params });
+  // `rows` "all": a record that holds the rows of the prompt's own tokens too, as rollout needs them.
+  constructor(base, dataset, episode, { checkpoint, rows }, onChange) {
+    this.rows = rows;
+    this.url = (name, params) => address(base, name, {
+      dataset, episode: episode.id, checkpoint, ...(this.rows ? { rows: this.rows } : {}), ...params,
+    });
     this.length = episode.length;
     this.onChange = onChange;
     this.status = { state: "unknown", message: "", captured: 0, total: episode.length };
@@ -119,7 +123,7 @@ export class Run {
       this.status = { ...this.status, state: "failed", message: error.message };
     }
     this.onChange();
-    if (!this.closed && ["queued", "loading", "running"].includes(this.status.state)) {
+    if (!this.closed && this.busy()) {
       this.timer = window.setTimeout(() => this.poll(), 400);
     }
   }
@@ -141,6 +145,19 @@ export class Run {
     }
   }
 
+  busy() {
+    return ["queued", "loading", "running"].includes(this.status.state);
+  }
+
+  // What is there already stays in view until its step is there with all rows.
+  async keepRows(rows, at) {
+    if (rows === this.rows && (this.busy() || this.status.captured >= this.length)) return;
+    if (rows !== this.rows && this.busy()) await this.command("stop", at);
+    this.rows = rows;
+    this.status = { ...this.status, state: "queued", message: "", captured: 0, revision: "" };
+    await this.command("start", at);
+  }
+
   captured(step) {
     return this.steps[step] !== null;
   }
@@ -149,16 +166,21 @@ export class Run {
     return this.bundles.get(step);
   }
 
+  fresh(step) {
+    return this.bundles.get(step)?.version === this.steps[step].version;
+  }
+
   load(step) {
-    if (!this.captured(step) || this.bundles.has(step)) return Promise.resolve();
+    if (!this.captured(step) || this.fresh(step)) return Promise.resolve();
     if (!this.pending.has(step)) this.pending.set(step, this.fetchBundle(step).finally(() => this.pending.delete(step)));
     return this.pending.get(step);
   }
 
   async fetchBundle(step) {
-    const url = this.url("step", { step, v: this.steps[step].version });
-    const bundle = withTokens(decodeBundle(await (await fetched(url)).arrayBuffer()));
-    if (!this.closed) this.bundles.set(step, bundle, bundle.bytes);
+    const { version } = this.steps[step];
+    const url = this.url("step", { step, v: version });
+    const bundle = { ...withTokens(decodeBundle(await (await fetched(url)).arrayBuffer())), version };
+    if (!this.closed && version === this.steps[step].version) this.bundles.set(step, bundle, bundle.bytes);
   }
 
   close() {

@@ -2,12 +2,12 @@
 
 export const DEFAULTS = Object.freeze({
   step: 0, camera: "", layer: 0, head: 0, reduce: "topk", k: 3, from: 0, to: -1, query: "action", patch: -1,
-  opacity: 0.75, map: "viridis", scale: "frame", smooth: 1, objects: 0, dim: 0, speed: 1,
+  opacity: 0.75, map: "viridis", scale: "frame", smooth: 1, objects: 0, dim: 0, speed: 1, rows: "",
 });
 
 const CHOICES = {
   reduce: ["head", "mean", "max", "topk", "rollout"], map: ["viridis", "cividis", "magma", "inferno"],
-  scale: ["frame", "episode"], speed: [0.25, 0.5, 1, 2, 4, 8],
+  scale: ["frame", "episode"], rows: ["", "all"], speed: [0.25, 0.5, 1, 2, 4, 8],
 };
 
 function parse(name, text) {
