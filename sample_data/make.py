@@ -6,6 +6,7 @@ Stages leave their work in ``build/`` and go on where they were killed; together
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import torch
 from transformers import PaliGemmaForConditionalGeneration
 
 from models.refine.examples import Order
+from sample_data import figures
 from sample_data.recipe import language, tune, vision
 from sample_data.recipe.architecture import save_checkpoint
 from sample_data.recipe.frames import Frames, held_out
@@ -29,6 +31,7 @@ from sample_data.world.tabletop import Tabletop
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
+FRAMES = str(BUILD / "frames")
 CHECKPOINTS, EPISODES = HERE / "checkpoints", HERE / "episodes"
 POSED, EXPERT_EPISODES, WORKERS = 16_000, 250, 2
 ROLLOUTS = 120
@@ -38,12 +41,12 @@ FROZEN_LAYERS, LAMBDA = 3, 0.3
 
 def frames() -> None:
     """Training frames, in parallel."""
-    _in_parallel("frames", "--posed", str(POSED), "--episodes", str(EXPERT_EPISODES))
+    _in_parallel("frames", "--folder", FRAMES, "--posed", str(POSED), "--episodes", str(EXPERT_EPISODES))
     held_out(Tabletop(), BUILD / "frames")
 
 
 def _in_parallel(module: str, *options: str) -> None:
-    command = [sys.executable, "-m", f"sample_data.recipe.{module}", "--folder", str(BUILD / "frames"), *options]
+    command = [sys.executable, "-m", f"sample_data.recipe.{module}", *options]
     workers = [
         subprocess.Popen([*command, "--worker", str(number), "--workers", str(WORKERS)]) for number in range(WORKERS)
     ]
@@ -93,7 +96,9 @@ def base() -> None:
 
 def correct() -> None:
     """Stage 3: frames of the base policy's own rollouts, and a second round of training with them."""
-    _in_parallel("corrections", "--checkpoint", str(BUILD / "first-base"), "--rollouts", str(ROLLOUTS))
+    _in_parallel(
+        "corrections", "--folder", FRAMES, "--checkpoint", str(BUILD / "first-base"), "--rollouts", str(ROLLOUTS)
+    )
     (tower, reader), unseen = _tower(), evaluation_frames()
     seen, features = _all_training(tower)
     learner = language.BaseLearner(seen, features, tower, reader)
@@ -131,7 +136,16 @@ def episodes() -> None:
     ship_episodes(EPISODES)
 
 
-STAGES = {stage.__name__: stage for stage in (frames, see, base, correct, tuned, episodes)}
+def measure() -> None:
+    """Both policies and those that see nothing, and the table of figures."""
+    evaluation = BUILD / "evaluation"
+    for name in ("expert", "still", "random", "phase", str(CHECKPOINTS / "base"), str(CHECKPOINTS / "tuned")):
+        _in_parallel("evaluate", name, "--folder", str(evaluation))
+    figures.FILE.write_text(json.dumps(figures.collect(evaluation), indent=1) + "\n")
+    print(figures.table(json.loads(figures.FILE.read_text())))
+
+
+STAGES = {stage.__name__: stage for stage in (frames, see, base, correct, tuned, episodes, measure)}
 
 
 def main() -> None:
