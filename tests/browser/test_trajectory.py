@@ -153,6 +153,29 @@ def test_keyboard_alone(tab: Tab) -> None:
     tab.page.locator("dialog.help").wait_for(state="hidden")
 
 
+def test_every_choice_of_the_top_k_fusion_is_kept_with_the_picture(tab: Tab) -> None:
+    tab.open(episode="plain")
+    tab.wait_for_rows()
+    tab.wait_for_caption("top-k fusion: mean of 4 heads of layers 0–2, ranked by image attention of this query")
+    group = tab.page.get_by_role("group", name="Top-k fusion")
+    for label, value in (("Keep", "layers"), ("Ranked over", "all queries"), ("Fused by", "max")):
+        group.get_by_label(label).select_option(value)
+    group.get_by_label("Ranked by").select_option("largest image weight")
+    group.get_by_label("k", exact=True).fill("2")
+    said = "top-k fusion: max of 2 of layers 0–2, heads averaged, ranked by largest image weight over all queries"
+    tab.wait_for_caption(said)
+    tab.wait_for_parameter("ranked_over", "all queries")
+    tab.wait_for_parameter("k", "2")
+    picture = tab.pixels()
+    tab.page.goto(tab.page.url)
+    tab.wait_for_rows()
+    tab.wait_for_caption(said)
+    assert tab.pixels() == picture
+    group.get_by_label("Keep").select_option("entries")
+    tab.wait_for_caption("2 largest weights of every entry")
+    assert group.get_by_label("Ranked by").is_disabled()
+
+
 def test_rollout_offers_to_capture_the_rows_that_it_needs(tab: Tab) -> None:
     tab.open(episode="html")
     tab.wait_for_rows()

@@ -1,12 +1,13 @@
 // From a captured step and the viewer's choices to one row over the sequence, with what it took said in words.
 
 import { gatherRows } from "./bundle.js";
-import { imageShares, maxHeads, meanHeads, oneHead, shareOf, topK } from "./reductions.js";
+import { available, imageShares, maxHeads, meanHeads, meanScores, oneHead, shareOf, topK } from "./reductions.js";
 import { rolledOut, whyNoRollout } from "./rollout_view.js";
 import { describeQuery, resolveQuery } from "./query.js";
 
-export function imageRanges(bundle) {
-  return bundle.spans.filter((span) => span.part === "image").map(({ start, stop }) => [start, stop]);
+// Of one camera, or of all images.
+export function imageRanges(bundle, camera = "") {
+  return bundle.spans.filter((span) => span.part === "image" && (!camera || span.name === camera)).map(({ start, stop }) => [start, stop]);
 }
 
 // Layer indices on the L axis that [view.from, view.to] names; -1 means the last captured layer.
@@ -15,6 +16,30 @@ export function layerRange(bundle, view) {
   const to = view.to < 0 ? last : Math.min(last, view.to);
   const from = Math.min(Math.max(0, view.from), to);
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
+
+// Everything of the view that the reduction depends on, but for the query.
+export function reductionKey(view) {
+  return [view.reduce, view.layer, view.head, view.from, view.to, ...TOP_K.map((name) => view[name])].join("|");
+}
+
+const TOP_K = ["k", "keep", "ranked_by", "ranked_over", "fuse", "ranked_camera"];
+const rankings = new WeakMap();
+
+// Candidates' scores over all captured queries where the view ranks so; else every query ranks for itself.
+function ranking(bundle, view, range, ranges) {
+  if (view.ranked_over !== "all queries") return undefined;
+  const key = reductionKey(view);
+  const held = rankings.get(bundle);
+  if (held?.key === key) return held.value;
+  const value = meanScores(bundle.queries.map((_, query) => gatherRows(bundle, [query])), range, ranges, view);
+  rankings.set(bundle, { key, value });
+  return value;
+}
+
+function fused(bundle, view, rows, range) {
+  const ranges = imageRanges(bundle, view.ranked_camera);
+  return topK(rows, range, ranges, view, ranking(bundle, view, range, ranges));
 }
 
 const gatheredCache = new WeakMap();
@@ -32,7 +57,7 @@ const rowCache = new WeakMap();
 
 // { row, why, heads, shares, tokens }: the row over the sequence [K], or why there is none.
 export function attentionRow(bundle, view) {
-  const key = [view.reduce, view.layer, view.head, view.k, view.from, view.to, view.query].join("|");
+  const key = `${reductionKey(view)}|${view.query}`;
   const held = rowCache.get(bundle);
   if (held && held.key === key) return held.value;
   const value = computeRow(bundle, view);
@@ -60,7 +85,7 @@ function computeRow(bundle, view) {
     if (whyNoRollout(bundle)) return { row: null, why: "No rollout: not all rows were captured at this step.", heads: [], shares, tokens };
     return done(meanRow(tokens.map(({ query }) => rolledOut(bundle, query))), []);
   }
-  const { row, chosen } = topK(rows, range, ranges, view.k);
+  const { row, chosen } = fused(bundle, view, rows, range);
   return done(row, chosen);
 }
 
@@ -82,7 +107,7 @@ function rowOf(bundle, view, token) {
   if (view.reduce === "head") return oneHead(rows, Math.min(rows.layers - 1, view.layer), Math.min(rows.heads - 1, view.head));
   if (view.reduce === "mean") return meanHeads(rows, range);
   if (view.reduce === "max") return maxHeads(rows, range);
-  return topK(rows, range, imageRanges(bundle), view.k).row;
+  return fused(bundle, view, rows, range).row;
 }
 
 export function describeReduction(bundle, view) {
@@ -94,7 +119,18 @@ export function describeReduction(bundle, view) {
   if (view.reduce === "mean") return `mean of all heads, ${layers}`;
   if (view.reduce === "max") return `maximum of all heads, ${layers}`;
   if (view.reduce === "rollout") return "rollout through all layers";
-  return `top ${view.k} heads by image share, ${layers}`;
+  return describeTopK(view, layers, bundle ? available(range.length, bundle.shape[1], view) : view.k);
+}
+
+// Every choice in words: a picture without them could not be made again.
+function describeTopK(view, layers, most) {
+  const k = Math.min(view.k, most);
+  if (view.keep === "entries") return `top-k fusion: ${view.fuse} of the ${k} largest weights of every entry, all heads of ${layers}`;
+  const kept = view.keep === "layers" ? `${k} of ${layers}, heads averaged`
+    : view.keep === "heads" ? `${k} heads of ${layers}` : `${k} heads of each layer, ${layers}`;
+  const camera = view.ranked_camera ? ` in ${view.ranked_camera}` : "";
+  const over = view.ranked_over === "query" ? "of this query" : "over all queries";
+  return `top-k fusion: ${view.fuse} of ${kept}, ranked by ${view.ranked_by}${camera} ${over}`;
 }
 
 export function caption(bundle, view, scale) {

@@ -3,12 +3,13 @@
 import { SEQUENTIAL } from "./colormaps.js";
 import { choice, el, segmented, setText, slider, toggle } from "./dom.js";
 import { HeadMatrix } from "./head_matrix.js";
+import { TopKSettings } from "./top_k_settings.js";
 
 const REDUCTIONS = [
   ["head", "One head", "The row of one layer and one head"],
   ["mean", "Mean", "Mean over the heads of the chosen layers"],
   ["max", "Max", "Largest value over the heads of the chosen layers"],
-  ["topk", "Top-k", "Mean of the k heads of the chosen layers that look most at the image"],
+  ["topk", "Top-k", "The k heads of the chosen layers that look most at the image, fused"],
   ["rollout", "Rollout", "Attention rolled out through all layers"],
 ];
 const SCALES = [["frame", "This frame", "Full colour is the largest patch of this frame"],
@@ -19,7 +20,7 @@ export class Controls {
     this.reduce = segmented("Reduction", REDUCTIONS, (reduce) => update({ reduce }));
     this.scale = segmented("Scale", SCALES, (scale) => update({ scale }));
     this.matrix = new HeadMatrix({ onHead, onLayer });
-    this.k = slider("Heads k", { min: 1, max: 8, step: 1 }, String, (k) => update({ k }));
+    this.topK = new TopKSettings({ update, cameras });
     this.opacity = slider("Opacity", { min: 0, max: 1, step: 0.05 }, (v) => `${Math.round(v * 100)} %`, (opacity) => update({ opacity }));
     this.map = choice("Colours", SEQUENTIAL.map((name) => [name, name]), (map) => update({ map }));
     this.smooth = toggle("Smooth", "Interpolate between patch centres; off shows the patches themselves", (on) => update({ smooth: Number(on) }));
@@ -30,14 +31,14 @@ export class Controls {
     this.capture = el("button", { type: "button", class: "capture-all", onclick: onAllRows });
     this.offer = el("div", { class: "offer", role: "status", hidden: true }, this.why, this.capture);
     this.node = el("section", { class: "controls", "aria-label": "Attention settings" },
-      el("div", { class: "row" }, this.reduce.node), this.offer,
+      el("div", { class: "row" }, this.reduce.node), this.topK.node, this.offer,
       el("div", { class: "matrix-side" }, el("h4", { text: "Heads, stronger: more on the image" }), el("div", { class: "matrix-wrap" }, this.matrix.node)),
-      el("div", { class: "settings" }, this.k.node, this.opacity.node,
+      el("div", { class: "settings" }, this.opacity.node,
         el("div", { class: "row" }, el("span", { class: "label", text: "Scale" }), this.scale.node),
         el("div", { class: "row" }, this.map.node, this.smooth.node, this.objects.node, this.camera.node)));
   }
 
-  show({ view, heads, layers, matrix, rolloutOffer, hasObjects }) {
+  show({ view, most, images, matrix, rolloutOffer, hasObjects }) {
     this.reduce.select(view.reduce);
     this.offer.hidden = !rolloutOffer;
     if (rolloutOffer) {
@@ -46,8 +47,7 @@ export class Controls {
       this.capture.hidden = !rolloutOffer.action;
     }
     this.scale.select(view.scale);
-    this.k.set(view.k, { max: Math.max(1, Math.min(32, layers * heads)) });
-    this.k.node.classList.toggle("off", view.reduce !== "topk");
+    this.topK.show({ view, most, images });
     this.opacity.set(view.opacity);
     this.map.set(view.map);
     this.smooth.set(Boolean(view.smooth));

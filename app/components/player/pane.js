@@ -1,6 +1,6 @@
 // One checkpoint on the episode: its stage, token strips and run status, all drawn from the shared view.
 
-import { attentionRow, caption, looksAt, percent, spanShares } from "./attention_view.js";
+import { attentionRow, caption, looksAt, percent, reductionKey, spanShares } from "./attention_view.js";
 import { el } from "./dom.js";
 import { imageSpan, largest, overlayPicture, patchValues } from "./overlay.js";
 import { ShareBar } from "./share_bar.js";
@@ -61,7 +61,7 @@ export class Pane {
   scale(values) {
     const { view } = this.player;
     if (view.scale === "frame") return largest(values);
-    const key = [view.reduce, view.layer, view.head, view.k, view.from, view.to, view.query, view.camera].join("|");
+    const key = `${reductionKey(view)}|${view.query}|${view.camera}`;
     if (this.tops.key !== key) this.tops = { key, byStep: new Map(), top: 0 };
     for (const [step, { value: bundle }] of this.run.bundles.entries) {
       if (this.tops.byStep.has(step)) continue;
@@ -130,7 +130,7 @@ export class Pane {
     const { view } = this.player;
     const span = this.span();
     if (view.patch < 0 || !bundle?.weights || !span || view.patch >= span.stop - span.start) return null;
-    const key = [view.step, view.patch, view.reduce, view.layer, view.head, view.k, view.from, view.to].join("|");
+    const key = `${view.step}|${view.patch}|${reductionKey(view)}`;
     if (this.reversed?.key !== key || this.reversed.bundle !== bundle) {
       this.reversed = { key, bundle, value: looksAt(bundle, view, span.start + view.patch) };
     }

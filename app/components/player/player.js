@@ -1,7 +1,7 @@
 // The player: one episode, one or two checkpoints, one view. Everything that happens while looking happens here,
 // without asking the server for more than frames and captured steps.
 
-import { layerRange } from "./attention_view.js";
+import { imageRanges, layerRange } from "./attention_view.js";
 import { ActionPlots } from "./action_plots.js";
 import { BinPlot } from "./bin_plot.js";
 import { Controls } from "./controls.js";
@@ -16,6 +16,7 @@ import { Pane } from "./pane.js";
 import { Playback } from "./playback.js";
 import { differingWords } from "./rationale_diff.js";
 import { Frames, Prefetch, fetchTruth } from "./source.js";
+import { available } from "./reductions.js";
 import { rolloutOffer } from "./rollout_view.js";
 import { Timeline } from "./timeline.js";
 import { Transport } from "./transport.js";
@@ -96,6 +97,7 @@ export class Player {
       ...view, step: Math.min(this.episode.length - 1, Math.max(0, view.step)),
       camera: cameras.includes(view.camera) ? view.camera : cameras[0],
       dim: Math.min(this.episode.action.names.length - 1, Math.max(0, view.dim)), k: Math.max(1, view.k),
+      ranked_camera: cameras.includes(view.ranked_camera) ? view.ranked_camera : "",
     };
   }
 
@@ -163,8 +165,10 @@ export class Player {
     for (const { run } of this.panes) run?.keepRows("all", this.view.step);
   }
 
+  // For the choice of layers and heads: this step, else the one that was shown last, so that keys work while it loads.
   anyBundle() {
-    return this.panes.map((pane) => pane.bundle()).find(Boolean);
+    this.shown = this.panes.map((pane) => pane.bundle()).find((bundle) => bundle?.weights) ?? this.shown;
+    return this.shown;
   }
 
   loaders() {
@@ -208,6 +212,7 @@ export class Player {
   }
 
   drawDetails() {
+    this.anyBundle();
     for (const pane of this.panes) pane.drawDetails();
     this.difference?.drawDetails();
     this.drawTime();
@@ -230,7 +235,8 @@ export class Player {
     const pane = this.panes.find((candidate) => candidate.bundle()?.weights);
     const bundle = pane?.bundle();
     this.controls.show({
-      view, heads: bundle?.shape[1] ?? 1, layers: bundle?.shape[0] ?? 1, rolloutOffer: view.reduce === "rollout" ? rolloutOffer(this.panes) : null,
+      view, most: bundle ? available(layerRange(bundle, view).length, bundle.shape[1], view) : view.k,
+      images: bundle ? imageRanges(bundle).length : 0, rolloutOffer: view.reduce === "rollout" ? rolloutOffer(this.panes) : null,
       hasObjects: Boolean(this.truth.boxes[view.camera]), matrix: bundle ? this.matrix(pane, bundle) : null,
     });
   }
@@ -238,7 +244,7 @@ export class Player {
   matrix(pane, bundle) {
     const { heads, shares } = pane.attention();
     const range = layerRange(bundle, this.view);
-    return { layers: bundle.layers, heads: bundle.shape[1], shares, chosen: new Set(heads.map(({ layer, head }) => `${layer},${head}`)),
+    return { layers: bundle.layers, heads: bundle.shape[1], shares, chosen: chosenCells(heads, bundle.shape[1]),
       from: range[0], to: range[range.length - 1], mode: this.view.reduce };
   }
 
@@ -289,6 +295,12 @@ export class Player {
     for (const part of [this.difference, this.timeline, this.plots, this.bins, this.frames]) part?.close();
     this.root.replaceChildren();
   }
+}
+
+// Head -1 stands for all heads of its layer.
+function chosenCells(chosen, heads) {
+  const every = Array.from({ length: heads }, (_, head) => head);
+  return new Set(chosen.flatMap(({ layer, head }) => (head < 0 ? every : [head]).map((each) => `${layer},${each}`)));
 }
 
 export function failure(message) {

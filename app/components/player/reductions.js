@@ -42,16 +42,62 @@ export function shareOf(row, ranges) {
   return sum;
 }
 
-// Heads of `layers` ordered by how much of their row falls on the image; ties go to the lower layer and head.
-export function rankHeads(gathered, layers, imageRanges) {
-  return lanesOf(gathered, layers)
-    .map(([layer, head]) => ({ layer, head, share: shareOf(lane(gathered, layer, head), imageRanges) }))
-    .sort((a, b) => b.share - a.share || a.layer - b.layer || a.head - b.head);
+// What the k best are chosen among: [{ layer, head, row }], head -1 where a layer's heads are averaged first.
+function candidates(gathered, layers, { keep }) {
+  if (keep === "layers") return layers.map((layer) => ({ layer, head: -1, row: meanHeads(gathered, [layer]) }));
+  return lanesOf(gathered, layers).map(([layer, head]) => ({ layer, head, row: lane(gathered, layer, head) }));
 }
 
-export function topK(gathered, layers, imageRanges, k) {
-  const chosen = rankHeads(gathered, layers, imageRanges).slice(0, k);
-  return { row: meanOf(gathered, chosen.map(({ layer, head }) => [layer, head])), chosen };
+function largestIn(row, ranges) {
+  let top = 0;
+  for (const [start, stop] of ranges) for (let k = start; k < stop; k++) top = Math.max(top, row[k]);
+  return top;
+}
+
+// A score for every candidate, from one query's rows.
+export function scores(gathered, layers, imageRanges, settings) {
+  const score = settings.ranked_by === "largest image weight" ? largestIn : shareOf;
+  return candidates(gathered, layers, settings).map(({ row }) => score(row, imageRanges));
+}
+
+// The same, averaged over the rows of several queries.
+export function meanScores(queries, layers, imageRanges, settings) {
+  const each = queries.map((gathered) => scores(gathered, layers, imageRanges, settings));
+  return each[0].map((_, candidate) => each.reduce((sum, found) => sum + found[candidate], 0) / each.length);
+}
+
+// How many there are to choose k from.
+export function available(layers, heads, { keep }) {
+  return keep === "heads of each layer" ? heads : keep === "layers" ? layers : layers * heads;
+}
+
+// Top-k fusion. `settings`: { k, keep, ranked_by, fuse } named as in TopK of analysis/attention.py; `ranking`: the
+// candidates' scores, from this query or from all of them. Equal scores go to the lower layer, then the lower head.
+export function topK(gathered, layers, imageRanges, settings, ranking = scores(gathered, layers, imageRanges, settings)) {
+  const all = candidates(gathered, layers, settings);
+  if (settings.keep === "entries") return { row: fuseLargest(all, settings), chosen: [] };
+  const ordered = all.map((_, index) => index).sort((a, b) => ranking[b] - ranking[a] || a - b);
+  const kept = settings.keep === "heads of each layer"
+    ? layers.flatMap((layer) => ordered.filter((index) => all[index].layer === layer).slice(0, settings.k))
+    : ordered.slice(0, settings.k);
+  const chosen = kept.map((index) => all[index]);
+  return { row: fuse(chosen.map(({ row }) => row), settings.fuse), chosen: chosen.map(({ layer, head }) => ({ layer, head })) };
+}
+
+function fuse(rows, how) {
+  const out = new Float32Array(rows[0].length);
+  for (const row of rows) {
+    for (let k = 0; k < out.length; k++) out[k] = how === "max" ? Math.max(out[k], row[k]) : out[k] + row[k] / rows.length;
+  }
+  return out;
+}
+
+// The k largest weights of every entry over all heads, fused.
+function fuseLargest(all, settings) {
+  return Float32Array.from(all[0].row, (_, position) => {
+    const best = all.map(({ row }) => row[position]).sort((a, b) => b - a).slice(0, settings.k);
+    return settings.fuse === "max" ? best[0] : best.reduce((sum, value) => sum + value, 0) / best.length;
+  });
 }
 
 export function imageShares(gathered, imageRanges) {

@@ -1,13 +1,17 @@
 // What the viewer chose, as one value; mirrored into the URL so that a pasted link opens the same view.
 
 export const DEFAULTS = Object.freeze({
-  step: 0, camera: "", layer: 0, head: 0, reduce: "topk", k: 3, from: 0, to: -1, query: "action", patch: -1,
+  step: 0, camera: "", layer: 0, head: 0, reduce: "topk", k: 4, from: 0, to: -1, query: "action", patch: -1,
   opacity: 0.75, map: "viridis", scale: "frame", smooth: 1, objects: 0, dim: 0, speed: 1, rows: "",
+  keep: "heads", ranked_by: "image attention", ranked_over: "query", fuse: "mean", ranked_camera: "",
 });
 
-const CHOICES = {
+// The top-k fusion's settings have the names and values of TopK in analysis/attention.py.
+export const CHOICES = {
   reduce: ["head", "mean", "max", "topk", "rollout"], map: ["viridis", "cividis", "magma", "inferno"],
   scale: ["frame", "episode"], rows: ["", "all"], speed: [0.25, 0.5, 1, 2, 4, 8],
+  keep: ["heads", "heads of each layer", "layers", "entries"], ranked_by: ["image attention", "largest image weight"],
+  ranked_over: ["query", "all queries"], fuse: ["mean", "max"],
 };
 
 function parse(name, text) {
