@@ -51,6 +51,7 @@ def _rows(record: AttentionRecord, layers: tuple[int, ...] | None, arrays: list[
     kept = [i for i, number in enumerate(record.layers) if layers is None or number in layers]
     weights = record.weights if len(kept) == len(record.layers) else record.weights[kept]
     return {
+        "captured": list(record.layers),
         "layers": [record.layers[i] for i in kept],
         "queries": list(record.queries),
         "produced": list(record.produced),
@@ -64,6 +65,7 @@ def _no_rows(prediction: Prediction) -> dict[str, Any]:
     """Tokens without rows: the words can be read, nothing can be asked about them."""
     layout = prediction.layout
     return {
+        "captured": [],
         "layers": [],
         "queries": [],
         "produced": [],

@@ -6,7 +6,7 @@ import threading
 from statistics import median
 from typing import Any
 
-from analysis.records import Run
+from analysis.records import Run, capture_of
 from app.facts import rounded
 from app.runs import AUTOMATIC_PARAMETERS, Asked, Job, RunQueue, State
 
@@ -24,7 +24,8 @@ class StepSummaries:
             known = self._known.setdefault(run.address, {})
             for step in sorted(run.steps_done() - known.keys()):
                 prediction = run.read(step, attention=False)
-                known[step] = {"action": rounded(prediction.actions[:1])[0], "version": run.address}
+                size = run.step_path(step).stat().st_size
+                known[step] = {"action": rounded(prediction.actions[:1])[0], "version": run.address, "bytes": size}
             return dict(known)
 
 
@@ -41,6 +42,7 @@ def run_status(queue: RunQueue, summaries: StepSummaries, asked: Asked, since: s
     return {
         "state": state,
         "message": job.message if job else "" if small else _large(spec.parameters),
+        "layers": list(capture_of(run.key).layers or range(spec.layers)),
         "captured": len(steps),
         "total": length,
         "automatic": job is None and small and len(steps) < length,

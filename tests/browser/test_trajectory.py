@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -174,6 +175,30 @@ def test_every_choice_of_the_top_k_fusion_is_kept_with_the_picture(tab: Tab) -> 
     group.get_by_label("Keep").select_option("entries")
     tab.wait_for_caption("2 largest weights of every entry")
     assert group.get_by_label("Ranked by").is_disabled()
+
+
+def test_of_a_large_step_only_the_layers_that_are_looked_at_are_fetched(tab: Tab, world: Path) -> None:
+    asked: list[str | None] = []
+    tab.page.on(
+        "request",
+        lambda request: (
+            asked.append(parse_qs(request.url).get("layers", [None])[0]) if "/lens/step?" in request.url else None
+        ),
+    )
+    tab.open(episode="wide", checkpoint=checkpoint_named(world, "wide").digest, reduce="head", layer=5, head=1)
+    tab.wait_for_rows()
+    tab.wait_for_caption("layer 5, head 1")
+    assert set(asked) == {"5"}
+    tab.page.keyboard.press("ArrowUp")
+    tab.wait_for_caption("layer 6, head 1")
+    part = tab.pixels()
+    assert set(asked) == {"5", "6"}
+    assert tab.page.get_by_label("layer 7, head 1: not fetched").count() == 1
+    tab.page.keyboard.press("2")
+    tab.wait_for_caption("mean of all heads, layers 0–89")
+    tab.page.keyboard.press("1")
+    tab.wait_for_caption("layer 6, head 1")
+    assert tab.pixels() == part
 
 
 def test_rollout_offers_to_capture_the_rows_that_it_needs(tab: Tab) -> None:

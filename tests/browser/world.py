@@ -37,6 +37,7 @@ SIZE = 256
 NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 UNITS = ("m", "m", "m", "rad", "rad", "rad", "open")
 PHASES = ("reach", "grasp", "carry", "release")
+WIDE_LAYERS = 90  # with the rows of a made-up step: 7 MB, more than the player fetches whole
 HTML = '<img src=x onerror="window.harmed=1"> put <b>the block</b> <script>window.harmed=1</script> away'
 
 
@@ -85,6 +86,10 @@ def make_world(folder: Path, steps: int = 12) -> Path:
     small = {"layers": 3, "image_size": 64, "patch": 8, "max_tokens": 10}
     write_action_token_paligemma(checkpoints / "base", rationale=False, name="base", **small)
     write_action_token_paligemma(checkpoints / "tuned", rationale=True, name="tuned", seed=1, **small)
+    write_action_token_paligemma(
+        checkpoints / "wide", rationale=True, name="wide", seed=3, **small | {"layers": WIDE_LAYERS}
+    )
+    write_synthetic_episode(episodes / "wide.hdf5", 3, id="wide", instruction="put the wide block away")
     bad = write_action_token_paligemma(
         checkpoints / "tuned-without-action-tokens", rationale=False, name="bad tokenizer", seed=2, **small
     )
@@ -98,6 +103,7 @@ def make_world(folder: Path, steps: int = 12) -> Path:
     workspace = folder / "workspace"
     workspace.mkdir()
     (workspace / "workspace.toml").write_text('episodes = ["../episodes"]\ncheckpoints = ["../checkpoints"]\n')
+    store_synthetic_run(workspace, "wide", checkpoint_named(workspace, "wide"), layers=WIDE_LAYERS)
     return workspace
 
 
@@ -143,13 +149,13 @@ def synthetic_prediction(step: int, words: int = 60, layers: int = 6, heads: int
     )
 
 
-def store_synthetic_run(workspace: Path, episode: str, checkpoint: CheckpointSpec) -> None:
+def store_synthetic_run(workspace: Path, episode: str, checkpoint: CheckpointSpec, layers: int = 6) -> None:
     """Fills the record of a run with made-up predictions, so that opening it needs no model."""
     opened = Workspace.open(workspace)
     meta = opened.episode(episode).meta
     run = opened.records.run(capture_key(checkpoint.digest, meta.digest, Capture()))
     for step in range(meta.length):
-        run.write(step, synthetic_prediction(step))
+        run.write(step, synthetic_prediction(step, layers=layers))
     run.finish(meta.length)
 
 

@@ -10,12 +10,33 @@ export function imageRanges(bundle, camera = "") {
   return bundle.spans.filter((span) => span.part === "image" && (!camera || span.name === camera)).map(({ start, stop }) => [start, stop]);
 }
 
-// Layer indices on the L axis that [view.from, view.to] names; -1 means the last captured layer.
+// Places among the captured layers that [view.from, view.to] names; -1 means the last one.
 export function layerRange(bundle, view) {
-  const last = bundle.layers.length - 1;
+  return rangeOf(bundle.captured.length, view);
+}
+
+function rangeOf(count, view) {
+  const last = count - 1;
   const to = view.to < 0 ? last : Math.min(last, view.to);
   const from = Math.min(Math.max(0, view.from), to);
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
+
+// Places of the layers that the view looks at, of `count` captured ones; null: all of them.
+export function wantedLayers(view, count) {
+  if (view.reduce === "rollout") return null;
+  return view.reduce === "head" ? [layerOf(count, view)] : rangeOf(count, view);
+}
+
+function layerOf(count, view) {
+  return Math.min(count - 1, Math.max(0, view.layer));
+}
+
+// Where those layers stand in the rows that are here, or null while one is not.
+function layersHere(bundle, view) {
+  const wanted = wantedLayers(view, bundle.captured.length) ?? bundle.captured.map((_, index) => index);
+  const here = wanted.map((index) => bundle.local.get(index));
+  return here.includes(undefined) ? null : here;
 }
 
 // Everything of the view that the reduction depends on, but for the query.
@@ -71,22 +92,31 @@ function computeRow(bundle, view) {
   if (!tokens.length) return { row: null, why, heads: [], tokens };
   const rows = gathered(bundle, tokens);
   const ranges = imageRanges(bundle);
-  const range = layerRange(bundle, view);
-  const shares = imageShares(rows, ranges);
+  const shares = knownShares(bundle, imageShares(rows, ranges));
+  const here = layersHere(bundle, view);
+  if (!here) return { row: null, why: "Fetching the rows of these layers…", heads: [], shares, tokens };
   const done = (row, heads) => ({ row, why: "", heads, shares, tokens, imageShare: shareOf(row, ranges) });
   if (view.reduce === "head") {
-    const layer = Math.min(rows.layers - 1, Math.max(0, view.layer));
     const head = Math.min(rows.heads - 1, Math.max(0, view.head));
-    return done(oneHead(rows, layer, head), [{ layer, head }]);
+    return done(oneHead(rows, here[0], head), [{ layer: layerOf(bundle.captured.length, view), head }]);
   }
-  if (view.reduce === "mean") return done(meanHeads(rows, range), []);
-  if (view.reduce === "max") return done(maxHeads(rows, range), []);
+  if (view.reduce === "mean") return done(meanHeads(rows, here), []);
+  if (view.reduce === "max") return done(maxHeads(rows, here), []);
   if (view.reduce === "rollout") {
     if (whyNoRollout(bundle)) return { row: null, why: "No rollout: not all rows were captured at this step.", heads: [], shares, tokens };
     return done(meanRow(tokens.map(({ query }) => rolledOut(bundle, query))), []);
   }
-  const { row, chosen } = fused(bundle, view, rows, range);
-  return done(row, chosen);
+  const { row, chosen } = fused(bundle, view, rows, here);
+  const places = [...bundle.local.keys()];
+  return done(row, chosen.map(({ layer, head }) => ({ layer: places[layer], head })));
+}
+
+// Shares of all captured layers' heads; NaN for layers that are not here.
+function knownShares(bundle, shares) {
+  const heads = bundle.shape[1];
+  const out = new Float32Array(bundle.captured.length * heads).fill(NaN);
+  for (const [place, index] of bundle.local) out.set(shares.subarray(index * heads, (index + 1) * heads), place * heads);
+  return out;
 }
 
 function meanRow(rows) {
@@ -101,17 +131,18 @@ export function looksAt(bundle, view, position) {
 }
 
 function rowOf(bundle, view, token) {
+  const here = layersHere(bundle, view);
+  if (!here) return null;
   if (view.reduce === "rollout") return whyNoRollout(bundle) ? null : rolledOut(bundle, token.query);
-  const range = layerRange(bundle, view);
   const rows = gatherRows(bundle, [token.query]);
-  if (view.reduce === "head") return oneHead(rows, Math.min(rows.layers - 1, view.layer), Math.min(rows.heads - 1, view.head));
-  if (view.reduce === "mean") return meanHeads(rows, range);
-  if (view.reduce === "max") return maxHeads(rows, range);
-  return fused(bundle, view, rows, range).row;
+  if (view.reduce === "head") return oneHead(rows, here[0], Math.min(rows.heads - 1, Math.max(0, view.head)));
+  if (view.reduce === "mean") return meanHeads(rows, here);
+  if (view.reduce === "max") return maxHeads(rows, here);
+  return fused(bundle, view, rows, here).row;
 }
 
 export function describeReduction(bundle, view) {
-  const number = (index) => bundle?.layers[index] ?? index;
+  const number = (index) => bundle?.captured[index] ?? index;
   const range = bundle ? layerRange(bundle, view) : [];
   const layers = range.length === 1 ? `layer ${number(range[0])}`
     : `layers ${number(range[0])}–${number(range[range.length - 1])}`;

@@ -25,7 +25,10 @@ export function decodeBundle(buffer) {
     ...entry, values: array(entry.values, Float32Array), probabilities: array(entry.probabilities, Float32Array),
   }));
   const weights = header.weights ? array(header.weights, Uint16Array) : null;
-  return { ...header, distributions, weights, shape: header.weights ? header.weights.shape : null, bytes: buffer.byteLength };
+  // Layers are chosen by their place among the captured ones; only some of those may be here.
+  const place = new Map(header.captured.map((number, index) => [number, index]));
+  const local = new Map(header.layers.map((number, index) => [place.get(number), index]));
+  return { ...header, distributions, weights, local, shape: header.weights ? header.weights.shape : null, bytes: buffer.byteLength };
 }
 
 // Mean over `queries` (indices on the Q axis) of the rows [L, A, K]; the queries' own order does not matter.

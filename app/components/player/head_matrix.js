@@ -20,13 +20,14 @@ export class HeadMatrix {
     if (shape !== this.shape) this.build(value);
     this.shape = shape;
     this.value = value;
-    const top = Math.max(1e-9, ...(value.shares ?? [0]));
+    const top = Math.max(1e-9, ...(value.shares ?? []).filter(Number.isFinite));
     this.cells.forEach((cell, index) => {
       const [layer, head] = [Math.floor(index / value.heads), index % value.heads];
-      const share = value.shares ? value.shares[index] : 0;
-      cell.style.setProperty("--share", (share / top).toFixed(3));
+      const share = value.shares?.[index] ?? NaN;
+      const known = Number.isFinite(share);
+      cell.style.setProperty("--share", known ? (share / top).toFixed(3) : "0");
       cell.classList.toggle("chosen", value.chosen.has(`${layer},${head}`));
-      const text = `layer ${value.layers[layer]}, head ${head}: ${percent(share)} on the image`;
+      const text = `layer ${value.layers[layer]}, head ${head}: ${known ? `${percent(share)} on the image` : "not fetched"}`;
       if (cell.title !== text) {
         cell.title = text;
         cell.setAttribute("aria-label", text);

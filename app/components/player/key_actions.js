@@ -21,7 +21,7 @@ export function keyActions(player) {
 function moveLayer(player, by) {
   const bundle = player.anyBundle();
   if (!bundle?.weights) return;
-  const clamp = (layer) => Math.min(bundle.layers.length - 1, Math.max(0, layer));
+  const clamp = (layer) => Math.min(bundle.captured.length - 1, Math.max(0, layer));
   const { view } = player;
   if (view.reduce === "head") player.update({ layer: clamp(view.layer + by) });
   else {

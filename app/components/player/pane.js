@@ -1,6 +1,6 @@
 // One checkpoint on the episode: its stage, token strips and run status, all drawn from the shared view.
 
-import { attentionRow, caption, looksAt, percent, reductionKey, spanShares } from "./attention_view.js";
+import { attentionRow, caption, looksAt, percent, reductionKey, spanShares, wantedLayers } from "./attention_view.js";
 import { el } from "./dom.js";
 import { imageSpan, largest, overlayPicture, patchValues } from "./overlay.js";
 import { ShareBar } from "./share_bar.js";
@@ -16,7 +16,7 @@ export class Pane {
     this.index = index;
     this.automatic = false;
     const { config: { base, dataset }, episode, view: { rows } } = player;
-    this.run = checkpoint ? new Run(base, dataset, episode, { checkpoint, rows }, () => this.changed()) : null;
+    this.run = checkpoint ? new Run(base, dataset, episode, { checkpoint, rows, wanted: (count) => wantedLayers(player.view, count) }, () => this.changed()) : null;
     this.stage = new Stage({
       title: player.compare ? name : "", onPick: (patch) => player.pickPatch(patch), onHover: () => {}, describe: (patch) => this.describe(patch),
     });
@@ -67,7 +67,8 @@ export class Pane {
       if (this.tops.byStep.has(step)) continue;
       const span = imageSpan(bundle, view.camera);
       const { row } = span ? attentionRow(bundle, view) : {};
-      const top = row ? largest(patchValues(span, row)) : 0;
+      if (!row) continue;
+      const top = largest(patchValues(span, row));
       this.tops.byStep.set(step, top);
       this.tops.top = Math.max(this.tops.top, top);
     }

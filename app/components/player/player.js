@@ -37,7 +37,7 @@ export class Player {
     this.difference = this.compare ? new Difference(this) : null;
     this.build();
     this.url = new UrlMirror(() => this.view);
-    this.prefetch = new Prefetch(() => this.loaders(), episode.length, (step) => step === this.view.step && this.render());
+    this.prefetch = new Prefetch(() => this.loaders(), () => this.reach(), episode.length, (step) => step === this.view.step && this.render());
     this.stopKeys = listen(root, keyActions(this));
     this.open();
   }
@@ -105,7 +105,7 @@ export class Player {
     const before = this.view;
     this.view = this.valid({ ...this.view, ...change });
     if (before.speed !== this.view.speed) this.playback.restart();
-    if (before.camera !== this.view.camera) this.prefetch.from(this.view.step);
+    if (before.camera !== this.view.camera || !this.ready()) this.prefetch.from(this.view.step);
     this.url.soon();
     this.drawStages();
     this.render(true);
@@ -177,9 +177,13 @@ export class Player {
     return loads;
   }
 
+  reach() {
+    return Math.min(...this.panes.map(({ run }) => run?.reach(this.view.step) ?? Infinity));
+  }
+
   ready() {
     const { step, camera } = this.view;
-    return this.frames.get(camera, step) && this.panes.every(({ run }) => !run || !run.captured(step) || run.bundle(step));
+    return this.frames.get(camera, step) && this.panes.every(({ run }) => !run || !run.captured(step) || run.fresh(step));
   }
 
   // Newly captured steps are fetched without disturbing what is under way.
@@ -244,7 +248,7 @@ export class Player {
   matrix(pane, bundle) {
     const { heads, shares } = pane.attention();
     const range = layerRange(bundle, this.view);
-    return { layers: bundle.layers, heads: bundle.shape[1], shares, chosen: chosenCells(heads, bundle.shape[1]),
+    return { layers: bundle.captured, heads: bundle.shape[1], shares, chosen: chosenCells(heads, bundle.shape[1]),
       from: range[0], to: range[range.length - 1], mode: this.view.reduce };
   }
 

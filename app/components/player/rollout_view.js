@@ -26,7 +26,7 @@ function headMeans(bundle) {
 }
 
 export function whyNoRollout(bundle) {
-  if (bundle.layers.some((number, index) => number !== index)) return "Rollout needs every layer from 0 on; this record holds only some.";
+  if (bundle.captured.some((number, index) => number !== index)) return "Rollout needs every layer from 0 on; this record holds only some.";
   const rows = new Set(bundle.queries);
   const last = Math.max(...bundle.queries);
   for (let position = 0; position <= last; position++) {
@@ -45,8 +45,8 @@ export function rolloutOffer(panes) {
   return { why: whyNoRollout(lacking[0].bundle()), action: `Capture all rows (${megabytes(size)} a step)` };
 }
 
-function bytesOfAllRows({ shape: [layers, heads, , positions] }) {
-  return 2 * layers * heads * positions * positions;
+function bytesOfAllRows({ captured, shape: [, heads, , positions] }) {
+  return 2 * captured.length * heads * positions * positions;
 }
 
 function megabytes(bytes) {

@@ -4,6 +4,7 @@ import { decodeBundle } from "./bundle.js";
 import { withTokens } from "./query.js";
 
 const BUNDLE_BYTES = 384 * 2 ** 20;
+const WHOLE_BYTES = 4 * 2 ** 20; // of larger steps only the layers that are looked at are fetched
 const FRAME_BYTES = 256 * 2 ** 20;
 
 class ByteCache {
@@ -100,8 +101,10 @@ export class Frames {
 // One checkpoint on one episode: what has been captured so far, predictions a step, attention rows on demand.
 export class Run {
   // `rows` "all": a record that holds the rows of the prompt's own tokens too, as rollout needs them.
-  constructor(base, dataset, episode, { checkpoint, rows }, onChange) {
+  // `wanted(count)`: places of the layers that are looked at, of `count` captured ones; null: all.
+  constructor(base, dataset, episode, { checkpoint, rows, wanted }, onChange) {
     this.rows = rows;
+    this.wanted = wanted;
     this.url = (name, params) => address(base, name, {
       dataset, episode: episode.id, checkpoint, ...(this.rows ? { rows: this.rows } : {}), ...params,
     });
@@ -166,21 +169,40 @@ export class Run {
     return this.bundles.get(step);
   }
 
+  // Places of the layers that are needed of this step; null: it is fetched whole.
+  needed(step) {
+    return this.steps[step].bytes > WHOLE_BYTES ? this.wanted(this.status.layers.length) : null;
+  }
+
+  // Whether what is looked at can be drawn from what is here.
   fresh(step) {
-    return this.bundles.get(step)?.version === this.steps[step].version;
+    const held = this.bundles.get(step);
+    if (held?.version !== this.steps[step].version) return false;
+    const needed = this.needed(step) ?? held.captured.map((_, index) => index);
+    return needed.every((index) => held.local.has(index));
   }
 
   load(step) {
     if (!this.captured(step) || this.fresh(step)) return Promise.resolve();
-    if (!this.pending.has(step)) this.pending.set(step, this.fetchBundle(step).finally(() => this.pending.delete(step)));
-    return this.pending.get(step);
+    const layers = this.needed(step)?.map((index) => this.status.layers[index]).join(",") ?? "";
+    const key = `${step}/${this.steps[step].version}/${layers}`;
+    if (!this.pending.has(key)) {
+      this.pending.set(key, this.fetchBundle(step, layers ? { layers } : {}).finally(() => this.pending.delete(key)));
+    }
+    return this.pending.get(key);
   }
 
-  async fetchBundle(step) {
+  async fetchBundle(step, layers) {
     const { version } = this.steps[step];
-    const url = this.url("step", { step, v: version });
+    const url = this.url("step", { step, v: version, ...layers });
     const bundle = { ...withTokens(decodeBundle(await (await fetched(url)).arrayBuffer())), version };
-    if (!this.closed && version === this.steps[step].version) this.bundles.set(step, bundle, bundle.bytes);
+    if (!this.closed && version === this.steps[step].version && !this.fresh(step)) this.bundles.set(step, bundle, bundle.bytes);
+  }
+
+  // How many steps to either side can be held without driving each other out.
+  reach(step) {
+    const held = this.bundles.get(step);
+    return held ? Math.max(1, Math.floor(BUNDLE_BYTES / 2 / held.bytes / 2)) : Infinity;
   }
 
   close() {
@@ -192,8 +214,9 @@ export class Run {
 
 // Loads what is nearest to the viewer first, a few requests at a time, and starts over from a new place when asked.
 export class Prefetch {
-  constructor(loaders, length, onLoaded) {
+  constructor(loaders, reach, length, onLoaded) {
     this.loaders = loaders;
+    this.reach = reach;
     this.length = length;
     this.onLoaded = onLoaded;
     this.generation = 0;
@@ -206,6 +229,7 @@ export class Prefetch {
     const worker = async () => {
       while (order.length && generation === this.generation) {
         const next = order.shift();
+        if (Math.abs(next - step) > this.reach()) break;
         const waiting = this.loaders().map((load) => load(next).catch(() => {}));
         await Promise.all(waiting);
         if (generation === this.generation) this.onLoaded(next);
