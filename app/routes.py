@@ -101,8 +101,9 @@ def _number(request: Request, name: str) -> int:
 
 
 def _asked(request: Request) -> Asked:
-    all_rows = request.query_params.get("rows") == "all"
-    return Asked(_text(request, "dataset"), _text(request, "episode"), _text(request, "checkpoint"), all_rows)
+    dataset, episode, checkpoint = (_text(request, name) for name in ("dataset", "episode", "checkpoint"))
+    given = request.query_params
+    return Asked(dataset, episode, checkpoint, given.get("action_stats") or None, given.get("rows") == "all")
 
 
 def _caching(request: Request) -> dict[str, str]:

@@ -42,11 +42,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Asked:
-    """Which checkpoint on which episode, and what is kept of it."""
+    """Which checkpoint on which episode, how its actions are un-normalised, and what is kept of the run."""
 
     dataset: str
     episode: str
     checkpoint: str  # digest
+    action_stats: str | None = None  # data set whose statistics are used; None: the only one of the checkpoint
     all_rows: bool = False  # also the rows of the prompt's own tokens; else a run without them will do
 
     @property
@@ -82,7 +83,7 @@ class RunQueue:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._jobs: OrderedDict[Asked, Job] = OrderedDict()
-        self._policies: OrderedDict[str, Policy] = OrderedDict()
+        self._policies: OrderedDict[tuple[str, str | None], Policy] = OrderedDict()  # by digest and action statistics
         self._found: dict[str, Run] = {}  # by address: runs that were answered with
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
@@ -96,8 +97,8 @@ class RunQueue:
         meta = self._library.episode(asked.dataset, asked.episode).meta
         spec = self._library.workspace.checkpoint(asked.checkpoint)
         records = self._library.workspace.records
-        stored = [run for run in records.runs(meta.digest, spec.digest) if _serves(run, asked)]
-        own = records.run(capture_key(spec.digest, meta.digest, asked.capture))
+        stored = [run for run in records.runs(meta.digest, spec.digest) if _serves(run, asked, spec)]
+        own = records.run(capture_key(spec.digest, meta.digest, asked.capture, action_stats=asked.action_stats))
         best = max([own, *stored], key=lambda run: (len(run.steps_done()), _has_all_rows(run)))
         self._found[best.address] = best
         return best, meta.length, spec
@@ -180,14 +181,14 @@ class RunQueue:
         job.seconds.append(time.monotonic() - began)
 
     def _policy(self, job: Job) -> Policy:
-        digest = job.spec.digest
-        if digest not in self._policies:
+        key = (job.spec.digest, job.asked.action_stats)
+        if key not in self._policies:
             self._set(job, State.LOADING)
             while len(self._policies) >= KEPT_POLICIES:
                 self._policies.popitem(last=False)
-            self._policies[digest] = models.load(job.spec.path)
-        self._policies.move_to_end(digest)
-        return self._policies[digest]
+            self._policies[key] = models.load(job.spec.path, action_stats=job.asked.action_stats)
+        self._policies.move_to_end(key)
+        return self._policies[key]
 
     def _set(self, job: Job, state: State, message: str = "") -> None:
         with self._changed:
@@ -196,8 +197,16 @@ class RunQueue:
                 job.state, job.message = state, message
 
 
-def _serves(run: Run, asked: Asked) -> bool:
-    return run.key.method == "predict" and (_has_all_rows(run) or not asked.all_rows)
+def _serves(run: Run, asked: Asked, spec: CheckpointSpec) -> bool:
+    """Whether the run is what is asked for; naming the only action statistics or the family changes nothing."""
+    only = spec.action_stats[0] if len(spec.action_stats) == 1 else None
+    settings = run.key.settings
+    return (
+        run.key.method == "predict"
+        and (_has_all_rows(run) or not asked.all_rows)
+        and (settings.get("action_stats") or only) == (asked.action_stats or only)
+        and settings.get("family") in (None, spec.family)
+    )
 
 
 def _has_all_rows(run: Run) -> bool:

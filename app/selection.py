@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 from analysis.types import EpisodeMeta
 from models.types import CheckpointSpec
@@ -17,16 +17,17 @@ class Selection:
     episode: str | None = None  # EpisodeMeta.id
     checkpoint: str | None = None  # digest
     other: str | None = None  # digest of the checkpoint that is compared with the first
+    action_stats: str | None = None  # data set whose statistics un-normalise actions; None where there is no choice
+    other_stats: str | None = None  # the same for ``other``
 
     def parameters(self) -> dict[str, str]:
         """The URL parameters that bring this selection back."""
-        values = {"dataset": self.dataset, "episode": self.episode, "checkpoint": self.checkpoint, "other": self.other}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def from_parameters(parameters: Mapping[str, str]) -> Selection:
     """The selection that a URL asks for; whether its ids exist is for `chosen` to say."""
-    return Selection(*(parameters.get(name) or None for name in ("dataset", "episode", "checkpoint", "other")))
+    return Selection(*(parameters.get(entry.name) or None for entry in fields(Selection)))
 
 
 def chosen(wanted: str | None, offered: Sequence[str], default: int = 0) -> tuple[str | None, bool]:

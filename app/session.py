@@ -28,6 +28,9 @@ def remember(selection: Selection) -> None:
     for name, value in selection.parameters().items():
         if st.query_params.get(name) != value:
             st.query_params[name] = value
+    for name in ("action_stats", "other_stats"):
+        if name not in selection.parameters() and name in st.query_params:
+            del st.query_params[name]
 
 
 def page(titles: Iterable[str]) -> str:

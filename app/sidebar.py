@@ -34,13 +34,14 @@ def draw(workspace: Workspace, comparing: bool) -> Chosen:
         session.pick("dataset", "Data set", wish.dataset, names, str) if len(names) > 1 else next(iter(names), None)
     )
     meta = _episode(workspace, dataset, wish.episode) if dataset else None
-    first, second = _checkpoints(workspace, wish, comparing)
+    first, second, stats = _checkpoints(workspace, wish, comparing)
     st.caption(f"Workspace `{_short(workspace.path)}`", help="Where records of model runs are kept.")
     selection = Selection(
         dataset,
         meta.id if meta else None,
         first.digest if first else None,
         second.digest if second else wish.other,
+        *stats,
     )
     session.remember(selection)
     return Chosen(selection, meta, first, second)
@@ -66,7 +67,8 @@ def _facts(meta: EpisodeMeta) -> str:
 
 def _checkpoints(
     workspace: Workspace, wish: Selection, comparing: bool
-) -> tuple[CheckpointSpec | None, CheckpointSpec | None]:
+) -> tuple[CheckpointSpec | None, CheckpointSpec | None, tuple[str | None, str | None]]:
+    """The chosen checkpoints, and the action statistics chosen for each."""
     entries = session.checkpoints(str(workspace.path))
     specs = [entry for entry in entries if isinstance(entry, CheckpointSpec)]
     by_digest = {spec.digest: spec for spec in specs}
@@ -78,22 +80,27 @@ def _checkpoints(
     # A reasoning model alone shows more than its base; compared, the base comes first.
     talking = next((i for i, spec in enumerate(specs) if spec.generates_rationale), 0)
     first = session.pick("checkpoint", "Checkpoint", wish.checkpoint, digests, label, 0 if comparing else talking)
-    _recognised(by_digest.get(first or ""))
-    second = None
+    stats = _recognised(by_digest.get(first or ""), "action_stats", wish.action_stats)
+    second, other_stats = None, None
     if comparing and len(specs) > 1:
         rest = [digest for digest in digests if digest != first]
         default = next((i for i, digest in enumerate(rest) if by_digest[digest].generates_rationale), 0)
         second = session.pick(
             "other", "Compared with", wish.other if wish.other != first else None, rest, label, default
         )
-        _recognised(by_digest.get(second or ""))
+        other_stats = _recognised(by_digest.get(second or ""), "other_stats", wish.other_stats)
     _broken("checkpoint", [entry for entry in entries if isinstance(entry, BrokenCheckpoint)])
-    return by_digest.get(first or ""), by_digest.get(second or "")
+    return by_digest.get(first or ""), by_digest.get(second or ""), (stats, other_stats)
 
 
-def _recognised(spec: CheckpointSpec | None) -> None:
-    if spec is not None:
-        st.caption(_plain(checkpoint_facts(spec)))
+def _recognised(spec: CheckpointSpec | None, key: str, wish: str | None) -> str | None:
+    """Says what the checkpoint is; asks which action statistics to use where it has several."""
+    if spec is None:
+        return None
+    st.caption(_plain(checkpoint_facts(spec)))
+    if len(spec.action_stats) < 2:
+        return None
+    return session.pick(key, f"Action statistics of {_plain(spec.name)}", wish, spec.action_stats, str)
 
 
 def _broken(kind: str, entries: list[BrokenEpisode] | list[BrokenCheckpoint]) -> None:

@@ -38,6 +38,7 @@ class ShownCheckpoint:
 
     checkpoint: str | None  # digest; None shows the episode alone
     name: str
+    action_stats: str | None = None  # chosen data set whose statistics un-normalise its actions
 
 
 def player(dataset: str, episode: str, panes: tuple[ShownCheckpoint, ...], key: str) -> None:

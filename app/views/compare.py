@@ -20,7 +20,11 @@ def show(chosen: Chosen) -> None:
     if chosen.first is None or chosen.second is None:
         st.info("Comparing needs two usable checkpoints. Name their folders in the workspace's `workspace.toml`.")
         return
-    panes = tuple(ShownCheckpoint(spec.digest, spec.name) for spec in (chosen.first, chosen.second))
+    picked = chosen.selection
+    panes = (
+        ShownCheckpoint(chosen.first.digest, chosen.first.name, picked.action_stats),
+        ShownCheckpoint(chosen.second.digest, chosen.second.name, picked.other_stats),
+    )
     player(chosen.selection.dataset, chosen.meta.id, panes, key="compare_player")
     _weights(chosen.first, chosen.second)
 

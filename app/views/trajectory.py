@@ -11,7 +11,7 @@ def show(chosen: Chosen) -> None:
     if chosen.meta is None or chosen.selection.dataset is None:
         return
     pane = (
-        ShownCheckpoint(chosen.first.digest, chosen.first.name)
+        ShownCheckpoint(chosen.first.digest, chosen.first.name, chosen.selection.action_stats)
         if chosen.first
         else ShownCheckpoint(None, "no checkpoint")
     )

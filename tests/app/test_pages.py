@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app.library import WORKSPACE_VARIABLE
 from app.server import MAIN
 from tests.browser.world import checkpoint_named
+from tests.tiny_checkpoints import write_action_token_paligemma
 
 
 def run(monkeypatch: pytest.MonkeyPatch, workspace: Path, **parameters: str) -> AppTest:
@@ -63,6 +64,24 @@ def test_compare_with_one_checkpoint_says_what_is_missing(monkeypatch: pytest.Mo
     test = run(monkeypatch, workspace, page="compare")
     assert "two usable checkpoints" in test.info[0].value
     assert test.sidebar.selectbox(key="checkpoint").value == checkpoint_named(workspace, "tuned").digest
+
+
+def test_several_action_statistics_are_a_choice_in_the_url(
+    monkeypatch: pytest.MonkeyPatch, workspace: Path, tmp_path: Path
+) -> None:
+    for name, keys in (("one", ("bridge",)), ("several", ("bridge", "fractal"))):
+        write_action_token_paligemma(tmp_path / "checkpoints" / name, rationale=False, name=name, norm_stats=keys)
+    episodes = workspace.parent / "episodes"
+    (tmp_path / "workspace.toml").write_text(f'episodes = ["{episodes}"]\ncheckpoints = ["checkpoints"]\n')
+    several, one = (checkpoint_named(tmp_path, name).digest for name in ("several", "one"))
+    test = run(monkeypatch, tmp_path, checkpoint=several, action_stats="fractal")
+    assert test.sidebar.selectbox(key="action_stats").options == ["bridge", "fractal"]
+    assert test.sidebar.selectbox(key="action_stats").value == "fractal"
+    test.sidebar.selectbox(key="action_stats").set_value("bridge").run()
+    assert test.query_params["action_stats"] == "bridge"
+    test.sidebar.selectbox(key="checkpoint").set_value(one).run()
+    assert not test.exception
+    assert "action_stats" not in test.query_params
 
 
 def test_empty_workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def wait_for(queue: RunQueue, asked: Asked, *states: State) -> State:
 def test_a_run_begins_at_the_step_that_is_looked_at(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path: Scripted())
+    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: Scripted())
     queue, seen = RunQueue(library), []
     record, _, _ = queue.record(asked)
     original = type(record).write
@@ -80,7 +80,7 @@ def test_a_run_begins_at_the_step_that_is_looked_at(
 
 
 def test_status_tells_only_what_is_new(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path: Scripted())
+    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: Scripted())
     queue, summaries = RunQueue(library), StepSummaries()
     before = run_status(queue, summaries, asked, "")
     assert (before["state"], before["automatic"], before["captured"]) == (State.IDLE, True, 0)
@@ -104,7 +104,7 @@ def test_all_rows_go_into_a_record_of_their_own(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = Scripted()
-    monkeypatch.setattr(runs.models, "load", lambda path: policy)
+    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: policy)
     plain = stored(library, asked, Capture(), STEPS)
     queue, everything = RunQueue(library), replace(asked, all_rows=True)
     assert queue.record(everything)[0].steps_done() == frozenset()
@@ -132,7 +132,7 @@ def test_a_half_filled_record_goes_on_with_what_it_keeps(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = Scripted()
-    monkeypatch.setattr(runs.models, "load", lambda path: policy)
+    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: policy)
     stored(library, asked, ALL_ROWS, STEPS - 1)
     queue = RunQueue(library)
     queue.start(asked, at=0)
@@ -140,10 +140,37 @@ def test_a_half_filled_record_goes_on_with_what_it_keeps(
     assert [capture.prefix for capture in policy.captures] == [True]
 
 
+def test_runs_with_different_action_statistics_do_not_mix(library: Library, asked: Asked, tmp_path: Path) -> None:
+    write_action_token_paligemma(
+        tmp_path / "checkpoints" / "two", rationale=False, name="two", norm_stats=("bridge", "fractal"), seed=3
+    )
+    digest = checkpoint_named(tmp_path, "two").digest
+    bridge, fractal = (replace(asked, checkpoint=digest, action_stats=name) for name in ("bridge", "fractal"))
+    queue = RunQueue(library)
+    for each in (bridge, fractal):
+        queue.start(each, at=0)
+        wait_for(queue, each, State.COMPLETE)
+    runs_made = [queue.record(each)[0] for each in (bridge, fractal)]
+    assert [run.key.settings["action_stats"] for run in runs_made] == ["bridge", "fractal"]
+    assert all(run.steps_done() == set(range(STEPS)) for run in runs_made)
+    unsaid = replace(bridge, action_stats=None)
+    queue.start(unsaid, at=0)
+    wait_for(queue, unsaid, State.FAILED)
+    assert "action_stats of bridge, fractal" in queue.job(unsaid).message
+
+
+def test_naming_the_only_action_statistics_is_the_same_run(library: Library, asked: Asked) -> None:
+    only = checkpoint_named(library.workspace.path, "base").action_stats[0]
+    digest = library.episode(asked.dataset, asked.episode).meta.digest
+    run = library.workspace.records.run(capture_key(asked.checkpoint, digest, Capture(), action_stats=only))
+    run.write(0, synthetic_prediction(0, words=4, layers=1, heads=1))
+    assert RunQueue(library).record(asked)[0] == run
+
+
 def test_stopping_keeps_what_is_done(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Scripted()
     policy.allowed.clear()
-    monkeypatch.setattr(runs.models, "load", lambda path: policy)
+    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: policy)
     queue = RunQueue(library)
     queue.start(asked, at=0)
     wait_for(queue, asked, State.RUNNING)
@@ -157,7 +184,7 @@ def test_stopping_keeps_what_is_done(library: Library, asked: Asked, monkeypatch
 def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str) -> None:
+    def refuse(path: str, action_stats: str | None) -> None:
         raise UserError("the weights lack q_proj")
 
     monkeypatch.setattr(runs.models, "load", refuse)
@@ -170,12 +197,12 @@ def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
 def test_a_bug_fails_one_run_and_not_the_worker(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path: 1 / 0)
+    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: 1 / 0)
     queue = RunQueue(library)
     queue.start(asked, at=0)
     wait_for(queue, asked, State.FAILED)
     assert "internal error" in queue.job(asked).message
-    monkeypatch.setattr(runs.models, "load", lambda path: Scripted())
+    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: Scripted())
     queue.start(asked, at=0)
     wait_for(queue, asked, State.COMPLETE)
 

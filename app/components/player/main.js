@@ -7,7 +7,7 @@ import { DEFAULTS, fromUrl } from "./view_state.js";
 const mounted = new WeakMap();
 
 function identity({ dataset, episode, panes }) {
-  return JSON.stringify([dataset, episode, panes.map(({ checkpoint }) => checkpoint)]);
+  return JSON.stringify([dataset, episode, panes.map(({ checkpoint, action_stats: stats }) => [checkpoint, stats])]);
 }
 
 export async function mount(parent, config) {

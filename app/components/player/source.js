@@ -102,11 +102,11 @@ export class Frames {
 export class Run {
   // `rows` "all": a record that holds the rows of the prompt's own tokens too, as rollout needs them.
   // `wanted(count)`: places of the layers that are looked at, of `count` captured ones; null: all.
-  constructor(base, dataset, episode, { checkpoint, rows, wanted }, onChange) {
+  constructor(base, dataset, episode, { checkpoint, stats, rows, wanted }, onChange) {
     this.rows = rows;
     this.wanted = wanted;
     this.url = (name, params) => address(base, name, {
-      dataset, episode: episode.id, checkpoint, ...(this.rows ? { rows: this.rows } : {}), ...params,
+      dataset, episode: episode.id, checkpoint, ...(stats ? { action_stats: stats } : {}), ...(this.rows ? { rows: this.rows } : {}), ...params,
     });
     this.length = episode.length;
     this.onChange = onChange;
