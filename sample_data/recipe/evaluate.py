@@ -19,29 +19,28 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import numpy as np
 
 import models
-from models.types import Observation, Prediction
+from models.types import Prediction
 from sample_data.recipe.architecture import ACTION_HIGH, ACTION_LOW
-from sample_data.recipe.rollout import move_pair, rollout
+from sample_data.recipe.rollout import Act, moved_thing, rollout
 from sample_data.recipe.scores import score
 from sample_data.world.expert import PHASES, decide, is_done
 from sample_data.world.tabletop import Tabletop
 from sample_data.world.tasks import TASKS
 
 FIRST_SEED, PAIR_SEED, OPEN_SEED = 500_000, 700_000, 600_000
-Policy = Callable[[Tabletop, Observation], np.ndarray]
 
 
-def expert(table: Tabletop, observation: Observation) -> np.ndarray:
+def expert(table: Tabletop) -> np.ndarray:
     """The scripted expert itself (privileged)."""
     return decide(table.moment()).action
 
 
-def still(table: Tabletop, observation: Observation) -> np.ndarray:
+def still(table: Tabletop) -> np.ndarray:
     """Does nothing, gripper as it is."""
     return np.array([0, 0, 0, 0, 0, 0, float(table.moment().is_open)])
 
 
-def random(table: Tabletop, observation: Observation) -> np.ndarray:
+def random(table: Tabletop) -> np.ndarray:
     """Uniform over the action space."""
     return table.rng.uniform(ACTION_LOW, ACTION_HIGH)
 
@@ -61,7 +60,7 @@ class PhaseOnly:
                     break
         self.median = {phase: np.median(np.stack(rows), axis=0) for phase, rows in actions.items() if rows}
 
-    def __call__(self, table: Tabletop, observation: Observation) -> np.ndarray:
+    def __call__(self, table: Tabletop) -> np.ndarray:
         return self.median[decide(table.moment()).phase]
 
 
@@ -72,33 +71,32 @@ class Loaded:
         self.policy = models.load(folder)
         self.last: Prediction | None = None
 
-    def __call__(self, table: Tabletop, observation: Observation) -> np.ndarray:
-        self.last = self.policy.predict(observation)
+    def __call__(self, table: Tabletop) -> np.ndarray:
+        self.last = self.policy.predict(table.observation())
         return self.last.actions[0]
 
 
-def closed_loop(table: Tabletop, policy: Policy, seed: int) -> dict:
+def closed_loop(table: Tabletop, policy: Act, seed: int) -> dict:
     return asdict(rollout(table, seed, policy, list(TASKS)[seed % len(TASKS)]))
 
 
-def moved_thing(table: Tabletop, policy: Policy, seed: int) -> dict | None:
+def follows(table: Tabletop, policy: Act, seed: int) -> dict | None:
     """Does the first action follow the thing when it is moved 10 cm across the tool? None: no room on this table."""
-    laid = move_pair(table, seed, list(TASKS)[seed % len(TASKS)])
-    if laid is None:
+    laid = [(axis, policy(table)[axis]) for axis in moved_thing(table, seed, list(TASKS)[seed % len(TASKS)])]
+    if not laid:
         return None
-    axis, pair = laid
-    below, above = (policy(table, observation)[axis] for observation in pair)
+    (axis, below), (_, above) = laid
     return {"seed": seed, "axis": axis, "follows": bool(above - below > 0.003), "signs": bool(below < 0 < above)}
 
 
-def open_loop(table: Tabletop, policy: Policy, seed: int) -> dict:
+def open_loop(table: Tabletop, policy: Act, seed: int) -> dict:
     """Absolute error of every action along one expert episode, and scores of the rationales."""
     table.reset(seed)
     errors, scores = [], []
     for _ in range(60):
         moment = table.moment()
         wanted = decide(moment).action
-        given = policy(table, table.observation())
+        given = policy(table)
         errors.append(np.abs(given - wanted))
         if isinstance(policy, Loaded) and policy.last is not None and policy.policy.spec.generates_rationale:
             scores.append(asdict(score(policy.last.rationale, moment)))
@@ -125,7 +123,7 @@ def _remembered(path: Path, what: str, seeds: range, measure: Callable[[int], di
 
 def evaluate(
     name: str,
-    policy: Policy,
+    policy: Act,
     table: Tabletop,
     folder: Path,
     rollouts: int,
@@ -142,7 +140,7 @@ def evaluate(
     def share(count: int) -> int:
         return len(range(worker, count, workers))
 
-    _remembered(path, "pair", mine(PAIR_SEED, pairs), lambda s: moved_thing(table, policy, s), share(pairs))
+    _remembered(path, "pair", mine(PAIR_SEED, pairs), lambda s: follows(table, policy, s), share(pairs))
     _remembered(path, "open", mine(OPEN_SEED, episodes), lambda s: open_loop(table, policy, s), share(episodes))
     _remembered(path, "closed", mine(FIRST_SEED, rollouts), lambda s: closed_loop(table, policy, s), share(rollouts))
 
@@ -158,9 +156,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     table = Tabletop()
-    blind: dict[str, Policy] = {"expert": expert, "still": still, "random": random}
+    blind: dict[str, Act] = {"expert": expert, "still": still, "random": random}
     if options.name == "phase":
-        policy: Policy = PhaseOnly(table, range(800_000, 800_050))
+        policy: Act = PhaseOnly(table, range(800_000, 800_050))
     else:
         policy = blind.get(options.name) or _load(Path(options.name))
     evaluate(

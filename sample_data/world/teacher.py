@@ -35,8 +35,9 @@ def explain(moment: Moment, start: int = 0) -> Rationale:
 
 
 def _observation(moment: Moment) -> str:
-    """What is in view, from the robot's left to its right."""
-    names = sorted(moment.position, key=lambda name: -moment.position[name][1])
+    """What is in view: what the task is about first, then the rest by name."""
+    first = [moment.goal.thing, moment.goal.receptacle]
+    names = first + sorted(name for name in moment.position if name not in first)
     return f"i see the {' , the '.join(names[:-1])} and the {names[-1]} ."
 
 
