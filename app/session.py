@@ -15,6 +15,9 @@ from models import weight_change as weights
 from models.types import CheckpointSpec
 from models.weight_change import WeightChange
 
+# Drawn once the page stands: what is looked at comes first, and the browser draws in the order of the script.
+Later = list[Callable[[], object]]
+
 FRESH_SECONDS = 10  # how long a listing is trusted; a new file shows up after that
 
 
@@ -33,13 +36,16 @@ def remember(selection: Selection) -> None:
             del st.query_params[name]
 
 
-def page(titles: Iterable[str]) -> str:
-    """The page that is chosen, the first one by default."""
+def page(titles: Iterable[str], later: Later) -> str:
+    """The page that is chosen, the first one by default; its switch is drawn ``later``."""
     names = list(titles)
     wish = st.query_params.get("page", "").capitalize()
     st.session_state["page"] = st.session_state.get("page") or (wish if wish in names else names[0])
-    picked: str = st.segmented_control(
-        "Page", names, key="page", label_visibility="collapsed", width="stretch", required=True
+    picked: str = st.session_state["page"]
+    later.append(
+        lambda: st.segmented_control(
+            "Page", names, key="page", label_visibility="collapsed", width="stretch", required=True
+        )
     )
     if st.query_params.get("page") != picked.lower():
         st.query_params["page"] = picked.lower()
@@ -47,16 +53,27 @@ def page(titles: Iterable[str]) -> str:
 
 
 def pick(
-    key: str, label: str, wish: str | None, options: Sequence[str], format: Callable[[str], str], default: int = 0
+    key: str,
+    label: str,
+    wish: str | None,
+    options: Sequence[str],
+    format: Callable[[str], str],
+    later: Later,
+    default: int = 0,
 ) -> str | None:
-    """A searchable select box that starts with what the URL asks for and keeps its value while it is offered."""
+    """The value of a searchable select box, which is drawn ``later``.
+
+    It starts with what the URL asks for and keeps its value while it is offered.
+    """
     if not options:
         return None
     value, unmet = chosen(st.session_state.get(key, wish), options, default)
     if unmet and key not in st.session_state:
-        st.warning(f"The link asks for the {label.lower()} “{wish}”, which is not here. Another one is shown.")
+        said = f"The link asks for the {label.lower()} “{wish}”, which is not here. Another one is shown."
+        later.append(lambda: st.warning(said))
     st.session_state[key] = value
-    return st.selectbox(label, options, key=key, format_func=format)
+    later.append(lambda: st.selectbox(label, options, key=key, format_func=format))
+    return value
 
 
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner="Looking through the data set…")

@@ -1,4 +1,7 @@
-"""The side bar: data set, episode, checkpoints, and a sentence for each that cannot be used."""
+"""The side bar: data set, episode, checkpoints, and a sentence for each that cannot be used.
+
+What is chosen is known before any of it is drawn, so that the page can be drawn first; the drawing is kept for later.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from analysis.types import EpisodeMeta
 from analysis.workspace import Workspace
 from app import session
 from app.selection import Selection, checkpoint_facts, checkpoint_label, episode_label
+from app.session import Later
 from models.types import CheckpointSpec
 
 
@@ -26,16 +30,19 @@ class Chosen:
     second: CheckpointSpec | None
 
 
-def draw(workspace: Workspace, comparing: bool) -> Chosen:
-    """Draws the side bar and says what is chosen. ``comparing``: a second checkpoint is asked for."""
+def choose(workspace: Workspace, comparing: bool, later: Later) -> Chosen:
+    """What is chosen; ``later`` gets what draws the side bar. ``comparing``: a second checkpoint is asked for."""
     wish = session.wanted()
     names = [entry.name for entry in workspace.datasets()]
     dataset = (
-        session.pick("dataset", "Data set", wish.dataset, names, str) if len(names) > 1 else next(iter(names), None)
+        session.pick("dataset", "Data set", wish.dataset, names, str, later)
+        if len(names) > 1
+        else next(iter(names), None)
     )
-    meta = _episode(workspace, dataset, wish.episode) if dataset else None
-    first, second, stats = _checkpoints(workspace, wish, comparing)
-    st.caption(f"Workspace `{_short(workspace.path)}`", help="Where records of model runs are kept.")
+    meta = _episode(workspace, dataset, wish.episode, later) if dataset else None
+    first, second, stats = _checkpoints(workspace, wish, comparing, later)
+    place = f"Workspace `{_short(workspace.path)}`"
+    later.append(lambda: st.caption(place, help="Where records of model runs are kept."))
     selection = Selection(
         dataset,
         meta.id if meta else None,
@@ -47,14 +54,16 @@ def draw(workspace: Workspace, comparing: bool) -> Chosen:
     return Chosen(selection, meta, first, second)
 
 
-def _episode(workspace: Workspace, dataset: str, wish: str | None) -> EpisodeMeta | None:
+def _episode(workspace: Workspace, dataset: str, wish: str | None, later: Later) -> EpisodeMeta | None:
     entries = session.episodes(str(workspace.path), dataset)
     metas = {entry.id: entry for entry in entries if isinstance(entry, EpisodeMeta)}
-    picked = session.pick("episode", "Episode", wish, list(metas), lambda id: episode_label(metas[id]))
+    picked = session.pick("episode", "Episode", wish, list(metas), lambda id: episode_label(metas[id]), later)
     meta = metas.get(picked) if picked else None
     if meta is not None:
-        st.caption(_facts(meta))
-    _broken("episode", [entry for entry in entries if isinstance(entry, BrokenEpisode)])
+        facts = _facts(meta)
+        later.append(lambda: st.caption(facts))
+    broken = [entry for entry in entries if isinstance(entry, BrokenEpisode)]
+    later.append(lambda: _broken("episode", broken))
     return meta
 
 
@@ -66,7 +75,7 @@ def _facts(meta: EpisodeMeta) -> str:
 
 
 def _checkpoints(
-    workspace: Workspace, wish: Selection, comparing: bool
+    workspace: Workspace, wish: Selection, comparing: bool, later: Later
 ) -> tuple[CheckpointSpec | None, CheckpointSpec | None, tuple[str | None, str | None]]:
     """The chosen checkpoints, and the action statistics chosen for each."""
     entries = session.checkpoints(str(workspace.path))
@@ -79,28 +88,31 @@ def _checkpoints(
 
     # A reasoning model alone shows more than its base; compared, the base comes first.
     talking = next((i for i, spec in enumerate(specs) if spec.generates_rationale), 0)
-    first = session.pick("checkpoint", "Checkpoint", wish.checkpoint, digests, label, 0 if comparing else talking)
-    stats = _recognised(by_digest.get(first or ""), "action_stats", wish.action_stats)
+    default = 0 if comparing else talking
+    first = session.pick("checkpoint", "Checkpoint", wish.checkpoint, digests, label, later, default)
+    stats = _recognised(by_digest.get(first or ""), "action_stats", wish.action_stats, later)
     second, other_stats = None, None
     if comparing and len(specs) > 1:
         rest = [digest for digest in digests if digest != first]
         default = next((i for i, digest in enumerate(rest) if by_digest[digest].generates_rationale), 0)
         second = session.pick(
-            "other", "Compared with", wish.other if wish.other != first else None, rest, label, default
+            "other", "Compared with", wish.other if wish.other != first else None, rest, label, later, default
         )
-        other_stats = _recognised(by_digest.get(second or ""), "other_stats", wish.other_stats)
-    _broken("checkpoint", [entry for entry in entries if isinstance(entry, BrokenCheckpoint)])
+        other_stats = _recognised(by_digest.get(second or ""), "other_stats", wish.other_stats, later)
+    broken = [entry for entry in entries if isinstance(entry, BrokenCheckpoint)]
+    later.append(lambda: _broken("checkpoint", broken))
     return by_digest.get(first or ""), by_digest.get(second or ""), (stats, other_stats)
 
 
-def _recognised(spec: CheckpointSpec | None, key: str, wish: str | None) -> str | None:
+def _recognised(spec: CheckpointSpec | None, key: str, wish: str | None, later: Later) -> str | None:
     """Says what the checkpoint is; asks which action statistics to use where it has several."""
     if spec is None:
         return None
-    st.caption(_plain(checkpoint_facts(spec)))
+    facts = _plain(checkpoint_facts(spec))
+    later.append(lambda: st.caption(facts))
     if len(spec.action_stats) < 2:
         return None
-    return session.pick(key, f"Action statistics of {_plain(spec.name)}", wish, spec.action_stats, str)
+    return session.pick(key, f"Action statistics of {_plain(spec.name)}", wish, spec.action_stats, str, later)
 
 
 def _broken(kind: str, entries: list[BrokenEpisode] | list[BrokenCheckpoint]) -> None:

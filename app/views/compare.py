@@ -14,7 +14,7 @@ from models.types import CheckpointSpec
 
 
 def show(chosen: Chosen) -> None:
-    """Draws two synced panes and their difference, then which layers can differ at all."""
+    """Draws two synced panes and their difference."""
     if chosen.meta is None or chosen.selection.dataset is None:
         return
     if chosen.first is None or chosen.second is None:
@@ -26,7 +26,12 @@ def show(chosen: Chosen) -> None:
         ShownCheckpoint(chosen.second.digest, chosen.second.name, picked.other_stats),
     )
     player(chosen.selection.dataset, chosen.meta.id, panes, key="compare_player")
-    _weights(chosen.first, chosen.second)
+
+
+def weights(chosen: Chosen) -> None:
+    """Draws which layers can differ at all."""
+    if chosen.meta is not None and chosen.first is not None and chosen.second is not None:
+        _weights(chosen.first, chosen.second)
 
 
 def _weights(first: CheckpointSpec, second: CheckpointSpec) -> None:

@@ -1,7 +1,7 @@
 // Entry point of the component: called at every Streamlit rerun; a player lives as long as its episode and checkpoints.
 
 import { Player, failure } from "./player.js";
-import { fetchEpisode } from "./source.js";
+import { fetchEpisode, fetchStatus } from "./source.js";
 import { DEFAULTS, fromUrl } from "./view_state.js";
 
 const mounted = new WeakMap();
@@ -23,8 +23,10 @@ export async function mount(parent, config) {
   const root = parent.querySelector("[data-lens-root]");
   const view = viewFor(held, config);
   try {
+    // Asked for together: a round trip less before the first picture.
+    const statuses = config.panes.map((pane) => fetchStatus(config, pane, view.rows));
     const episode = await fetchEpisode(config.base, config.dataset, config.episode);
-    if (mounted.get(parent) === entry) entry.player = new Player(root, config, episode, view);
+    if (mounted.get(parent) === entry) entry.player = new Player(root, config, episode, view, statuses);
   } catch (error) {
     root.replaceChildren(failure(error.message));
   }

@@ -10,13 +10,13 @@ import { RunStatus } from "./run_status.js";
 import { Run } from "./source.js";
 
 export class Pane {
-  constructor(player, { checkpoint, name, action_stats: stats }, index) {
+  constructor(player, { checkpoint, name, action_stats: stats }, status, index) {
     this.player = player;
     this.name = name;
     this.index = index;
     this.automatic = false;
     const { config: { base, dataset }, episode, view: { rows } } = player;
-    this.run = checkpoint ? new Run(base, dataset, episode, { checkpoint, stats, rows, wanted: (count) => wantedLayers(player.view, count) }, () => this.changed()) : null;
+    this.run = checkpoint ? new Run(base, dataset, episode, { checkpoint, stats, rows, status, wanted: (count) => wantedLayers(player.view, count) }, () => this.changed()) : null;
     this.stage = new Stage({
       title: player.compare ? name : "", onPick: (patch) => player.pickPatch(patch), onHover: () => {}, describe: (patch) => this.describe(patch),
     });

@@ -25,7 +25,7 @@ import { UrlMirror } from "./view_state.js";
 const OBJECT_COLOURS = ["#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#ffffff"];
 
 export class Player {
-  constructor(root, config, episode, view) {
+  constructor(root, config, episode, view, statuses) {
     this.root = root;
     this.config = config;
     this.episode = episode;
@@ -33,7 +33,7 @@ export class Player {
     this.view = this.valid(view);
     this.truth = { phases: new Array(episode.length).fill(""), boxes: {} };
     this.frames = new Frames(config.base, config.dataset, episode);
-    this.panes = config.panes.map((pane, index) => new Pane(this, pane, index));
+    this.panes = config.panes.map((pane, index) => new Pane(this, pane, statuses[index], index));
     this.difference = this.compare ? new Difference(this) : null;
     this.build();
     this.url = new UrlMirror(() => this.view);

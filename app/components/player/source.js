@@ -63,6 +63,19 @@ export async function fetchEpisode(base, dataset, episode) {
   return (await fetched(address(base, "episode", { dataset, episode }))).json();
 }
 
+function runAddress({ base, dataset, episode }, name, { checkpoint, stats, rows }, params) {
+  const chosen = { ...(stats ? { action_stats: stats } : {}), ...(rows ? { rows } : {}) };
+  return address(base, name, { dataset, episode, checkpoint, ...chosen, ...params });
+}
+
+// The first status of a pane's run, or null without a checkpoint; a failure is told when it is awaited.
+export function fetchStatus(config, { checkpoint, action_stats: stats }, rows) {
+  if (!checkpoint) return null;
+  const answer = fetched(runAddress(config, "run", { checkpoint, stats, rows }, { since: "" })).then((response) => response.json());
+  answer.catch(() => {});
+  return answer;
+}
+
 export async function fetchTruth(base, dataset, episode) {
   return (await fetched(address(base, "truth", { dataset, episode: episode.id, v: episode.digest }))).json();
 }
@@ -102,12 +115,12 @@ export class Frames {
 export class Run {
   // `rows` "all": a record that holds the rows of the prompt's own tokens too, as rollout needs them.
   // `wanted(count)`: places of the layers that are looked at, of `count` captured ones; null: all.
-  constructor(base, dataset, episode, { checkpoint, stats, rows, wanted }, onChange) {
+  constructor(base, dataset, episode, { checkpoint, stats, rows, status, wanted }, onChange) {
     this.rows = rows;
+    this.first = status;
     this.wanted = wanted;
-    this.url = (name, params) => address(base, name, {
-      dataset, episode: episode.id, checkpoint, ...(stats ? { action_stats: stats } : {}), ...(this.rows ? { rows: this.rows } : {}), ...params,
-    });
+    const where = { base, dataset, episode: episode.id };
+    this.url = (name, params) => runAddress(where, name, { checkpoint, stats, rows: this.rows }, params);
     this.length = episode.length;
     this.onChange = onChange;
     this.status = { state: "unknown", message: "", captured: 0, total: episode.length };
@@ -121,7 +134,9 @@ export class Run {
   async poll() {
     if (this.closed) return;
     try {
-      this.apply(await (await fetched(this.url("run", { since: this.status.revision ?? "" }))).json());
+      const first = this.first;
+      this.first = null;
+      this.apply(await (first ?? (await fetched(this.url("run", { since: this.status.revision ?? "" }))).json()));
     } catch (error) {
       this.status = { ...this.status, state: "failed", message: error.message };
     }
