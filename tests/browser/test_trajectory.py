@@ -174,6 +174,9 @@ def test_every_choice_of_the_top_k_fusion_is_kept_with_the_picture(tab: Tab) -> 
     assert tab.pixels() == picture
     group.get_by_label("Keep").select_option("entries")
     tab.wait_for_caption("2 largest weights of every entry")
+    tab.wait_for_caption("full colour = a weight of")  # these rows do not sum to one; the shares below them still do
+    parts = tab.page.locator(".share-key b:visible").all_inner_texts()
+    assert sum(float(text.strip("< %")) for text in parts) == pytest.approx(100, abs=3)
     assert group.get_by_label("Ranked by").is_disabled()
 
 

@@ -166,8 +166,13 @@ function describeTopK(view, layers, most) {
 
 export function caption(bundle, view, scale) {
   const scaling = view.scale === "frame" ? "scaled to this frame" : "one scale for the episode";
-  const top = scale > 0 ? `, full colour = ${percent(scale)} of the row` : "";
+  const top = scale > 0 ? `, full colour = ${sumsToOne(view) ? `${percent(scale)} of the row` : `a weight of ${percent(scale)}`}` : "";
   return `${describeReduction(bundle, view)} · query: ${describeQuery(bundle, view.query)} · ${scaling}${top}`;
+}
+
+// Whether the reduction gives a row of shares; a maximum, or the largest weights of every entry, sum to more than one.
+function sumsToOne({ reduce, keep, fuse }) {
+  return reduce !== "max" && (reduce !== "topk" || (fuse === "mean" && keep !== "entries"));
 }
 
 export function percent(value) {
@@ -176,13 +181,14 @@ export function percent(value) {
   return `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 }
 
-// Shares of the row per kind of token, the sink apart: [{ part, name, value }], summing to one.
+// Shares of the row's sum per kind of token, the sink apart: [{ part, name, value }], summing to one.
 export function spanShares(bundle, row) {
   const sums = new Map();
   for (const span of bundle.spans) {
     const key = span.part === "special" || span.part === "prompt" ? "special" : span.part;
     sums.set(key, (sums.get(key) ?? 0) + shareOf(row, [[span.start, span.stop]]));
   }
+  const total = [...sums.values()].reduce((sum, value) => sum + value, 0) || 1;
   const order = ["image", "instruction", "state", "rationale", "action", "special"];
-  return order.filter((part) => sums.has(part)).map((part) => ({ part, value: sums.get(part) }));
+  return order.filter((part) => sums.has(part)).map((part) => ({ part, value: sums.get(part) / total }));
 }

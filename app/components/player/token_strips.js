@@ -43,7 +43,7 @@ export class TokenStrips {
       ? el("button", { type: "button", class: "strip-title", text: title, "data-query": query, onclick: () => this.onQuery(query) })
       : el("span", { class: "strip-title", text: title });
     const line = el("div", { class: `chips part-${part}`, role: "group", "aria-label": title });
-    for (const position of positions) line.append(this.chip(bundle, part, position));
+    for (const position of positions) append(line, this.chip(bundle, part, position));
     return el("div", { class: "strip", "data-part": part }, head, line);
   }
 
@@ -101,6 +101,18 @@ export class TokenStrips {
     if (at < 0 || !move || event.shiftKey) return;
     event.preventDefault();
     buttons[Math.min(buttons.length - 1, Math.max(0, at + move))].focus();
+  }
+}
+
+// A full stop stays on the line of the word before it.
+function append(line, chip) {
+  const before = line.lastElementChild;
+  if (!before || !chip.classList.contains("close")) line.append(chip);
+  else if (before.classList.contains("glued")) before.append(chip);
+  else {
+    const both = el("span", { class: "glued" });
+    before.replaceWith(both);
+    both.append(before, chip);
   }
 }
 

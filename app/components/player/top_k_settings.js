@@ -3,7 +3,7 @@
 import { choice, el, slider } from "./dom.js";
 import { CHOICES } from "./view_state.js";
 
-const LABELS = { keep: "Keep", ranked_by: "Ranked by", ranked_over: "Ranked over", fuse: "Fused by" };
+const LABELS = { keep: "Keep", fuse: "Fused by", ranked_by: "Ranked by", ranked_over: "Ranked over" };
 const TITLES = {
   keep: "What the k best are chosen among: all heads, the heads of every layer, layers with their heads averaged, or the weights of every single entry",
   ranked_by: "Sum or maximum of a row over the image", ranked_over: "Every query keeps its own k, or all queries keep the same",
