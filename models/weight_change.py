@@ -17,6 +17,7 @@ from models.errors import UserError
 from models.tensor_names import Place, canonical, place
 
 STREAMS = ("vision", "projector", "embeddings", "language", "head", "other")  # in the order data flows
+HEAD, EMBEDDINGS = "lm_head.weight", "language_model.embed_tokens.weight"  # canonical names
 BLOCK = 1 << 22  # values read at once
 NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
 
@@ -57,6 +58,7 @@ def weight_change(base: str | Path, tuned: str | Path) -> WeightChange:
     """
     base, tuned = checkpoint_folder(base), checkpoint_folder(tuned)
     left, right = _by_canonical_name(base), _by_canonical_name(tuned)
+    left, right = _with_head(left, right), _with_head(right, left)
     _check_comparable(base, left, tuned, right)
     groups: dict[Place, list[str]] = {}
     for name in left:
@@ -67,6 +69,13 @@ def weight_change(base: str | Path, tuned: str | Path) -> WeightChange:
 
 def _by_canonical_name(folder: Path) -> dict[str, TensorInfo]:
     return {canonical(name): info for name, info in tensors(folder).items()}
+
+
+def _with_head(own: dict[str, TensorInfo], other: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """A head that is tied to the embeddings has no tensor of its own; tuning may have untied it in the other."""
+    if HEAD in other and HEAD not in own and EMBEDDINGS in own:
+        return own | {HEAD: own[EMBEDDINGS]}
+    return own
 
 
 def _check_comparable(base: Path, left: Mapping[str, TensorInfo], tuned: Path, right: Mapping[str, TensorInfo]) -> None:

@@ -96,3 +96,11 @@ def test_refuses_other_shapes_and_names(tmp_path: Path) -> None:
 def test_names(name: str, one_spelling: str, where: Place) -> None:
     assert canonical(name) == one_spelling
     assert place(one_spelling) == where
+
+
+def test_a_head_that_tuning_untied_is_compared_with_the_embeddings(tmp_path: Path) -> None:
+    untied = ones() | {"lm_head.weight": torch.full((4, 2), 1.5)}
+    found = weight_change(write(tmp_path / "base", ones()), write(tmp_path / "tuned", untied))
+    head = next(group for group in found.groups if group.label == "head")
+    assert (head.relative, head.largest, head.tensors) == (0.5, 0.5, 1)
+    assert "embeddings" in found.unchanged
