@@ -1,6 +1,6 @@
 """Makes everything in this folder again, from nothing: ``make samples``, or ``python -m sample_data.make STAGE ...``.
 
-Stages leave their work in ``build/`` and go on where they were killed; together they take about two hours on two cores.
+Stages leave their work in ``build/`` and go on where they were killed.
 """
 
 from __future__ import annotations
