@@ -57,7 +57,7 @@ def predict(
     policy = _policy(checkpoint, action_stats, family)
     said = (describe.prediction(policy.predict(opened.step(s).observation), s, opened) for s in wanted)
     if as_json:
-        head = {"checkpoint": policy.spec.digest, "episode": opened.meta.digest}
+        head = {"checkpoint": policy.info.digest, "episode": opened.meta.digest}
         _print(head | {"steps": list(said)}, as_json)
     else:
         for prediction in said:
@@ -85,7 +85,7 @@ def capture(
     asked = Capture(layers=_numbers(layers), queries=parts, prefix=prefix, vision=vision)
     records = Workspace.open(workspace).records
     policy = _policy(checkpoint, action_stats, family)
-    key = capture_key(policy.spec.digest, opened.meta.digest, asked, action_stats=action_stats, family=family)
+    key = capture_key(policy.info.digest, opened.meta.digest, asked, action_stats=action_stats, family=family)
     run = records.run(key)
     with tqdm(total=len(wanted), unit="step", desc=opened.meta.id, file=sys.stderr) as bar:
 

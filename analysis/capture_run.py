@@ -27,7 +27,7 @@ def capture_episode(
 
     Raises UserError for a step that the episode does not have or an observation the policy cannot read.
     """
-    if (run.key.checkpoint, run.key.episode) != (policy.spec.digest, episode.meta.digest):
+    if (run.key.checkpoint, run.key.episode) != (policy.info.digest, episode.meta.digest):
         raise ValueError(f"record {run.address} belongs to another checkpoint or episode")
     capture = capture_of(run.key)
     wanted = set(range(episode.meta.length)) if steps is None else set(steps)

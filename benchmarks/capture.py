@@ -75,7 +75,7 @@ def answer(model: PreTrainedModel, mode: str, inputs: dict[str, Tensor], steps: 
     """One prediction; what it keeps (rows, or eager maps) comes back so that memory counts it."""
     import torch
 
-    from models.capture import LANGUAGE, RowCollector, attention_sites, collecting
+    from models.capture import LANGUAGE, RowCollector, Rows, attention_sites, collecting
     from models.decoding import GreedyRun
     from models.families.paligemma import SITES
 
@@ -83,7 +83,7 @@ def answer(model: PreTrainedModel, mode: str, inputs: dict[str, Tensor], steps: 
         return eager_answer(model, inputs, steps)
     length = inputs["input_ids"].shape[1]
     sites = attention_sites(model, SITES)
-    collector = RowCollector(sites, (LANGUAGE,), None, steps, length + steps) if mode == "capture" else None
+    collector = RowCollector(sites, {LANGUAGE: Rows(steps, length + steps)}) if mode == "capture" else None
     run = GreedyRun(model, collector)
     everything = slice(0, model.config.get_text_config().vocab_size)
     with torch.inference_mode(), collecting(collector):

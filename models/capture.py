@@ -45,6 +45,15 @@ def attention_sites(model: nn.Module, patterns: Mapping[str, str]) -> dict[nn.Mo
     return sites
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What is wanted of a stream that is read in several forwards: at most ``count`` rows over ``length`` positions."""
+
+    count: int
+    length: int
+    layers: Collection[int] | None = None  # None: all
+
+
 class RowCollector:
     """Rows of one run. Tell it before each forward what is wanted; one collector belongs to one thread.
 
@@ -52,22 +61,14 @@ class RowCollector:
     ones of a forward would tear holes into the heap that cost more than the rows.
     """
 
-    def __init__(
-        self,
-        sites: Mapping[nn.Module, AttentionSite],
-        streams: Collection[str],
-        layers: Collection[int] | None,
-        rows: int,
-        length: int,
-    ):
-        """At most ``rows`` language rows over ``length`` positions. ``layers`` limits the language stream only."""
-        self._sites = sites
+    def __init__(self, sites: Mapping[nn.Module, AttentionSite], streams: Mapping[str, Rows | None]):
+        """``streams``: what is wanted of each; None means every row of every layer, from one forward."""
+        self._sites, self._streams = sites, streams
         self._places: dict[str, dict[int, int]] = {}  # stream -> layer -> index in the stream's block
-        for stream in streams:
+        for stream, asked in streams.items():
             found = sorted(site.layer for site in sites.values() if site.stream == stream)
-            wanted = [layer for layer in found if stream != LANGUAGE or layers is None or layer in layers]
+            wanted = [layer for layer in found if asked is None or asked.layers is None or layer in asked.layers]
             self._places[stream] = {layer: index for index, layer in enumerate(wanted)}
-        self._capacity = rows, length
         self._blocks: dict[str, Float[Tensor, "L B A R K"]] = {}
         self._filled: dict[AttentionSite, int] = {}
         self._rows: slice | None = None
@@ -82,7 +83,7 @@ class RowCollector:
         site = self._sites.get(module)
         if site is None or site.layer not in self._places.get(site.stream, ()):
             return None
-        return self._rows if site.stream == LANGUAGE else slice(None)
+        return self._rows if self._streams[site.stream] is not None else slice(None)
 
     def keep(self, module: nn.Module, weights: Float[Tensor, "B A R k"]) -> None:
         site = self._sites[module]
@@ -91,7 +92,7 @@ class RowCollector:
             self._blocks[site.stream] = self._block(site.stream, weights)
         first = self._filled.get(site, 0)
         # a sliding layer has dropped its oldest keys: what it still has are the latest positions
-        offset = self._length - keys if site.stream == LANGUAGE else 0
+        offset = self._length - keys if self._streams[site.stream] is not None else 0
         layer = self._places[site.stream][site.layer]
         self._blocks[site.stream][layer, :, :, first : first + rows, offset : offset + keys] = weights
         self._filled[site] = first + rows
@@ -108,7 +109,8 @@ class RowCollector:
         return kept
 
     def _block(self, stream: str, first: Float[Tensor, "B A R k"]) -> Float[Tensor, "L B A R K"]:
-        rows, length = self._capacity if stream == LANGUAGE else first.shape[2:]
+        asked = self._streams[stream]
+        rows, length = (asked.count, asked.length) if asked is not None else first.shape[2:]
         shape = (len(self._places[stream]), *first.shape[:2], rows, length)
         # numpy's zeros take no memory before they are written to
         return torch.from_numpy(np.zeros(shape, np.float32)).to(first.device)

@@ -22,6 +22,10 @@ DESCRIPTIONS = (  # files that change what a checkpoint does, beside its weights
     "added_tokens.json",
     "special_tokens_map.json",
     "dataset_statistics.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "policy_preprocessor.json",
+    "policy_postprocessor.json",
 )
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -58,12 +62,8 @@ def checkpoint_folder(path: str | Path) -> Path:
         found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
         raise UserError(f"{folder} is not a checkpoint: it has no config.json (found {found})")
     for name in DESCRIPTIONS:
-        _inside(folder, name)
+        inside(folder, name)
     return folder
-
-
-def read_config(folder: Path) -> ConfigSection:
-    return ConfigSection.read(folder / "config.json")
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -71,12 +71,12 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(map(str, ConfigSection.read(index).section("weight_map").fields.values())))
-        files = tuple(_inside(folder, name) for name in names)
+        files = tuple(inside(folder, name) for name in names)
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             raise UserError(f"{folder} is incomplete: {index.name} names {', '.join(missing)}, which is not there")
         return files
-    single = _inside(folder, "model.safetensors")
+    single = inside(folder, "model.safetensors")
     if single.is_file():
         return (single,)
     pickles = sorted(entry.name for entry in folder.iterdir() if entry.suffix in PICKLES)
@@ -90,7 +90,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 def tensors(folder: Path) -> Mapping[str, TensorInfo]:
     """Every tensor that the weights' headers name. Raises UserError for a truncated or broken file."""
-    return {info.name: info for file in weight_files(folder) for info in _header(file)}
+    return {info.name: info for file in weight_files(folder) for info in header(file)}
 
 
 def digest(path: str | Path) -> str:
@@ -106,7 +106,13 @@ def digest(path: str | Path) -> str:
     return total.hexdigest()[:16]
 
 
-def _inside(folder: Path, name: str) -> Path:
+def file_digest(file: Path) -> bytes:
+    """sha256 of one file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def inside(folder: Path, name: str) -> Path:
     """``folder / name``, unless it leads out of the folder (a hub cache's own blobs are inside)."""
     file = folder / name
     root, target = folder.resolve(), file.resolve()
@@ -118,7 +124,8 @@ def _inside(folder: Path, name: str) -> Path:
     return file
 
 
-def _header(file: Path) -> list[TensorInfo]:
+def header(file: Path) -> list[TensorInfo]:
+    """The tensors of one safetensors file. Raises UserError for a truncated or broken one, or a Git LFS pointer."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)

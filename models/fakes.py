@@ -57,7 +57,7 @@ class PlantedPolicy:
     A bin's probability is in proportion to 1 - its distance from that mean; every word has probability 1.
     """
 
-    spec: CheckpointSpec = field(default=SPEC)
+    info: CheckpointSpec = field(default=SPEC)
 
     def layout(self, observation: Observation) -> TokenLayout:
         frame = _frame(observation)
@@ -92,7 +92,7 @@ class PlantedPolicy:
             token_texts=("<obs>", *words, "<act>", f"<a{chosen}>"),
             token_logprobs=np.log([1.0] * (len(tokens) - 1) + [probabilities[chosen]]),
             text=" ".join(("<obs>", *words)),
-            rationale=Rationale(parts, author=self.spec.digest) if parts else None,
+            rationale=Rationale(parts, author=self.info.digest) if parts else None,
             action_distribution=(ActionDistribution(len(tokens) - 1, 0, "brightness", BINS, probabilities, mass=1.0),),
             layout=layout,
             attention=(self._rows(layout, len(prompt.tokens), brightest, capture),) if capture else (),
@@ -101,9 +101,9 @@ class PlantedPolicy:
     def _rows(self, layout: TokenLayout, prompt: int, brightest: int, capture: Capture) -> AttentionRecord:
         if capture.vision:
             raise UserError("the fake policy has no vision tower, so there is no vision attention to keep")
-        layers = capture.layers if capture.layers is not None else tuple(range(self.spec.layers))
+        layers = capture.layers if capture.layers is not None else tuple(range(self.info.layers))
         for layer in layers:
-            if not 0 <= layer < self.spec.layers:
+            if not 0 <= layer < self.info.layers:
                 raise UserError(f"there is no layer {layer}; the fake policy has layers 0 and 1")
         part_of = [span.part for span in layout.spans for _ in range(span.start, span.stop)]
         asked = [query for query in range(prompt - 1, len(part_of) - 1) if part_of[query + 1] in capture.queries]

@@ -5,23 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from models import registry
-from models.checkpoint import checkpoint_folder, digest, read_config
+from models.checkpoint_files import CheckpointFiles
 from models.policy import Policy
 from models.types import CheckpointSpec
 
 
-def inspect(path: str | Path, family: str | None = None, known_digest: str | None = None) -> CheckpointSpec:
+def inspect(
+    path: str | Path, family: str | None = None, known_digest: str | None = None, base: str | Path | None = None
+) -> CheckpointSpec:
     """What a checkpoint's files say; reads configuration and weights' headers, imports neither torch nor transformers.
 
     ``known_digest`` saves reading all weights where the caller has kept the digest of these very files.
     Raises UserError for a folder that is no checkpoint or is damaged.
     """
-    folder = checkpoint_folder(path)
-    name = registry.recognise(read_config(folder), family)
-    spec: CheckpointSpec = registry.function(registry.FAMILIES[name].inspect)(
-        folder, name, known_digest or digest(folder)
-    )
-    return spec
+    return _inspect(CheckpointFiles.open(path, base), family, known_digest)
 
 
 def load(
@@ -30,14 +27,24 @@ def load(
     family: str | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    base: str | Path | None = None,
 ) -> Policy:
     """Open a checkpoint as a policy.
 
     ``action_stats`` names the data set whose statistics un-normalise the actions (needed where there are several),
-    ``family`` overrides what the files cannot tell. Code that a checkpoint brings along is never run.
+    ``family`` overrides what the files cannot tell, ``base`` is the folder of the model that this one builds on (a LoRA
+    adapter's base, a policy's backbone) where it does not lie beside it. ``dtype``: float32, bfloat16 or float16.
+    Code that a checkpoint brings along is never run.
     Raises UserError for a folder that is no checkpoint, is damaged, or does not fit its own configuration.
     """
-    folder = checkpoint_folder(path)
-    spec = inspect(folder, family)
-    opened: Policy = registry.function(registry.FAMILIES[spec.family].load)(folder, spec, action_stats, device, dtype)
+    files = CheckpointFiles.open(path, base)
+    spec = _inspect(files, family, None)
+    opened: Policy = registry.function(registry.FAMILIES[spec.family].load)(files, spec, action_stats, device, dtype)
     return opened
+
+
+def _inspect(files: CheckpointFiles, family: str | None, known_digest: str | None) -> CheckpointSpec:
+    name = registry.recognise(files.config(), family)
+    read = registry.function(registry.FAMILIES[name].inspect)
+    spec: CheckpointSpec = read(files, name, known_digest or files.digest())
+    return spec

@@ -16,7 +16,7 @@ class Policy(Protocol):
     """Observation and instruction to actions. Safe to call from several threads at once."""
 
     @property
-    def spec(self) -> CheckpointSpec: ...
+    def info(self) -> CheckpointSpec: ...
 
     def layout(self, observation: Observation) -> TokenLayout:
         """What the policy reads, token by token, without running it."""

@@ -16,8 +16,8 @@ class Family:
     """How a family's checkpoints are recognised and opened; functions are named as "module:function"."""
 
     model_types: tuple[str, ...]  # values of config.json's model_type
-    inspect: str  # (folder, family, digest) -> CheckpointSpec; imports neither torch nor transformers
-    load: str  # (folder, spec, action_stats, device, dtype) -> Policy
+    inspect: str  # (files, family, digest) -> CheckpointSpec; imports neither torch nor transformers
+    load: str  # (files, spec, action_stats, device, dtype) -> Policy
 
 
 FAMILIES: Mapping[str, Family] = {

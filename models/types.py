@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -109,9 +110,10 @@ class AttentionRecord:
     weights: Float[np.ndarray, "L A Q K"]
     layers: tuple[int, ...]
     queries: tuple[int, ...]  # position in the layout of the query whose row was kept
-    produced: tuple[int, ...]  # index in Prediction.tokens of the token that this row produced; -1: none (prefix rows)
+    produced: tuple[int, ...]  # which of the positions that the policy wrote this row produced; -1: none (prefix rows)
     layout: TokenLayout
-    stream: str = "language"  # "language", "vision", "action expert"
+    stream: str = "language"  # "language", "action expert"; "vision", or "vision <tower>" where there are several
+    denoising_step: int | None = None  # of a flow-matching policy, 0 first; None: the row belongs to no such step
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,39 @@ class Rationale:
         return " ".join(text for text in self.parts.values() if text)
 
 
-RATIONALE_TITLES: Mapping[str, str] = {  # the four questions of ReFineVLA's teacher prompt
-    "observation": "Observation",
+RATIONALE_TITLES: Mapping[str, str] = {
+    "observation": "Observation",  # the four questions of ReFineVLA's teacher prompt
     "situation": "Situation analysis",
     "spatial": "Spatial reasoning",
     "planning": "Task planning",
+    "task": "Task",  # the tags of embodied chain-of-thought (ECoT)
+    "plan": "Plan",
+    "visible objects": "Visible objects",
+    "subtask reasoning": "Subtask reasoning",
+    "subtask": "Subtask",
+    "move reasoning": "Move reasoning",
+    "move": "Move",
+    "gripper position": "Gripper position",
 }
+
+
+@dataclass(frozen=True)
+class FrameMark:
+    """A place that the policy wrote about, to be drawn on the frame."""
+
+    camera: str
+    name: str  # what the policy calls it
+    kind: Literal["box", "point"]
+    at: tuple[float, ...]  # pixels of the original frame: left, top, right, bottom of a box; x, y of a point
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """How far away the policy takes things to be."""
+
+    camera: str
+    metres: Float[np.ndarray, "h w"]
+    box: tuple[float, float, float, float]  # what it covers: left, top, right, bottom in pixels of the original frame
 
 
 @dataclass(frozen=True)
@@ -152,7 +181,7 @@ class ActionDistribution:
 class Prediction:
     """Everything that one forward and decoding pass said."""
 
-    actions: Float[np.ndarray, "T D"]  # robot units, after un-normalising
+    actions: Float[np.ndarray, "T D"]  # robot units, after un-normalising; no rows from a model without actions
     action_names: tuple[str, ...]
     action_units: tuple[str, ...]
     tokens: Int[np.ndarray, " N"]  # generated ids, in the order generated
@@ -161,8 +190,19 @@ class Prediction:
     text: str  # words the policy generated, raw, without action tokens
     rationale: Rationale | None  # the same, parsed into its parts
     action_distribution: tuple[ActionDistribution, ...]  # in the order of the action tokens
-    layout: TokenLayout  # the whole sequence: prompt, then generated tokens
+    layout: TokenLayout  # the whole sequence: prompt, then what the policy wrote
     attention: tuple[AttentionRecord, ...] = ()
+    marks: tuple[FrameMark, ...] = ()
+    depth: tuple[DepthMap, ...] = ()
+
+    @property
+    def written(self) -> int:
+        """Positions at the end of ``layout`` that the policy wrote: generated tokens, or steps of a continuous chunk.
+
+        A token's row is that of the position before it. Continuous actions have no tokens: each step of the chunk is a
+        position of its own, of ``Part.ACTION``, whose row is the position's own.
+        """
+        return len(self.tokens) if len(self.tokens) else len(self.actions)
 
 
 @dataclass(frozen=True)
@@ -191,11 +231,15 @@ class CheckpointSpec:
     heads: int
     vision_layers: int
     vision_heads: int
-    patch_grid: tuple[int, int]  # rows, columns
-    image_size: tuple[int, int]  # height, width of what the vision tower sees
+    patch_grid: tuple[int, int]  # rows, columns of the tokens of one image; (0, 0): they depend on the image
+    image_size: tuple[int, int]  # height, width of what the vision tower sees; (0, 0): it depends on the image
     cameras: tuple[str, ...]  # empty: one camera under any name
     action_space: ActionSpace | None
     action_stats: tuple[str, ...]  # data-set keys that action un-normalisation can use
     state_names: tuple[str, ...] = ()
     generates_rationale: bool = False
+    expert_layers: int = 0  # of an action expert beside the language model
+    expert_heads: int = 0
+    denoising_steps: int = 0  # of a flow-matching policy
+    unused: Mapping[str, str] = field(default_factory=dict)  # stored tensors left out on purpose -> why; * for any
     notes: Mapping[str, str] = field(default_factory=dict)

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PaliGemmaForConditionalGeneration
+from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
-from models.capture import LANGUAGE, ROW_ATTENTION, VISION, RowCollector, attention_sites, collecting
-from models.checkpoint import read_config
+from models.capture import LANGUAGE, ROW_ATTENTION, VISION, RowCollector, Rows, attention_sites, collecting
+from models.checkpoint_files import CheckpointFiles
 from models.decoding import GreedyRun, bin_probabilities
 from models.errors import UserError
 from models.families.action_token_answer import Answer, AnswerReader
 from models.families.action_token_config import ActionTokenConfig
 from models.families.action_token_prompt import Prompt, PromptBuilder, Vocabulary, encode_words, read_tokenizer
-from models.families.weights import load_strictly
+from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.images import ImagePreprocessing, SeenImage
 from models.policy import Policy
 from models.types import (
@@ -45,9 +44,11 @@ SITES = {
 }
 
 
-def load_paligemma(folder: Path, spec: CheckpointSpec, action_stats: str | None, device: str, dtype: str) -> Policy:
+def load_paligemma(
+    files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | None, device: str, dtype: str
+) -> Policy:
     """Raises UserError for a checkpoint without actions, or whose files do not fit each other."""
-    config = read_config(folder)
+    folder, config = files.model, files.config()
     robot = ActionTokenConfig.read(config)
     if robot is None:
         raise UserError(f"{folder} has no section vla in config.json: it describes images but predicts no actions")
@@ -55,7 +56,8 @@ def load_paligemma(folder: Path, spec: CheckpointSpec, action_stats: str | None,
     tokenizer = read_tokenizer(folder)
     vocabulary = Vocabulary.read(tokenizer, config, robot)
     images = ImagePreprocessing.read(folder)
-    model = load_strictly(PaliGemmaForConditionalGeneration, folder, ROW_ATTENTION, device, dtype)
+    layout = read_transformers_config(PaliGemmaConfig, files)
+    model = load_transformers(PaliGemmaForConditionalGeneration, layout, Weights(files, device, dtype), ROW_ATTENTION)
     spec = replace(spec, action_space=robot.action_space(scale))
     answers = AnswerReader(tokenizer, vocabulary, robot.action, scale, spec.digest)
     return ActionTokenPaliGemma(spec, robot, model, tokenizer, vocabulary, images, answers)
@@ -74,7 +76,7 @@ class ActionTokenPaliGemma:
         images: ImagePreprocessing,
         answers: AnswerReader,
     ):
-        self.spec = spec
+        self.info = spec
         self.model = model
         self._robot, self._tokenizer, self._vocabulary = robot, tokenizer, vocabulary
         self._images, self._answers = images, answers
@@ -124,10 +126,10 @@ class ActionTokenPaliGemma:
     def _read(self, observation: Observation) -> tuple[Prompt, SeenImage]:
         camera, frame = _only_image(observation.images)
         seen = self._images(frame)
-        size = self.spec.image_size
+        size = self.info.image_size
         if seen.pixels.shape[1:] != size:
             raise UserError(
-                f"{self.spec.path}: preprocessing makes images of {seen.pixels.shape[1]} x {seen.pixels.shape[2]} "
+                f"{self.info.path}: preprocessing makes images of {seen.pixels.shape[1]} x {seen.pixels.shape[2]} "
                 f"pixels, the vision tower takes {size[0]} x {size[1]}"
             )
         return self._prompts(observation.instruction, observation.state, seen.grid(camera, self._patch)), seen
@@ -136,7 +138,7 @@ class ActionTokenPaliGemma:
         if force is None:
             return None
         if self._robot.rationale is None:
-            raise UserError(f"{self.spec.name} writes no rationale, so none can be forced on it")
+            raise UserError(f"{self.info.name} writes no rationale, so none can be forced on it")
         text = self._robot.rationale.marked(force)
         text = self._robot.rationale.lowered(text) if self._robot.lowercase else text
         return encode_words(self._tokenizer, self._vocabulary, text)
@@ -155,12 +157,11 @@ class ActionTokenPaliGemma:
     def _collector(self, capture: Capture | None, prompt: int, longest: int) -> RowCollector | None:
         if capture is None:
             return None
-        outside = [layer for layer in capture.layers or () if not 0 <= layer < self.spec.layers]
+        outside = [layer for layer in capture.layers or () if not 0 <= layer < self.info.layers]
         if outside:
-            raise UserError(f"there is no layer {outside[0]}; {self.spec.name} has layers 0 to {self.spec.layers - 1}")
-        streams = (LANGUAGE, VISION) if capture.vision else (LANGUAGE,)
-        rows = longest if capture.prefix else longest - prompt + 1
-        return RowCollector(self._sites, streams, capture.layers, rows, longest)
+            raise UserError(f"there is no layer {outside[0]}; {self.info.name} has layers 0 to {self.info.layers - 1}")
+        rows = Rows(longest if capture.prefix else longest - prompt + 1, longest, capture.layers)
+        return RowCollector(self._sites, {LANGUAGE: rows, VISION: None} if capture.vision else {LANGUAGE: rows})
 
     def _prefill(self, run: GreedyRun, prompt: Prompt, seen: SeenImage, capture: Capture | None) -> None:
         ids = torch.tensor([prompt.ids], device=self.model.device)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
-from models.checkpoint import read_config, tensors
+from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.families.action_token_config import ActionTokenConfig
 from models.types import CheckpointSpec
@@ -16,23 +15,23 @@ VISION_DEFAULTS = {"layers": 12, "heads": 12, "image": 224, "patch": 16}
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def inspect_paligemma(folder: Path, family: str, digest: str) -> CheckpointSpec:
+def inspect_paligemma(files: CheckpointFiles, family: str, digest: str) -> CheckpointSpec:
     """Raises UserError for damaged weights or a configuration that makes no sense."""
-    config = read_config(folder)
+    config = files.config()
     text, vision = config.section("text_config"), config.section("vision_config")
     defaults = TEXT_DEFAULTS.get(text.text("model_type", default="gemma"), TEXT_DEFAULTS["gemma"])
     image = vision.integer("image_size", default=VISION_DEFAULTS["image"])
     patches = image // vision.integer("patch_size", default=VISION_DEFAULTS["patch"])
-    weights = tensors(folder)
+    weights = files.tensors()
     dtypes = Counter[str]()
     for info in weights.values():
         dtypes[DTYPES.get(info.dtype, info.dtype)] += info.size
     robot = ActionTokenConfig.read(config)
     only = robot.scale(None) if robot is not None and len(robot.scales) == 1 else None
     return CheckpointSpec(
-        path=str(folder),
+        path=str(files.folder),
         family=family,
-        name=robot.name if robot is not None else folder.resolve().name,
+        name=robot.name if robot is not None else files.folder.resolve().name,
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
         dtype=dtypes.most_common(1)[0][0] if dtypes else "",

@@ -1,67 +1,180 @@
-"""A transformers model from a folder, strictly: a tensor left at random is an error, never a warning."""
+"""Weights from safetensors into a model, strictly and one tensor at a time.
+
+Nothing is mapped and nothing is held twice: a tensor is read into memory of its own, in the number type it will have and
+on the device it will stay on, so loading takes little more than the weights themselves. A tensor that is missing, of
+another shape, or in no module and not left out on purpose is an error that names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import RLock
 from typing import Any, TypeVar
 
 import torch
+from accelerate import init_empty_weights
 from huggingface_hub.errors import StrictDataclassError
-from transformers import PreTrainedModel
-from transformers.utils import logging
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter, rename_source_key
 
+from models.checkpoint import TensorInfo
+from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
+from models.families.adapter import Adapter
+from models.families.tensor_reading import read_tensor
 
+Module = TypeVar("Module", bound=nn.Module)
 Model = TypeVar("Model", bound=PreTrainedModel)
+Config = TypeVar("Config", bound=PretrainedConfig)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_building = RLock()  # making a model without weights changes nn.Module itself for a moment
 
 
-def load_strictly(model_class: type[Model], folder: Path, attention: str, device: str, dtype: str) -> Model:
-    """Load safetensors, both with the hub's key names and with those of transformers 5.
+class Weights:
+    """The tensors of a checkpoint, a LoRA adapter's changes already added."""
 
-    Raises UserError that names the tensor where one is missing, has another shape, or belongs to no module.
+    def __init__(self, files: CheckpointFiles, device: str = "cpu", dtype: str = "float32"):
+        """Raises UserError for a number type that is not known, a device that cannot be used, or broken files."""
+        if dtype not in DTYPES:
+            raise UserError(f"dtype {dtype!r} is not known; use one of {', '.join(DTYPES)}")
+        self.files, self.device, self.dtype = files, usable_device(device), DTYPES[dtype]
+        self.stored: Mapping[str, TensorInfo] = files.tensors()
+        self._adapter = Adapter.read(files, self.stored) if files.is_adapter else None
+
+    def read(self, name: str) -> Tensor:
+        """One tensor by its stored name; floating-point ones in the number type asked for, all on the device."""
+        info = self.stored[name]
+        tensor = self._adapter.replacement(name, self.dtype) if self._adapter else None
+        if tensor is None:
+            tensor = read_tensor(info, self.dtype)
+            if self._adapter:
+                self._adapter.add_change(name, tensor)
+        return tensor.to(self.device)
+
+
+def without_weights(build: Callable[[], Module]) -> Module:
+    """What ``build`` makes, its parameters without memory (on torch's "meta" device), its buffers as they are."""
+    with _building, init_empty_weights(include_buffers=False):
+        return build()
+
+
+def fill(module: nn.Module, weights: Weights, places: Mapping[str, str], unused: Mapping[str, str]) -> None:
+    """Put stored tensors into ``module``, in place. Tied parameters need only one of them.
+
+    ``places``: stored name -> name in the module. Stored names outside it must match a key of ``unused``, in which *
+    stands for anything (the values say why). Raises UserError that names the tensor where one is missing, misshapen or
+    left over.
     """
-    if dtype not in DTYPES:
-        raise UserError(f"dtype {dtype!r} is not known; use one of {', '.join(DTYPES)}")
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # its load report says at length what the UserError below says in a sentence
+    where = weights.files.model
+    slots = dict(_slots(module))
+    for name in sorted(weights.stored):
+        if places.get(name) not in slots and not _on_purpose(name, unused):
+            leftover = [n for n in sorted(weights.stored) if places.get(n) not in slots and not _on_purpose(n, unused)]
+            raise UserError(f"{where}: the weights hold the tensor {name}{_more(leftover)}, which belongs nowhere")
+    filled = {place: name for name, place in places.items() if place in slots and name in weights.stored}
+    if missing := [name for name in slots if name not in filled and not _tied(module, name, filled)]:
+        wanted = {place: name for name, place in places.items()}
+        names = sorted(wanted.get(name, name) for name in missing)
+        raise UserError(f"{where}: the weights lack the tensor {names[0]}{_more(names)}")
+    for place, name in filled.items():
+        found, expected = weights.stored[name].shape, tuple(slots[place].shape)
+        if found != expected:
+            raise UserError(
+                f"{where}: the tensor {name} has shape {list(found)}, config.json asks for {list(expected)}"
+            )
+    for place, name in filled.items():
+        _put(module, place, weights.read(name), slots[place])
+    for target, source in _ties(module).items():  # transformers ties to the source, which may be the one left out
+        if target in filled and source not in filled:
+            _put(module, source, module.get_parameter(target).data, slots[source])
+
+
+def load_transformers(model_class: type[Model], config: Any, weights: Weights, attention: Any) -> Model:
+    """A transformers model from hub files of any age: their names are mapped as transformers itself maps them.
+
+    ``attention``: the attention implementation, or one a sub-configuration. Raises UserError as `fill`, and for a
+    configuration that does not describe the class.
+    """
     try:
-        model, report = model_class.from_pretrained(
-            folder,
-            attn_implementation=attention,
-            dtype=DTYPES[dtype],
-            use_safetensors=True,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
+        model = without_weights(
+            lambda: model_class._from_config(config, attn_implementation=attention, dtype=weights.dtype)
         )
-    except StrictDataclassError as error:
+    except (StrictDataclassError, ValueError, TypeError, ZeroDivisionError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{folder / 'config.json'} does not describe a {model_class.__name__}: {reason}") from error
-    _check(folder, report)
-    return _on_device(model, device).eval()
+        where = weights.files.model / "config.json"
+        raise UserError(f"{where} does not describe a {model_class.__name__}: {reason}") from error
+    fill(model, weights, transformers_places(model, weights.stored), _ignored(model, weights.stored))
+    model.tie_weights()
+    return model.to(weights.device).eval()
 
 
-def _check(folder: Path, report: Mapping[str, Collection[Any]]) -> None:
-    for name, found, expected in sorted(report["mismatched_keys"]):
-        raise UserError(f"{folder}: the tensor {name} has shape {list(found)}, config.json asks for {list(expected)}")
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise UserError(f"{folder}: the weights lack the tensor {missing[0]}{_more(missing)}")
-    unexpected = sorted(report["unexpected_keys"])
-    if unexpected:
-        raise UserError(
-            f"{folder}: the weights hold the tensor {unexpected[0]}{_more(unexpected)}, which belongs nowhere"
-        )
+def transformers_places(model: PreTrainedModel, names: Iterable[str]) -> dict[str, str]:
+    """Stored name -> name in ``model``, by transformers' own table of renamings."""
+    transforms = get_model_conversion_mapping(model)
+    if merging := [each for each in transforms if isinstance(each, WeightConverter)]:
+        names_in = ", ".join(str(each.source_patterns) for each in merging)
+        raise UserError(f"{type(model).__name__} stores several tensors as one ({names_in}), which is not supported")
+    slots = dict(_slots(model))
+    return {name: rename_source_key(name, transforms, [], model.base_model_prefix, slots)[0] for name in names}
+
+
+def read_transformers_config(config_class: type[Config], files: CheckpointFiles) -> Config:
+    """config.json as transformers reads it, code that it names left alone. Raises UserError where it makes no sense."""
+    try:
+        return config_class.from_pretrained(files.model, local_files_only=True)
+    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        kind = config_class.__name__.removesuffix("Config")
+        raise UserError(f"{files.model / 'config.json'} does not describe a {kind}: {reason}") from error
+
+
+def usable_device(device: str) -> torch.device:
+    """Raises UserError where torch cannot use it."""
+    try:
+        torch.zeros(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"the device {device!r} cannot be used here ({str(error).splitlines()[0]})") from error
+
+
+def _slots(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Everything that a state dictionary holds: parameters, tied ones under each name, and persistent buffers."""
+    yield from module.state_dict(keep_vars=True).items()
+
+
+def _put(module: nn.Module, place: str, tensor: Tensor, slot: Tensor) -> None:
+    path, _, leaf = place.rpartition(".")
+    owner = module.get_submodule(path)
+    if isinstance(slot, nn.Parameter):
+        owner.register_parameter(leaf, nn.Parameter(tensor, requires_grad=False))
+    else:
+        owner.register_buffer(leaf, tensor)
+
+
+def _tied(module: nn.Module, name: str, filled: Mapping[str, str]) -> bool:
+    """Whether ``name`` shares its weights with a parameter that is in the files."""
+    tied = _ties(module)
+    return tied.get(name) in filled or any(source == name and target in filled for target, source in tied.items())
+
+
+def _ties(module: nn.Module) -> Mapping[str, str]:
+    """Parameters of a transformers model that share their weights: target -> source."""
+    return getattr(module, "all_tied_weights_keys", {})
+
+
+def _on_purpose(name: str, unused: Mapping[str, str]) -> bool:
+    return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) for pattern in unused)
+
+
+def _ignored(model: PreTrainedModel, names: Iterable[str]) -> dict[str, str]:
+    """Names that transformers itself leaves out."""
+    patterns = model._keys_to_ignore_on_load_unexpected or ()
+    ignored = [name for name in names if any(re.search(pattern, name) for pattern in patterns)]
+    return dict.fromkeys(ignored, "transformers leaves it out")
 
 
 def _more(names: list[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _on_device(model: Model, device: str) -> Model:
-    try:
-        return model.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"the device {device!r} cannot be used here ({str(error).splitlines()[0]})") from error

@@ -98,7 +98,7 @@ def open_loop(table: Tabletop, policy: Act, seed: int) -> dict:
         wanted = decide(moment).action
         given = policy(table)
         errors.append(np.abs(given - wanted))
-        if isinstance(policy, Loaded) and policy.last is not None and policy.policy.spec.generates_rationale:
+        if isinstance(policy, Loaded) and policy.last is not None and policy.policy.info.generates_rationale:
             scores.append(asdict(score(policy.last.rationale, moment)))
         table.step(wanted)
         if is_done(table.moment()):

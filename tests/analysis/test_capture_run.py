@@ -42,7 +42,7 @@ def episode(tiny_episode: Path) -> Episode:
 
 @pytest.fixture
 def run(tmp_path: Path, policy: PlantedPolicy, episode: Episode) -> Run:
-    return RecordStore(tmp_path).run(capture_key(policy.spec.digest, episode.meta.digest, Capture(layers=(1,))))
+    return RecordStore(tmp_path).run(capture_key(policy.info.digest, episode.meta.digest, Capture(layers=(1,))))
 
 
 def test_a_whole_episode(policy, episode, run):
@@ -97,7 +97,7 @@ def test_everything_can_be_captured_for_a_rollout(tmp_path, policy, episode):
     from analysis.attention import rollout
 
     everything = Capture(queries=tuple(Part), prefix=True)
-    run = RecordStore(tmp_path).run(capture_key(policy.spec.digest, episode.meta.digest, everything))
+    run = RecordStore(tmp_path).run(capture_key(policy.info.digest, episode.meta.digest, everything))
     capture_episode(policy, episode, run, steps=[0])
     rows = rollout(run.read(0).attention[0])
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)

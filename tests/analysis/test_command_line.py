@@ -86,8 +86,8 @@ def test_capture_prints_an_address_that_opens(command, tmp_path, tiny_base, tiny
     run = Workspace.open(workspace).records.at(out.strip())
     assert run.steps_done() == {0, 1} and not run.complete
     policy = models.load(tiny_base)
-    assert run.key.checkpoint == policy.spec.digest
-    assert len(run.read(0).attention[0].layers) == policy.spec.layers
+    assert run.key.checkpoint == policy.info.digest
+    assert len(run.read(0).attention[0].layers) == policy.info.layers
     found = as_json(command("capture", tiny_base, tiny_episode, "--workspace", workspace, "--json"))
     assert (found["record"], found["captured"], found["complete"]) == (run.address, 4, True)
     assert as_json(command("info", workspace, "--json"))["records"][0]["steps"] == 6

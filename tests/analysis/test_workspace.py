@@ -149,7 +149,7 @@ def test_digests_are_computed_once_until_a_file_changes(tmp_path, tiny_base, mon
     for file in tiny_base.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     read: list[str] = []
-    monkeypatch.setattr("models.loading.digest", lambda folder: read.append(str(folder)) or f"{len(read):016d}")
+    monkeypatch.setattr("models.checkpoint.digest", lambda folder: read.append(str(folder)) or f"{len(read):016d}")
     digests = [Workspace.open(tmp_path).checkpoints()[0].digest for _ in range(3)]
     assert digests == ["0" * 15 + "1"] * 3 and len(read) == 1
     os.utime(copy / "model.safetensors", (1, 1))

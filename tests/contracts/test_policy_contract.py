@@ -79,8 +79,8 @@ def test_bins_are_a_distribution_and_the_action_is_the_likeliest(policy: Policy)
 def test_rows_sum_to_one_and_belong_to_the_token_they_produced(policy: Policy) -> None:
     prediction = policy.predict(observation(), Capture())
     record = prediction.attention[0]
-    assert record.weights.shape[1] == policy.spec.heads
-    assert record.layers == tuple(range(policy.spec.layers))
+    assert record.weights.shape[1] == policy.info.heads
+    assert record.layers == tuple(range(policy.info.layers))
     assert record.weights.shape[3] == len(prediction.layout.tokens)
     np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
     prompt = len(prediction.layout.tokens) - len(prediction.tokens)
@@ -109,18 +109,18 @@ def test_capture_never_changes_the_prediction(policy: Policy) -> None:
     plain = policy.predict(observation())
     assert plain.attention == ()
     assert same(plain, policy.predict(observation(), EVERYTHING))
-    assert same(plain, policy.predict(observation(), Capture(layers=(1,), vision=policy.spec.vision_layers > 0)))
+    assert same(plain, policy.predict(observation(), Capture(layers=(1,), vision=policy.info.vision_layers > 0)))
 
 
 def test_vision_rows_come_on_request(policy: Policy) -> None:
-    if policy.spec.vision_layers == 0:
+    if policy.info.vision_layers == 0:
         with pytest.raises(UserError, match="no vision tower"):
             policy.predict(observation(), Capture(vision=True))
         return
     record = policy.predict(observation(), Capture(vision=True)).attention[1]
-    count = policy.spec.patch_grid[0] * policy.spec.patch_grid[1]
+    count = policy.info.patch_grid[0] * policy.info.patch_grid[1]
     assert record.stream == "vision"
-    assert record.weights.shape == (policy.spec.vision_layers, policy.spec.vision_heads, count, count)
+    assert record.weights.shape == (policy.info.vision_layers, policy.info.vision_heads, count, count)
     np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
 
 
@@ -164,7 +164,7 @@ def test_two_threads_capture_at_once(policy: Policy) -> None:
 def test_its_own_words_forced_on_it_change_nothing(policy: Policy) -> None:
     seen = observation(4)
     free = policy.predict(seen, EVERYTHING)
-    if not policy.spec.generates_rationale:
+    if not policy.info.generates_rationale:
         with pytest.raises(UserError, match="writes no rationale"):
             policy.predict(seen, force="<obs> the carrot")
         return
@@ -175,8 +175,8 @@ def test_its_own_words_forced_on_it_change_nothing(policy: Policy) -> None:
 
 
 def test_other_words_forced_on_it_are_said(policy: Policy) -> None:
-    if not policy.spec.generates_rationale:
-        pytest.skip(f"{policy.spec.name} writes no rationale")
+    if not policy.info.generates_rationale:
+        pytest.skip(f"{policy.info.name} writes no rationale")
     free = policy.predict(observation(4))
     assert free.rationale is not None
     edited = Rationale(dict.fromkeys(free.rationale.parts, "move down"))

@@ -120,14 +120,14 @@ def test_wrong_shape(folder: Path) -> None:
 
 def test_unexpected_tensor(folder: Path) -> None:
     edit_weights(folder, lambda tensors: tensors.update({"language_model.model.extra": torch.zeros(2)}))
-    refused(folder, "hold the tensor model.language_model.extra, which belongs nowhere")
+    refused(folder, "hold the tensor language_model.model.extra, which belongs nowhere")
 
 
 def test_missing_shard(tmp_path: Path) -> None:
     folder = write_action_token_paligemma(tmp_path / "sharded", rationale=False, shard="300KB")
     shards = sorted(folder.glob("*.safetensors"))
     assert len(shards) > 1
-    assert models.load(folder).spec.parameters == models.inspect(folder).parameters
+    assert models.load(folder).info.parameters == models.inspect(folder).parameters
     shards[1].unlink()
     refused(folder, rf"is incomplete: .* names {shards[1].name}")
 
@@ -152,13 +152,13 @@ def test_a_hub_cache_is_inside(good: Path, tmp_path: Path) -> None:
     shutil.copytree(good, blobs)
     for blob in blobs.iterdir():
         (snapshot / blob.name).symlink_to(Path("../../blobs") / blob.name)
-    assert models.load(snapshot).spec.digest == digest(good)
+    assert models.load(snapshot).info.digest == digest(good)
 
 
 def test_code_of_the_checkpoint_is_not_run(folder: Path) -> None:
     (folder / "modeling_evil.py").write_text("raise SystemExit('this ran')")
     edit_config(folder, lambda config: config.update(auto_map={"AutoModel": "modeling_evil.Evil"}))
-    assert "never run" in models.load(folder).spec.notes["auto_map"]
+    assert "never run" in models.load(folder).info.notes["auto_map"]
 
 
 def test_no_tokenizer(folder: Path) -> None:
@@ -206,7 +206,7 @@ def test_several_data_sets_are_never_guessed(tmp_path: Path) -> None:
     assert space.low == ()
     refused(folder, "action_stats of bridge, fractal")
     refused(folder, "no action statistics 'droid'; it has bridge, fractal", action_stats="droid")
-    chosen = models.load(folder, action_stats="fractal").spec.action_space
+    chosen = models.load(folder, action_stats="fractal").info.action_space
     assert chosen is not None
     assert chosen.high[-1] == 1.0
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, DynamicCache, PaliGemmaForConditionalGen
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 import models
-from models.capture import LANGUAGE, ROW_ATTENTION, RowCollector, attention_sites, collecting
+from models.capture import LANGUAGE, ROW_ATTENTION, RowCollector, Rows, attention_sites, collecting
 from models.types import Capture, Part, Prediction
 from tests.contracts.policy_cases import CASES, observation
 from tests.tiny_checkpoints import STATE_HIGH, STATE_LOW, write_action_token_paligemma
@@ -78,7 +78,7 @@ def on_all_positions(rows: np.ndarray, read: int, total: int) -> np.ndarray:
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Prediction, bool]:
     folder = CASES[request.param][1](tmp_path_factory.mktemp("checkpoint") / "it")
     policy = models.load(folder)
-    return folder, policy.predict(observation(), EVERYTHING), bool(policy.spec.state_names)
+    return folder, policy.predict(observation(), EVERYTHING), bool(policy.info.state_names)
 
 
 def test_rows_equal_eager_maps(run: tuple[Path, Prediction, bool]) -> None:
@@ -112,7 +112,7 @@ def test_left_padding_and_batches(tmp_path: Path) -> None:
     ours = PaliGemmaForConditionalGeneration.from_pretrained(folder, attn_implementation=ROW_ATTENTION).eval()
     eager = PaliGemmaForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     sites = attention_sites(ours, {LANGUAGE: r"language_model\.layers\.(\d+)\.self_attn$"})
-    collector = RowCollector(sites, (LANGUAGE,), None, rows=7, length=7)
+    collector = RowCollector(sites, {LANGUAGE: Rows(7, 7)})
     collector.expect(slice(0, None), 7)
     with torch.inference_mode(), collecting(collector):
         logits = ours(**inputs).logits
@@ -129,7 +129,7 @@ def test_left_padding_and_batches(tmp_path: Path) -> None:
 def test_a_forward_without_collector_keeps_nothing(tmp_path: Path) -> None:
     policy = models.load(write_action_token_paligemma(tmp_path, rationale=False))
     sites = attention_sites(policy.model, {LANGUAGE: r"layers\.(\d+)\.self_attn$"})
-    collector = RowCollector(sites, (LANGUAGE,), None, rows=100, length=100)
+    collector = RowCollector(sites, {LANGUAGE: Rows(100, 100)})
     policy.predict(observation())
     assert collector.layers(LANGUAGE) == ()
 

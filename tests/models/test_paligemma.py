@@ -31,7 +31,7 @@ def policy(folder: Path) -> Policy:
 
 
 def test_spec(policy: Policy) -> None:
-    spec = policy.spec
+    spec = policy.info
     assert (spec.name, spec.family, spec.layers, spec.heads) == ("tuned", "paligemma", 3, 4)
     assert (spec.vision_layers, spec.patch_grid, spec.image_size, spec.dtype) == (2, (8, 8), (128, 128), "float32")
     assert spec.generates_rationale
@@ -43,7 +43,7 @@ def test_prompt_layout(policy: Policy) -> None:
     seen = replace(observation(), instruction="Put the CARROT down quickly")
     layout = policy.layout(seen)
     parts = [(span.part, span.name) for span in layout.spans]
-    states = [(Part.STATE, name) for name in policy.spec.state_names]
+    states = [(Part.STATE, name) for name in policy.info.state_names]
     assert parts == [(Part.IMAGE, "image"), (Part.SPECIAL, "bos"), (Part.INSTRUCTION, "instruction"), *states]
     assert layout.tokens[0] == "image 0,0"
     assert layout.tokens[65:70] == ("put", "the", "carrot", "down", "quickly (unknown)")
@@ -89,7 +89,7 @@ def test_forced_parts_are_named(policy: Policy) -> None:
     assert prediction.text == "<obs> the carrot <plan> move up"
     assert prediction.rationale is not None
     assert prediction.rationale.parts == {"observation": "the carrot", "planning": "move up"}
-    assert prediction.rationale.author == policy.spec.digest
+    assert prediction.rationale.author == policy.info.digest
     assert prediction.actions.shape == (2, 7)
     assert [each.step for each in prediction.action_distribution] == [0] * 7 + [1] * 7
 

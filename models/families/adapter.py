@@ -1,0 +1,97 @@
+"""A LoRA adapter (peft's files) added to its base's weights while these are read: ``W + scale * B A``.
+
+Hu et al., 2021 (arXiv 2106.09685); scale is alpha / r, or alpha / sqrt(r) for rank-stabilised adapters (2312.03732).
+Done on stored tensors and not on modules, it serves every family alike, whatever the modules are called here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import TensorInfo
+from models.checkpoint_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CheckpointFiles
+from models.config_section import ConfigSection
+from models.errors import UserError
+from models.families.tensor_reading import read_tensor
+from models.tensor_names import canonical
+
+PREFIX = "base_model.model."
+LOW_RANK = re.compile(r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?$")
+
+
+@dataclass(frozen=True)
+class Change:
+    """The low-rank change of one weight."""
+
+    a: TensorInfo  # [r, in ...]
+    b: TensorInfo  # [out, r ...]
+    scale: float
+    transposed: bool  # the weight is stored as [in, out]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Changes and replacements by the base's own tensor names."""
+
+    changes: Mapping[str, Change]
+    replacements: Mapping[str, TensorInfo]  # peft's modules_to_save and trained biases
+
+    @staticmethod
+    def read(files: CheckpointFiles, base: Collection[str]) -> Adapter:
+        """Raises UserError for another kind of adapter, or a tensor that fits nothing in ``base``."""
+        config = ConfigSection.read(files.folder / ADAPTER_CONFIG)
+        kind = config.text("peft_type")
+        if kind != "LORA" or config.flag("use_dora", False):
+            kind = "DoRA" if kind == "LORA" else kind
+            raise UserError(f"{files.folder} is a {kind} adapter; only plain LoRA is read: merge it first")
+        by_name = {canonical(name): name for name in base}
+        sides: dict[str, dict[str, TensorInfo]] = {}
+        replacements: dict[str, TensorInfo] = {}
+        for name, info in files.adapter_tensors().items():
+            match = LOW_RANK.match(name.removeprefix(PREFIX))
+            target = canonical(f"{match['module']}.weight" if match else name.removeprefix(PREFIX))
+            if not name.startswith(PREFIX) or target not in by_name:
+                raise UserError(
+                    f"{files.folder}: {ADAPTER_WEIGHTS} has the tensor {name}, which fits nothing in the base"
+                )
+            if match:
+                sides.setdefault(by_name[target], {})[match["side"]] = info
+                sides[by_name[target]] |= {"embedding": info} if match["embedding"] else {}
+            else:
+                replacements[by_name[target]] = info
+        return Adapter({name: _change(config, files, name, found) for name, found in sides.items()}, replacements)
+
+    def replacement(self, name: str, dtype: torch.dtype) -> Tensor | None:
+        """The adapter's own version of a tensor, where it has one."""
+        info = self.replacements.get(name)
+        return None if info is None else read_tensor(info, dtype)
+
+    def add_change(self, name: str, weight: Tensor) -> None:
+        """Adds to ``weight``, in place; computed in float32."""
+        change = self.changes.get(name)
+        if change is None:
+            return
+        a, b = read_tensor(change.a, torch.float32), read_tensor(change.b, torch.float32)
+        delta = change.scale * (b.flatten(1) @ a.flatten(1))
+        delta = (delta.T if change.transposed else delta).reshape(weight.shape)
+        weight.copy_(weight.float() + delta)
+
+
+def _change(config: ConfigSection, files: CheckpointFiles, name: str, sides: Mapping[str, TensorInfo]) -> Change:
+    if missing := {"A", "B"} - set(sides):
+        raise UserError(f"{files.folder}: {ADAPTER_WEIGHTS} lacks lora_{missing.pop()} of {name}")
+    a, b = sides["A"], sides["B"]
+    module = name.removesuffix(".weight")
+    alpha = config.number("lora_alpha")
+    if config.has("alpha_pattern"):
+        patterns = config.section("alpha_pattern")
+        alpha = next((patterns.number(key) for key in patterns.fields if re.match(rf"(.*\.)?({key})$", module)), alpha)
+    rank = a.shape[0]
+    scale = alpha / (math.sqrt(rank) if config.flag("use_rslora", False) else rank)
+    return Change(a, b, scale, transposed=config.flag("fan_in_fan_out", False) or "embedding" in sides)
