@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.types import Observation
+from models.types import CheckpointSpec, Observation
 from tests.tiny_checkpoints import write_action_token_paligemma
 
 Writer = Callable[[Path], Path]
@@ -29,7 +29,24 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
 def observation(seed: int = 0, instruction: str = "put the carrot on the plate", height: int = 96) -> Observation:
     """A frame of four coloured quarters with noise, not square, and a state inside the tiny checkpoints' limits."""
     random = np.random.default_rng(seed)
-    quarters = np.kron(random.uniform(0, 230, (2, 2, 3)), np.ones((height // 2, 64, 1)))
-    frame = (quarters + random.uniform(0, 25, quarters.shape)).astype(np.uint8)
+    frame = _frame(random, height)
     low, high = np.array([0.1, -0.3, 0, -0.5, -0.5, -1.6, 0]), np.array([0.5, 0.3, 0.3, 0.5, 0.5, 1.6, 0.1])
     return Observation({"image": frame}, instruction, random.uniform(low, high).astype(np.float32))
+
+
+def observation_for(
+    info: CheckpointSpec, seed: int = 0, instruction: str = "put the carrot on the plate"
+) -> Observation:
+    """The same, with every camera that the policy names and a state of its length."""
+    seen = observation(seed, instruction)
+    if not info.cameras and len(info.state_names) in (0, 7):
+        return seen
+    random = np.random.default_rng(seed)
+    images = {camera: _frame(random, 96) for camera in info.cameras} or seen.images
+    state = random.uniform(-0.5, 0.5, len(info.state_names)).astype(np.float32)
+    return Observation(images, instruction, state if len(state) else None)
+
+
+def _frame(random: np.random.Generator, height: int) -> np.ndarray:
+    quarters = np.kron(random.uniform(0, 230, (2, 2, 3)), np.ones((height // 2, 64, 1)))
+    return (quarters + random.uniform(0, 25, quarters.shape)).astype(np.uint8)

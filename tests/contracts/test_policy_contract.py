@@ -13,8 +13,8 @@ from models.errors import UserError
 from models.fakes import PlantedPolicy
 from models.policy import Policy
 from models.registry import FAMILIES
-from models.types import Capture, Observation, Part, Prediction, Rationale
-from tests.contracts.policy_cases import CASES, observation
+from models.types import AttentionRecord, Capture, Observation, Part, Prediction, Rationale
+from tests.contracts.policy_cases import CASES, observation_for
 
 EVERYTHING = Capture(queries=tuple(Part), prefix=True)
 
@@ -41,6 +41,20 @@ def same_rows(left: Prediction, right: Prediction) -> bool:
     return all(np.array_equal(one.weights, other.weights) for one, other in pairs)
 
 
+def speaks(policy: Policy) -> bool:
+    """Whether it writes tokens; else its actions are continuous."""
+    return policy.info.denoising_steps == 0
+
+
+def written_rows(prediction: Prediction) -> list[AttentionRecord]:
+    """Records of what the policy wrote: one of the language model, or one a denoising step."""
+    return [each for each in prediction.attention if any(token >= 0 for token in each.produced)]
+
+
+def vision_rows(prediction: Prediction) -> list[AttentionRecord]:
+    return [each for each in prediction.attention if each.stream.startswith("vision")]
+
+
 def test_every_family_has_a_case() -> None:
     assert {family for family, _ in CASES.values()} == set(FAMILIES)
 
@@ -50,105 +64,142 @@ def test_is_a_policy(policy: Policy) -> None:
 
 
 def test_layout_of_the_prompt_begins_the_layout_of_the_prediction(policy: Policy) -> None:
-    seen = observation()
+    seen = observation_for(policy.info)
     prompt, whole = policy.layout(seen), policy.predict(seen).layout
     assert whole.tokens[: len(prompt.tokens)] == prompt.tokens
     assert whole.spans[: len(prompt.spans)] == prompt.spans
 
 
-def test_generated_tokens_are_named(policy: Policy) -> None:
-    prediction = policy.predict(observation())
-    prompt = len(prediction.layout.tokens) - len(prediction.tokens)
+def test_what_it_wrote_is_named(policy: Policy) -> None:
+    prediction = policy.predict(observation_for(policy.info))
+    prompt = len(prediction.layout.tokens) - prediction.written
     assert len(prediction.token_texts) == len(prediction.token_logprobs) == len(prediction.tokens)
-    actions = [span for span in prediction.layout.spans if span.part is Part.ACTION]
-    assert [span.name for span in actions] == [each.name for each in prediction.action_distribution]
-    assert [span.start - prompt for span in actions] == [each.token for each in prediction.action_distribution]
-    assert prediction.actions.size == len(actions)
-    generated = [span.part for span in prediction.layout.spans if span.start >= prompt]
-    assert set(generated) <= {Part.ACTION, Part.RATIONALE, Part.SPECIAL}
+    assert (len(prediction.tokens) > 0) == speaks(policy)
+    assert prediction.actions.shape[1] == len(prediction.action_names) == len(prediction.action_units)
+    written = [span for span in prediction.layout.spans if span.start >= prompt]
+    assert {span.part for span in written} <= {Part.ACTION, Part.RATIONALE, Part.SPECIAL}
+    actions = {position for span in written if span.part is Part.ACTION for position in range(span.start, span.stop)}
+    assert bool(actions) == (policy.info.action_space is not None) == (prediction.actions.size > 0)
+    assert {each.token + prompt for each in prediction.action_distribution} == (actions if speaks(policy) else set())
+
+
+def test_every_image_span_has_a_grid_that_counts_its_tokens(policy: Policy) -> None:
+    seen = observation_for(policy.info)
+    images = [span for span in policy.layout(seen).spans if span.part is Part.IMAGE]
+    assert {span.name for span in images} == set(seen.images)
+    for span in images:
+        assert span.grid is not None
+        assert span.grid.camera == span.name
+        assert span.grid.rows * span.grid.columns == span.stop - span.start
 
 
 def test_bins_are_a_distribution_and_the_action_is_the_likeliest(policy: Policy) -> None:
-    prediction = policy.predict(observation())
-    for each, action in zip(prediction.action_distribution, prediction.actions.ravel(), strict=True):
+    prediction = policy.predict(observation_for(policy.info))
+    one_a_token = len({each.token for each in prediction.action_distribution}) == len(prediction.action_distribution)
+    for each in prediction.action_distribution:
         assert each.probabilities.sum() == pytest.approx(1)
         assert 0 < each.mass <= 1 + 1e-9
-        assert each.values[each.probabilities.argmax()] == pytest.approx(action)
+        if one_a_token:  # else the values of a token are told apart, each summed over the others
+            action = prediction.actions[each.step][prediction.action_names.index(each.name)]
+            assert each.values[each.probabilities.argmax()] == pytest.approx(action)
 
 
-def test_rows_sum_to_one_and_belong_to_the_token_they_produced(policy: Policy) -> None:
-    prediction = policy.predict(observation(), Capture())
-    record = prediction.attention[0]
-    assert record.weights.shape[1] == policy.info.heads
-    assert record.layers == tuple(range(policy.info.layers))
-    assert record.weights.shape[3] == len(prediction.layout.tokens)
-    np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
-    prompt = len(prediction.layout.tokens) - len(prediction.tokens)
-    assert [query - (prompt - 1) for query in record.queries] == list(record.produced)
+def test_rows_sum_to_one_and_belong_to_what_they_produced(policy: Policy) -> None:
+    prediction = policy.predict(observation_for(policy.info), Capture())
+    records = written_rows(prediction)
+    assert [each.denoising_step for each in records] == (
+        [None] if speaks(policy) else list(range(policy.info.denoising_steps))
+    )
+    prompt = len(prediction.layout.tokens) - prediction.written
     wanted = np.concatenate([prediction.layout.positions(part) for part in Capture().queries]) - prompt
-    assert sorted(wanted) == list(record.produced)
-    for row, query in enumerate(record.queries):
-        assert not record.weights[:, :, row, query + 1 :].any(), "a row looks at tokens that did not exist yet"
+    for record in records:
+        layers = policy.info.layers if speaks(policy) else policy.info.expert_layers
+        assert record.weights.shape[1] == (policy.info.heads if speaks(policy) else policy.info.expert_heads)
+        assert record.layers == tuple(range(layers))
+        assert record.weights.shape[3] == len(prediction.layout.tokens)
+        assert record.layout == prediction.layout
+        np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
+        produced = [(query, token) for query, token in zip(record.queries, record.produced, strict=True) if token >= 0]
+        assert sorted(wanted) == [token for _, token in produced]
+        assert all(query - (prompt - speaks(policy)) == token for query, token in produced)
+        for row, query in enumerate(record.queries if speaks(policy) else ()):
+            assert not record.weights[:, :, row, query + 1 :].any(), "a row looks at tokens that did not exist yet"
 
 
 def test_only_asked_for_rows_are_kept(policy: Policy) -> None:
-    full = policy.predict(observation(), EVERYTHING).attention[0]
-    part = policy.predict(observation(), Capture(layers=(0,), queries=(Part.ACTION,))).attention[0]
+    seen = observation_for(policy.info)
+    full = written_rows(policy.predict(seen, EVERYTHING))[-1]
+    capture = Capture(layers=(0,), queries=(Part.ACTION if policy.info.action_space else Part.RATIONALE,))
+    part = written_rows(policy.predict(seen, capture))[-1]
     assert part.layers == (0,)
     rows = [full.produced.index(token) for token in part.produced]
     np.testing.assert_array_equal(part.weights, full.weights[:1][:, :, rows])
 
 
 def test_prefix_keeps_every_position_of_the_prompt(policy: Policy) -> None:
-    record = policy.predict(observation(), EVERYTHING).attention[0]
-    assert record.queries == tuple(range(len(record.layout.tokens) - 1))
+    prediction = policy.predict(observation_for(policy.info), EVERYTHING)
+    record = next(each for each in prediction.attention if each.stream == "language")
+    length = len(record.layout.tokens) - 1 if speaks(policy) else len(record.queries)
+    assert record.queries == tuple(range(length))
+    assert length >= max(span.stop for span in record.layout.spans if span.part is Part.IMAGE)
     np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
 
 
 def test_capture_never_changes_the_prediction(policy: Policy) -> None:
-    plain = policy.predict(observation())
+    seen = observation_for(policy.info)
+    plain = policy.predict(seen)
     assert plain.attention == ()
-    assert same(plain, policy.predict(observation(), EVERYTHING))
-    assert same(plain, policy.predict(observation(), Capture(layers=(1,), vision=policy.info.vision_layers > 0)))
+    assert same(plain, policy.predict(seen, EVERYTHING))
+    assert same(plain, policy.predict(seen, Capture(layers=(1,), vision=policy.info.vision_layers > 0)))
 
 
 def test_vision_rows_come_on_request(policy: Policy) -> None:
+    seen = observation_for(policy.info)
     if policy.info.vision_layers == 0:
         with pytest.raises(UserError, match="no vision tower"):
-            policy.predict(observation(), Capture(vision=True))
+            policy.predict(seen, Capture(vision=True))
         return
-    record = policy.predict(observation(), Capture(vision=True)).attention[1]
-    count = policy.info.patch_grid[0] * policy.info.patch_grid[1]
-    assert record.stream == "vision"
-    assert record.weights.shape == (policy.info.vision_layers, policy.info.vision_heads, count, count)
-    np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
+    records = vision_rows(policy.predict(seen, Capture(vision=True)))
+    assert {span.name for each in records for span in each.layout.spans if span.part is Part.IMAGE} == set(seen.images)
+    assert records[0].weights.shape[:2] == (policy.info.vision_layers, policy.info.vision_heads)
+    for record in records:
+        count = len(record.layout.tokens)
+        assert record.weights.shape[2:] == (count, count)
+        assert record.queries == tuple(range(count))
+        np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
 
 
 def test_is_deterministic(policy: Policy) -> None:
-    one, other = policy.predict(observation(3), Capture()), policy.predict(observation(3), Capture())
+    seen = observation_for(policy.info, 3)
+    one, other = policy.predict(seen, Capture()), policy.predict(seen, Capture())
     assert same(one, other)
     assert same_rows(one, other)
 
 
 def test_sees_its_image(policy: Policy) -> None:
-    one, other = observation(1), observation(2)
+    one, other = observation_for(policy.info, 1), observation_for(policy.info, 2)
     swapped = Observation(other.images, one.instruction, one.state)
     left, right = policy.predict(one), policy.predict(swapped)
+    if not speaks(policy):
+        assert not np.allclose(left.actions, right.actions, atol=1e-4)
+        return
     assert not np.array_equal(left.token_logprobs, right.token_logprobs)
-    assert any(
-        not np.allclose(a.probabilities, b.probabilities, atol=1e-4)
-        for a, b in zip(left.action_distribution, right.action_distribution, strict=True)
-    )
+    if policy.info.action_space:
+        assert any(
+            not np.allclose(a.probabilities, b.probabilities, atol=1e-4)
+            for a, b in zip(left.action_distribution, right.action_distribution, strict=True)
+        )
 
 
 def test_reads_its_instruction(policy: Policy) -> None:
-    one = observation(1)
+    one = observation_for(policy.info, 1)
     other = Observation(one.images, "stack the green block on the yellow block", one.state)
     assert policy.layout(one).tokens != policy.layout(other).tokens
 
 
 def test_two_threads_capture_at_once(policy: Policy) -> None:
-    asked = [observation(seed, words) for seed, words in enumerate(("put the spoon on the towel", "move up"))]
+    words = ("put the spoon on the towel", "move up")
+    asked = [observation_for(policy.info, seed, each) for seed, each in enumerate(words)]
     serial = [policy.predict(each, EVERYTHING) for each in asked]
     start = Barrier(2)
 
@@ -162,7 +213,7 @@ def test_two_threads_capture_at_once(policy: Policy) -> None:
 
 
 def test_its_own_words_forced_on_it_change_nothing(policy: Policy) -> None:
-    seen = observation(4)
+    seen = observation_for(policy.info, 4)
     free = policy.predict(seen, EVERYTHING)
     if not policy.info.generates_rationale:
         with pytest.raises(UserError, match="writes no rationale"):
@@ -177,10 +228,11 @@ def test_its_own_words_forced_on_it_change_nothing(policy: Policy) -> None:
 def test_other_words_forced_on_it_are_said(policy: Policy) -> None:
     if not policy.info.generates_rationale:
         pytest.skip(f"{policy.info.name} writes no rationale")
-    free = policy.predict(observation(4))
+    seen = observation_for(policy.info, 4)
+    free = policy.predict(seen)
     assert free.rationale is not None
     edited = Rationale(dict.fromkeys(free.rationale.parts, "move down"))
-    forced = policy.predict(observation(4), Capture(), force=edited)
+    forced = policy.predict(seen, Capture(), force=edited)
     assert forced.rationale is not None
     assert forced.rationale.parts == edited.parts
     spoken = forced.layout.positions(Part.RATIONALE) - (len(forced.layout.tokens) - len(forced.tokens))
@@ -190,4 +242,4 @@ def test_other_words_forced_on_it_are_said(policy: Policy) -> None:
 @pytest.mark.parametrize("layer", [-1, 99])
 def test_refuses_a_layer_that_is_not_there(policy: Policy, layer: int) -> None:
     with pytest.raises(UserError, match=f"no layer {layer}"):
-        policy.predict(observation(), Capture(layers=(layer,)))
+        policy.predict(observation_for(policy.info), Capture(layers=(layer,)))
