@@ -18,6 +18,7 @@ class Family:
     model_types: tuple[str, ...]  # values of config.json's model_type
     inspect: str  # (files, family, digest) -> CheckpointSpec; imports neither torch nor transformers
     load: str  # (files, spec, action_stats, device, dtype) -> Policy
+    lerobot_types: tuple[str, ...] = ()  # values of type in a LeRobot policy folder's config.json
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -33,12 +34,25 @@ def recognise(config: ConfigSection, family: str | None = None) -> str:
         if family not in FAMILIES:
             raise UserError(f"there is no model family {family!r}; there are {', '.join(FAMILIES)}")
         return family
+    if not config.has("model_type") and config.has("type"):
+        return _recognise_lerobot(config)
     model_type = config.text("model_type")
     for name, entry in FAMILIES.items():
         if model_type in entry.model_types:
             return name
     known = ", ".join(kind for entry in FAMILIES.values() for kind in entry.model_types)
     raise UserError(f"{config.where} model_type is {model_type!r}; the kinds that can be opened are {known}")
+
+
+def _recognise_lerobot(config: ConfigSection) -> str:
+    kind = config.text("type")
+    for name, entry in FAMILIES.items():
+        if kind in entry.lerobot_types:
+            return name
+    known = ", ".join(kind for entry in FAMILIES.values() for kind in entry.lerobot_types)
+    raise UserError(
+        f"{config.where} type is {kind!r}, a LeRobot policy that cannot be opened here; those that can are {known}"
+    )
 
 
 def function(reference: str) -> Callable[..., Any]:
