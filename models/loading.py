@@ -28,17 +28,19 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     base: str | Path | None = None,
+    known_digest: str | None = None,
 ) -> Policy:
     """Open a checkpoint as a policy.
 
     ``action_stats`` names the data set whose statistics un-normalise the actions (needed where there are several),
     ``family`` overrides what the files cannot tell, ``base`` is the folder of the model that this one builds on (a LoRA
     adapter's base, a policy's backbone) where it does not lie beside it. ``dtype``: float32, bfloat16 or float16.
+    ``known_digest`` as for `inspect`.
     Code that a checkpoint brings along is never run.
     Raises UserError for a folder that is no checkpoint, is damaged, or does not fit its own configuration.
     """
     files = CheckpointFiles.open(path, base)
-    spec = _inspect(files, family, None)
+    spec = _inspect(files, family, known_digest)
     opened: Policy = registry.function(registry.FAMILIES[spec.family].load)(files, spec, action_stats, device, dtype)
     return opened
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -43,8 +43,8 @@ class Adapter:
     replacements: Mapping[str, TensorInfo]  # peft's modules_to_save and trained biases
 
     @staticmethod
-    def read(files: CheckpointFiles, base: Collection[str]) -> Adapter:
-        """Raises UserError for another kind of adapter, or a tensor that fits nothing in ``base``."""
+    def read(files: CheckpointFiles, base: Mapping[str, TensorInfo]) -> Adapter:
+        """Raises UserError for another kind of adapter, or a tensor that does not fit ``base``."""
         config = ConfigSection.read(files.folder / ADAPTER_CONFIG)
         kind = config.text("peft_type")
         if kind != "LORA" or config.flag("use_dora", False):
@@ -54,8 +54,11 @@ class Adapter:
         sides: dict[str, dict[str, TensorInfo]] = {}
         replacements: dict[str, TensorInfo] = {}
         for name, info in files.adapter_tensors().items():
-            match = LOW_RANK.match(name.removeprefix(PREFIX))
-            target = canonical(f"{match['module']}.weight" if match else name.removeprefix(PREFIX))
+            own = name.removeprefix(PREFIX).replace(
+                ".base_layer.", "."
+            )  # embeddings are saved whole beside their change
+            match = LOW_RANK.match(own)
+            target = canonical(f"{match['module']}.weight" if match else own)
             if not name.startswith(PREFIX) or target not in by_name:
                 raise UserError(
                     f"{files.folder}: {ADAPTER_WEIGHTS} has the tensor {name}, which fits nothing in the base"
@@ -65,12 +68,10 @@ class Adapter:
                 sides[by_name[target]] |= {"embedding": info} if match["embedding"] else {}
             else:
                 replacements[by_name[target]] = info
-        return Adapter({name: _change(config, files, name, found) for name, found in sides.items()}, replacements)
-
-    def replacement(self, name: str, dtype: torch.dtype) -> Tensor | None:
-        """The adapter's own version of a tensor, where it has one."""
-        info = self.replacements.get(name)
-        return None if info is None else read_tensor(info, dtype)
+        for name, info in replacements.items():
+            if info.shape != base[name].shape:
+                raise _misshapen(files, info, base[name])
+        return Adapter({name: _change(config, files, base[name], found) for name, found in sides.items()}, replacements)
 
     def add_change(self, name: str, weight: Tensor) -> None:
         """Adds to ``weight``, in place; computed in float32."""
@@ -83,15 +84,23 @@ class Adapter:
         weight.copy_(weight.float() + delta)
 
 
-def _change(config: ConfigSection, files: CheckpointFiles, name: str, sides: Mapping[str, TensorInfo]) -> Change:
+def _change(
+    config: ConfigSection, files: CheckpointFiles, weight: TensorInfo, sides: Mapping[str, TensorInfo]
+) -> Change:
     if missing := {"A", "B"} - set(sides):
-        raise UserError(f"{files.folder}: {ADAPTER_WEIGHTS} lacks lora_{missing.pop()} of {name}")
-    a, b = sides["A"], sides["B"]
-    module = name.removesuffix(".weight")
+        raise UserError(f"{files.folder}: {ADAPTER_WEIGHTS} lacks lora_{missing.pop()} of {weight.name}")
+    a, b, rank = sides["A"], sides["B"], sides["A"].shape[0]
+    if b.shape[1:2] != (rank,) or a.size // rank * b.shape[0] != weight.size:
+        raise _misshapen(files, b, weight)
+    module = weight.name.removesuffix(".weight")
     alpha = config.number("lora_alpha")
     if config.has("alpha_pattern"):
         patterns = config.section("alpha_pattern")
         alpha = next((patterns.number(key) for key in patterns.fields if re.match(rf"(.*\.)?({key})$", module)), alpha)
-    rank = a.shape[0]
     scale = alpha / (math.sqrt(rank) if config.flag("use_rslora", False) else rank)
     return Change(a, b, scale, transposed=config.flag("fan_in_fan_out", False) or "embedding" in sides)
+
+
+def _misshapen(files: CheckpointFiles, info: TensorInfo, weight: TensorInfo) -> UserError:
+    found, expected = list(info.shape), f"{weight.name} of shape {list(weight.shape)}"
+    return UserError(f"{files.folder}: the tensor {info.name} has shape {found}, which does not fit {expected}")

@@ -1,8 +1,8 @@
 """Weights from safetensors into a model, strictly and one tensor at a time.
 
-Nothing is mapped and nothing is held twice: a tensor is read into memory of its own, in the number type it will have and
-on the device it will stay on, so loading takes little more than the weights themselves. A tensor that is missing, of
-another shape, or in no module and not left out on purpose is an error that names it.
+Nothing is mapped and nothing is held twice: a tensor is read into memory of its own, in the number type and on the
+device where it will stay, so loading takes little more than the weights themselves. A tensor that is missing, that has
+another shape, or that belongs to no module and is not left out on purpose is an error that names it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,10 @@ class Weights:
 
     def read(self, name: str) -> Tensor:
         """One tensor by its stored name; floating-point ones in the number type asked for, all on the device."""
-        info = self.stored[name]
-        tensor = self._adapter.replacement(name, self.dtype) if self._adapter else None
-        if tensor is None:
-            tensor = read_tensor(info, self.dtype)
-            if self._adapter:
-                self._adapter.add_change(name, tensor)
+        if self._adapter is None:
+            return read_tensor(self.stored[name], self.dtype).to(self.device)
+        tensor = read_tensor(self._adapter.replacements.get(name, self.stored[name]), self.dtype)
+        self._adapter.add_change(name, tensor)
         return tensor.to(self.device)
 
 
