@@ -10,6 +10,7 @@ import pytest
 
 import models
 from models.errors import UserError
+from models.fake_chunk import PlantedChunkPolicy
 from models.fakes import PlantedPolicy
 from models.policy import Policy
 from models.registry import FAMILIES
@@ -17,12 +18,13 @@ from models.types import AttentionRecord, Capture, Observation, Part, Prediction
 from tests.contracts.policy_cases import CASES, observation_for
 
 EVERYTHING = Capture(queries=tuple(Part), prefix=True)
+FAKES = {"fake": PlantedPolicy, "fake chunk": PlantedChunkPolicy}
 
 
-@pytest.fixture(scope="module", params=[*CASES, "fake"])
+@pytest.fixture(scope="module", params=[*CASES, *FAKES])
 def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    if request.param == "fake":
-        return PlantedPolicy()
+    if request.param in FAKES:
+        return FAKES[request.param]()
     _, write = CASES[request.param]
     return models.load(write(tmp_path_factory.mktemp("checkpoint") / request.param))
 
