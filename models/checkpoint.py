@@ -27,6 +27,7 @@ DESCRIPTIONS = (  # files that change what a checkpoint does, beside its weights
     "policy_preprocessor.json",
     "policy_postprocessor.json",
 )
+PROCESSOR_STATES = "policy_*processor_*.safetensors"  # statistics that LeRobot's processor files name
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
@@ -97,6 +98,7 @@ def digest(path: str | Path) -> str:
     """First 16 hex digits of sha256 over names, sizes and bytes of configuration, tokenizer and weights files."""
     folder = checkpoint_folder(path)
     described = [folder / name for name in DESCRIPTIONS if (folder / name).is_file()]
+    described += [inside(folder, file.name) for file in folder.glob(PROCESSOR_STATES)]
     total = hashlib.sha256()
     for file in sorted((*described, *weight_files(folder)), key=lambda file: file.name):
         total.update(f"{file.name}\0{file.stat().st_size}\0".encode())
