@@ -1,42 +1,161 @@
 """One `Prediction` in one HDF5 file. Arrays are datasets; everything else is one JSON text under ``/structure``.
 
-Attention weights may be stored in half precision; all other values come back exactly as they were.
+Attention weights may be stored in half precision; all other values come back exactly as they were. A file can be read
+in part: which attention there is, and the weights of some layers of one record, without the rest.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from analysis.prediction_structure import (
+    READABLE,
+    VERSION,
+    box,
+    layouts_of,
+    marks_of,
+    number,
+    rationale_of,
+    structure,
+)
 from models.errors import UserError
-from models.types import ActionDistribution, AttentionRecord, Part, PatchGrid, Prediction, Rationale, Span, TokenLayout
-
-VERSION = 1
+from models.types import ActionDistribution, AttentionRecord, DepthMap, Prediction, TokenLayout
 
 
 def write_prediction(path: Path, prediction: Prediction, attention_dtype: str) -> None:
     """Writes a new file. ``attention_dtype``: "float16" (error at most 5e-4 of a weight) or "float32" (exact)."""
-    layouts = _distinct_layouts(prediction)
     with h5py.File(path, "w") as file:
         for name in ("actions", "tokens", "token_logprobs"):
             file.create_dataset(name, data=getattr(prediction, name))
-        for number, record in enumerate(prediction.attention):
-            # lzf takes a fifth off and is read in 2 ms for half a megabyte; gzip would take little more off, at 3 ms
-            compression = "lzf" if record.weights.size else None
+        for place, record in enumerate(prediction.attention):
             weights = record.weights.astype(attention_dtype)
-            file.create_dataset(f"attention/{number}/weights", data=weights, compression=compression)
+            # lzf takes a fifth off and is read in 2 ms for half a megabyte; gzip would take little more off, at 3 ms.
+            # A chunk a layer: single layers of a large model can be read alone.
+            packed = {"compression": "lzf", "chunks": (1, *weights.shape[1:])} if weights.size else {}
+            file.create_dataset(f"attention/{place}/weights", data=weights, **packed)
         for name in ("values", "probabilities"):
             columns = [getattr(entry, name) for entry in prediction.action_distribution]
             if columns:
                 file.create_dataset(f"distribution/{name}", data=np.concatenate(columns))
-        structure = json.dumps(_structure(prediction, layouts)).encode("ascii")
-        file.create_dataset("structure", data=np.frombuffer(structure, np.uint8), compression="gzip")
+        for place, depth in enumerate(prediction.depth):
+            packed = {"compression": "lzf"} if depth.metres.size else {}
+            file.create_dataset(f"depth/{place}", data=depth.metres, **packed)
+        text = json.dumps(structure(prediction), allow_nan=False).encode("ascii")
+        file.create_dataset("structure", data=np.frombuffer(text, np.uint8), compression="gzip")
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """An `AttentionRecord` as it stands on disk: everything but its weights."""
+
+    place: int  # among the records of the prediction
+    shape: tuple[int, int, int, int]  # layers, heads, queries, positions
+    layers: tuple[int, ...]
+    queries: tuple[int, ...]
+    produced: tuple[int, ...]
+    layout: TokenLayout
+    stream: str
+    denoising_step: int | None
+
+
+@dataclass(frozen=True)
+class StepFile:
+    """An open file; see `reading`."""
+
+    _file: h5py.File
+    _structure: Mapping[str, Any]
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """Everything but the attention."""
+        stored, file = self._structure, self._file
+        return Prediction(
+            actions=file["actions"][()],
+            action_names=tuple(stored["action_names"]),
+            action_units=tuple(stored["action_units"]),
+            tokens=file["tokens"][()],
+            token_texts=tuple(stored["token_texts"]),
+            token_logprobs=file["token_logprobs"][()],
+            text=stored["text"],
+            rationale=rationale_of(stored),
+            action_distribution=_distributions(file, stored["distribution"]),
+            layout=self._layouts[0],
+            marks=marks_of(stored),
+            depth=tuple(
+                DepthMap(entry["camera"], file[f"depth/{place}"][()], box(entry["box"]))
+                for place, entry in enumerate(stored.get("depth", ()))
+            ),
+        )
+
+    @cached_property
+    def rows(self) -> tuple[StoredRows, ...]:
+        """The attention that is there."""
+        return tuple(
+            StoredRows(
+                place=place,
+                shape=self._weights(place).shape,
+                layers=tuple(entry["layers"]),
+                queries=tuple(entry["queries"]),
+                produced=tuple(entry["produced"]),
+                layout=self._layouts[entry["layout"]],
+                stream=entry["stream"],
+                denoising_step=entry.get("denoising_step"),
+            )
+            for place, entry in enumerate(self._structure["attention"])
+        )
+
+    def weights(self, rows: StoredRows, layers: Sequence[int] | None = None) -> np.ndarray:
+        """The weights [l, A, Q, K] of ``layers`` (numbers, ascending; None: all), in the stored precision."""
+        stored = self._weights(rows.place)
+        if layers is None or tuple(layers) == rows.layers:
+            return np.asarray(stored[()])
+        return np.asarray(stored[[rows.layers.index(layer) for layer in layers]])
+
+    def attention(self) -> tuple[AttentionRecord, ...]:
+        """All records whole, in the precision that they were captured in."""
+        return tuple(
+            AttentionRecord(
+                weights=self.weights(rows).astype(entry["dtype"]),
+                layers=rows.layers,
+                queries=rows.queries,
+                produced=rows.produced,
+                layout=rows.layout,
+                stream=rows.stream,
+                denoising_step=rows.denoising_step,
+            )
+            for rows, entry in zip(self.rows, self._structure["attention"], strict=True)
+        )
+
+    @cached_property
+    def _layouts(self) -> list[TokenLayout]:
+        return layouts_of(self._structure)
+
+    def _weights(self, place: int) -> h5py.Dataset:
+        return self._file[f"attention/{place}/weights"]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[StepFile]:
+    """Opens a file to read parts of it. Raises UserError if the file is damaged or of another version."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            stored = json.loads(file["structure"][()].tobytes())
+            if stored["version"] not in READABLE:
+                raise UserError(f"record {path} is version {stored['version']}; this program reads version {VERSION}")
+            yield StepFile(file, stored)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise UserError(
+            f"record {path} is damaged ({error}); delete its folder and capture the episode again"
+        ) from None
 
 
 def read_prediction(path: Path, attention: bool = True) -> Prediction:
@@ -44,92 +163,14 @@ def read_prediction(path: Path, attention: bool = True) -> Prediction:
 
     Raises UserError if the file is damaged or of another version.
     """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            structure = json.loads(file["structure"][()].tobytes())
-            if structure["version"] != VERSION:
-                raise UserError(
-                    f"record {path} is version {structure['version']}; this program reads version {VERSION}"
-                )
-            return _prediction(file, structure, attention)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise UserError(
-            f"record {path} is damaged ({error}); delete its folder and capture the episode again"
-        ) from None
+    with reading(path) as file:
+        return replace(file.prediction, attention=file.attention()) if attention else file.prediction
 
 
-def read_attention(path: Path, number: int = 0) -> np.ndarray:
-    """Only the weights [L, A, Q, K] of attention record ``number``, in the stored precision."""
-    with h5py.File(path, "r", locking=False) as file:
-        weights: np.ndarray = file[f"attention/{number}/weights"][()]
-        return weights
-
-
-def _distinct_layouts(prediction: Prediction) -> list[TokenLayout]:
-    """Records of one stream share a layout; each is stored once."""
-    layouts = [prediction.layout]
-    for record in prediction.attention:
-        if record.layout not in layouts:
-            layouts.append(record.layout)
-    return layouts
-
-
-def _structure(prediction: Prediction, layouts: Sequence[TokenLayout]) -> dict[str, Any]:
-    rationale = prediction.rationale
-    return {
-        "version": VERSION,
-        "action_names": prediction.action_names,
-        "action_units": prediction.action_units,
-        "token_texts": prediction.token_texts,
-        "text": prediction.text,
-        # asdict deep-copies, which a read-only mapping of parts does not allow
-        "rationale": None if rationale is None else asdict(replace(rationale, parts=dict(rationale.parts))),
-        "layouts": [asdict(layout) for layout in layouts],
-        "attention": [
-            {"layers": r.layers, "queries": r.queries, "produced": r.produced, "stream": r.stream}
-            | {"layout": layouts.index(r.layout), "dtype": str(r.weights.dtype)}
-            for r in prediction.attention
-        ],
-        "distribution": [
-            {"token": d.token, "step": d.step, "name": d.name, "mass": d.mass, "bins": len(d.values)}
-            | {"dtypes": [str(d.values.dtype), str(d.probabilities.dtype)]}
-            for d in prediction.action_distribution
-        ],
-    }
-
-
-def _prediction(file: h5py.File, structure: Mapping[str, Any], attention: bool) -> Prediction:
-    layouts = [_layout(stored) for stored in structure["layouts"]]
-    rationale = structure["rationale"]
-    return Prediction(
-        actions=file["actions"][()],
-        action_names=tuple(structure["action_names"]),
-        action_units=tuple(structure["action_units"]),
-        tokens=file["tokens"][()],
-        token_texts=tuple(structure["token_texts"]),
-        token_logprobs=file["token_logprobs"][()],
-        text=structure["text"],
-        rationale=None if rationale is None else Rationale(**rationale),
-        action_distribution=_distributions(file, structure["distribution"]),
-        layout=layouts[0],
-        attention=_attention(file, structure["attention"], layouts) if attention else (),
-    )
-
-
-def _attention(
-    file: h5py.File, stored: Sequence[Mapping[str, Any]], layouts: Sequence[TokenLayout]
-) -> tuple[AttentionRecord, ...]:
-    return tuple(
-        AttentionRecord(
-            weights=file[f"attention/{number}/weights"][()].astype(entry["dtype"]),
-            layers=tuple(entry["layers"]),
-            queries=tuple(entry["queries"]),
-            produced=tuple(entry["produced"]),
-            layout=layouts[entry["layout"]],
-            stream=entry["stream"],
-        )
-        for number, entry in enumerate(stored)
-    )
+def read_attention(path: Path, place: int = 0) -> np.ndarray:
+    """Only the weights [L, A, Q, K] of attention record ``place``, in the stored precision."""
+    with reading(path) as file:
+        return file.weights(file.rows[place])
 
 
 def _distributions(file: h5py.File, stored: Sequence[Mapping[str, Any]]) -> tuple[ActionDistribution, ...]:
@@ -144,17 +185,7 @@ def _distributions(file: h5py.File, stored: Sequence[Mapping[str, Any]]) -> tupl
             name=entry["name"],
             values=centres.astype(entry["dtypes"][0]),
             probabilities=chances.astype(entry["dtypes"][1]),
-            mass=entry["mass"],
+            mass=number(entry["mass"]),
         )
         for entry, centres, chances in zip(stored, values, probabilities, strict=True)
     )
-
-
-def _layout(stored: Mapping[str, Any]) -> TokenLayout:
-    return TokenLayout(tokens=tuple(stored["tokens"]), spans=tuple(_span(span) for span in stored["spans"]))
-
-
-def _span(stored: Mapping[str, Any]) -> Span:
-    grid = stored["grid"]
-    box = None if grid is None else PatchGrid(**(grid | {"box": tuple(grid["box"])}))
-    return Span(**{**stored, "part": Part(stored["part"]), "grid": box})

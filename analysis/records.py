@@ -13,6 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from analysis import __version__
 from analysis.atomic_file import PART_SUFFIX, written_once
-from analysis.prediction_file import read_prediction, write_prediction
+from analysis.prediction_file import StepFile, read_prediction, reading, write_prediction
 from models.errors import UserError
 from models.types import Capture, Part, Prediction
 
@@ -111,10 +112,11 @@ class Run:
 
         Raises UserError if the step was not captured yet or its file is damaged.
         """
-        path = self.step_path(step)
-        if not path.exists():
-            raise UserError(f"step {step} is not in record {self.address}; {len(self.steps_done())} other steps are")
-        return read_prediction(path, attention)
+        return read_prediction(self._captured(step), attention)
+
+    def open(self, step: int) -> AbstractContextManager[StepFile]:
+        """The file of ``step``, to read parts of it; raises as `read` does."""
+        return reading(self._captured(step))
 
     def write(self, step: int, prediction: Prediction) -> None:
         """Stores a prediction. Where the step is there already, from this writer or another, that one stays."""
@@ -142,6 +144,12 @@ class Run:
         return tuple(
             int(Path(name).stem) for name, digest in files.items() if _sha256(self.path / "steps" / name) != digest
         )
+
+    def _captured(self, step: int) -> Path:
+        path = self.step_path(step)
+        if not path.exists():
+            raise UserError(f"step {step} is not in record {self.address}; {len(self.steps_done())} other steps are")
+        return path
 
     def _write_key(self) -> None:
         if not (self.path / "key.json").exists():

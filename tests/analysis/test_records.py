@@ -23,11 +23,14 @@ from analysis import records
 from analysis.prediction_file import read_attention, read_prediction, write_prediction
 from analysis.records import RecordStore, RunKey, capture_key, capture_of
 from models.errors import UserError
+from models.fake_chunk import PlantedChunkPolicy
 from models.fakes import PlantedPolicy
 from models.types import (
     ActionDistribution,
     AttentionRecord,
     Capture,
+    DepthMap,
+    FrameMark,
     Observation,
     Part,
     PatchGrid,
@@ -76,14 +79,25 @@ def attention_records(draw: st.DrawFn, layout: TokenLayout) -> AttentionRecord:
         queries=tuple(range(queries)),
         produced=tuple(draw(st.integers(-1, 5)) for _ in range(queries)),
         layout=layout,
-        stream=draw(st.sampled_from(["language", "vision"])),
+        stream=draw(st.sampled_from(["language", "vision", "action expert"])),
+        denoising_step=draw(st.none() | st.integers(0, 9)),
     )
+
+
+frame_marks = st.builds(FrameMark, texts, texts, st.just("box"), st.tuples(floats, floats, floats, floats))
+frame_marks |= st.builds(FrameMark, texts, texts, st.just("point"), st.tuples(floats, floats))
+
+
+@st.composite
+def depth_maps(draw: st.DrawFn) -> DepthMap:
+    shape, dtype = (draw(st.integers(1, 3)), draw(st.integers(1, 3))), draw(st.sampled_from(["float32", "float64"]))
+    return DepthMap(draw(texts), draw(array(shape, dtype)), draw(st.tuples(floats, floats, floats, floats)))
 
 
 @st.composite
 def predictions(draw: st.DrawFn) -> Prediction:
     layout, other = draw(layouts()), draw(layouts())
-    dims, count = draw(st.integers(1, 3)), draw(st.integers(0, 4))
+    dims, count = draw(st.integers(0, 3)), draw(st.integers(0, 4))
     dtype = draw(st.sampled_from(["float32", "float64"]))
     distributions = tuple(
         ActionDistribution(0, 0, draw(texts), draw(array((bins,), "float64")), draw(array((bins,), dtype)), 0.75)
@@ -92,7 +106,7 @@ def predictions(draw: st.DrawFn) -> Prediction:
     parts = st.dictionaries(texts, texts, max_size=4)
     records_of = st.sampled_from([layout, other]).flatmap(attention_records)
     return Prediction(
-        actions=draw(array((draw(st.integers(1, 2)), dims), dtype)),
+        actions=draw(array((draw(st.integers(0, 2)), dims), dtype)),
         action_names=tuple(draw(texts) for _ in range(dims)),
         action_units=tuple(draw(texts) for _ in range(dims)),
         tokens=np.arange(count, dtype=draw(st.sampled_from(["int32", "int64"]))),
@@ -103,6 +117,8 @@ def predictions(draw: st.DrawFn) -> Prediction:
         action_distribution=distributions,
         layout=layout,
         attention=tuple(draw(st.lists(records_of, max_size=3))),
+        marks=tuple(draw(st.lists(frame_marks, max_size=3))),
+        depth=tuple(draw(st.lists(depth_maps(), max_size=2))),
     )
 
 
@@ -126,6 +142,57 @@ def test_attention_alone_is_read_in_its_stored_precision(tmp_path):
     weights = read_attention(tmp_path / "a.h5")
     assert weights.dtype == np.float16
     np.testing.assert_array_equal(weights, prediction.attention[0].weights.astype(np.float16))
+
+
+def planted_chunk() -> Prediction:
+    frame = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    seen = Observation({"front": frame, "wrist": frame}, "look there", np.zeros(1, np.float32))
+    return PlantedChunkPolicy().predict(seen, Capture(prefix=True))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_chunk_without_tokens_comes_back(tmp_path, dtype):
+    prediction = planted_chunk()
+    write_prediction(tmp_path / "a.h5", prediction, dtype)
+    found = read_prediction(tmp_path / "a.h5")
+    assert_same(found, prediction, attention_error=HALF if dtype == "float16" else 0.0)
+    assert [(record.stream, record.denoising_step) for record in found.attention] == [
+        ("language", None),
+        *(("action expert", step) for step in range(3)),
+    ]
+
+
+def test_parts_of_a_file_are_read_alone(tmp_path):
+    prediction = planted_chunk()
+    run = RecordStore(tmp_path).run(replace(KEY, attention_dtype="float32"))
+    run.write(0, prediction)
+    with run.open(0) as file:
+        last = file.rows[-1]
+        assert (last.stream, last.denoising_step, last.shape) == ("action expert", 2, (2, 2, 4, 16))
+        np.testing.assert_array_equal(file.weights(last, (1,)), prediction.attention[-1].weights[1:])
+        assert_same(file.prediction, replace(prediction, attention=()))
+    with pytest.raises(UserError, match="step 1 is not in record"):
+        run.open(1)
+
+
+def test_what_json_has_no_word_for_comes_back_as_nan(tmp_path):
+    said = planted()
+    lost = replace(said.action_distribution[0], mass=float("nan"))
+    prediction = replace(said, action_distribution=(lost,), token_logprobs=np.full(len(said.tokens), -np.inf))
+    write_prediction(tmp_path / "a.h5", prediction, "float32")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert b"NaN" not in file["structure"][()].tobytes()
+    assert_same(read_prediction(tmp_path / "a.h5"), prediction)
+
+
+def test_a_file_of_version_1_still_opens(tmp_path):
+    prediction = planted()
+    write_prediction(tmp_path / "a.h5", prediction, "float32")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        stored = json.loads(file["structure"][()].tobytes()) | {"version": 1}
+        del stored["marks"], stored["depth"], stored["attention"][0]["denoising_step"], file["structure"]
+        file["structure"] = np.frombuffer(json.dumps(stored).encode(), np.uint8)
+    assert_same(read_prediction(tmp_path / "a.h5"), prediction)
 
 
 def test_text_that_unicode_forbids_comes_back(tmp_path):
