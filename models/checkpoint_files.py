@@ -34,7 +34,8 @@ class CheckpointFiles:
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             checkpoint.inside(folder, name)
         named = ConfigSection.read(folder / ADAPTER_CONFIG).text("base_model_name_or_path", default="")
-        return CheckpointFiles(folder, given or companion(folder, named, "the LoRA adapter's base model"), given)
+        model = given or checkpoint.checkpoint_folder(companion(folder, named, "the LoRA adapter's base model"))
+        return CheckpointFiles(folder, model, given)
 
     @property
     def is_adapter(self) -> bool:
@@ -80,16 +81,18 @@ class CheckpointFiles:
 
 
 def companion(folder: Path, named: str, what: str) -> Path:
-    """The local copy of a model that ``folder`` names: the folder beside it with the same last name.
+    """The local copy of a model that ``folder`` names: in it or beside it, by the last part of its name.
 
-    Only the name counts: a path in a checkpoint's own files is never followed to other places.
+    A path in a checkpoint's own files is followed only as far as the folder that ``folder`` itself lies in.
     Raises UserError that says where to put the copy, or how to point to one.
     """
+    place = folder.resolve().parent
     name = named.rstrip("/").rsplit("/", 1)[-1]
-    beside = folder.resolve().parent / name
-    if name not in ("", ".", "..") and (beside / "config.json").is_file():
-        return checkpoint.checkpoint_folder(beside)
+    if name not in ("", ".", ".."):
+        for found in (folder / named, folder / name, place / name):  # an absolute name stands for itself
+            if found.is_dir() and found.resolve().is_relative_to(place) and found.resolve() not in (place, folder):
+                return found
     raise UserError(
-        f"{folder} needs {what}, {named!r}, which is not beside it; put a copy of that model at {beside}, or name its "
-        "folder with base"
+        f"{folder} needs {what}, {named!r}, which is not beside it; put a copy of that model at {place / name}, or "
+        "name its folder with base"
     )

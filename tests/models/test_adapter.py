@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +80,21 @@ def test_the_base_is_found_beside_the_adapter(base: Path, tmp_path: Path) -> Non
         models.inspect(adapter)
     named = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(named | {"base_model_name_or_path": "some-lab/the-base"}))
-    (tmp_path / "the-base").symlink_to(base, target_is_directory=True)
+    shutil.copytree(base, tmp_path / "the-base")
     beside = models.inspect(adapter)
     assert beside.path == str(adapter)
     assert beside.layers == models.inspect(base).layers
     assert beside.digest not in (models.inspect(base).digest, models.inspect(tmp_path / "merged").digest)
     assert beside.digest == models.inspect(adapter, base=base).digest
+
+
+def test_the_base_is_found_inside_the_adapter_and_by_a_path_that_stays_near(base: Path, tmp_path: Path) -> None:
+    adapter, merged = write_adapter(base, tmp_path, **KINDS["plain"])
+    (adapter / "backbone").symlink_to(merged, target_is_directory=True)
+    for path in ("backbone", str(adapter / "backbone"), str(merged), "../merged"):
+        named = json.loads((adapter / "adapter_config.json").read_text()) | {"base_model_name_or_path": path}
+        (adapter / "adapter_config.json").write_text(json.dumps(named))
+        assert models.inspect(adapter).layers == models.inspect(base).layers
 
 
 def test_a_base_elsewhere_is_not_followed(base: Path, tmp_path: Path) -> None:
