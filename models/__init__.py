@@ -1,5 +1,5 @@
 """Policies: opening checkpoints, predicting, and keeping exact attention. Importing this never imports torch."""
 
-from models.loading import inspect, load
+from models.loading import alternatives, inspect, load
 
-__all__ = ["inspect", "load"]
+__all__ = ["alternatives", "inspect", "load"]

@@ -21,6 +21,14 @@ def inspect(
     return _inspect(CheckpointFiles.open(path, base), family, known_digest)
 
 
+def alternatives(path: str | Path, base: str | Path | None = None) -> tuple[str, ...]:
+    """Families that can open a checkpoint, the recognised one first; more than one where its files cannot tell.
+
+    Raises UserError for a folder that is no checkpoint or of no known kind.
+    """
+    return registry.alternatives(CheckpointFiles.open(path, base).config())
+
+
 def load(
     path: str | Path,
     action_stats: str | None = None,

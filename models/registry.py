@@ -19,6 +19,7 @@ class Family:
     inspect: str  # (files, family, digest) -> CheckpointSpec; imports neither torch nor transformers
     load: str  # (files, spec, action_stats, device, dtype) -> Policy
     lerobot_types: tuple[str, ...] = ()  # values of type in a LeRobot policy folder's config.json
+    title: str = ""  # what people call it
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -53,6 +54,21 @@ def _recognise_lerobot(config: ConfigSection) -> str:
     raise UserError(
         f"{config.where} type is {kind!r}, a LeRobot policy that cannot be opened here; those that can are {known}"
     )
+
+
+def alternatives(config: ConfigSection) -> tuple[str, ...]:
+    """Every family that opens checkpoints of this kind, the one that `recognise` takes by itself first.
+
+    More than one where the files cannot tell (ECoT writes OpenVLA's). Raises UserError as `recognise` does.
+    """
+    own = FAMILIES[recognise(config)]
+    same = [
+        name
+        for name, entry in FAMILIES.items()
+        if set(entry.model_types) & set(own.model_types) & {config.text("model_type", default="")}
+        or set(entry.lerobot_types) & set(own.lerobot_types) & {config.text("type", default="")}
+    ]
+    return tuple(sorted(same, key=lambda name: name != recognise(config)))
 
 
 def function(reference: str) -> Callable[..., Any]:

@@ -1,0 +1,50 @@
+"""Which families can open a checkpoint."""
+
+from __future__ import annotations
+
+import pytest
+
+import models
+from models import registry
+from models.config_section import ConfigSection
+from models.errors import UserError
+from models.registry import Family
+
+
+def config(**fields: str) -> ConfigSection:
+    return ConfigSection("config.json:", fields)
+
+
+@pytest.fixture(autouse=True)
+def families(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {
+        "sums": Family(("abacus",), "", ""),
+        "proofs": Family(("abacus", "slate"), "", ""),
+        "arm": Family((), "", "", lerobot_types=("arm",)),
+        "native arm": Family(("abacus_arm",), "", "", lerobot_types=("arm", "hand")),
+    }
+    monkeypatch.setattr(registry, "FAMILIES", made)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"model_type": "abacus"}, ("sums", "proofs")),
+        ({"model_type": "slate"}, ("proofs",)),
+        ({"type": "arm"}, ("arm", "native arm")),
+        ({"type": "hand"}, ("native arm",)),
+    ],
+)
+def test_alternatives(fields: dict[str, str], found: tuple[str, ...]) -> None:
+    assert registry.alternatives(config(**fields)) == found
+    assert registry.recognise(config(**fields)) == found[0]
+
+
+def test_what_nobody_opens_has_none() -> None:
+    with pytest.raises(UserError, match="'chalk'"):
+        registry.alternatives(config(model_type="chalk"))
+
+
+def test_of_a_folder(tiny_base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert models.alternatives(tiny_base)[0] == "paligemma"
