@@ -44,6 +44,12 @@ class CheckpointFiles:
     def config(self) -> ConfigSection:
         return ConfigSection.read(self.model / "config.json")
 
+    def names(self) -> tuple[str, ...]:
+        """What the checkpoint is called: its folders (in a hub cache, the repository) and ``_name_or_path``."""
+        folders = [folder.resolve() for folder in dict.fromkeys((self.folder, self.model))]
+        called = [folder.parent.parent.name if folder.parent.name == "snapshots" else folder.name for folder in folders]
+        return (*called, self.config().text("_name_or_path", default=""))
+
     def find(self, name: str) -> Path | None:
         """The file ``name``, of the adapter where it brings its own, else of the model; None where there is none."""
         for folder in dict.fromkeys((self.folder, self.model)):

@@ -54,7 +54,7 @@ def load(
 
 
 def _inspect(files: CheckpointFiles, family: str | None, known_digest: str | None) -> CheckpointSpec:
-    name = registry.recognise(files.config(), family)
+    name = registry.recognise(files.config(), family, files.names())
     read = registry.function(registry.FAMILIES[name].inspect)
     spec: CheckpointSpec = read(files, name, known_digest or files.digest())
     return spec

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ class Family:
     inspect: str  # (files, family, digest) -> CheckpointSpec; imports neither torch nor transformers
     load: str  # (files, spec, action_stats, device, dtype) -> Policy
     lerobot_types: tuple[str, ...] = ()  # values of type in a LeRobot policy folder's config.json
+    names: tuple[str, ...] = ()  # words in a checkpoint's name that tell it from others of the same model_type
     title: str = ""  # what people call it
 
 
@@ -29,8 +31,11 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-def recognise(config: ConfigSection, family: str | None = None) -> str:
-    """The family of a checkpoint, or ``family`` where the caller knows better. Raises UserError for an unknown one."""
+def recognise(config: ConfigSection, family: str | None = None, called: Sequence[str] = ()) -> str:
+    """The family of a checkpoint, or ``family`` where the caller knows better. Raises UserError for an unknown one.
+
+    ``called``: the checkpoint's names, such as its folder's; they decide where families share a ``model_type``.
+    """
     if family is not None:
         if family not in FAMILIES:
             raise UserError(f"there is no model family {family!r}; there are {', '.join(FAMILIES)}")
@@ -38,8 +43,9 @@ def recognise(config: ConfigSection, family: str | None = None) -> str:
     if not config.has("model_type") and config.has("type"):
         return _recognise_lerobot(config)
     model_type = config.text("model_type")
-    for name, entry in FAMILIES.items():
-        if model_type in entry.model_types:
+    fitting = [name for name, entry in FAMILIES.items() if model_type in entry.model_types]
+    for name in sorted(fitting, key=lambda name: not FAMILIES[name].names):
+        if not FAMILIES[name].names or named_as(FAMILIES[name].names, called) is not None:
             return name
     known = ", ".join(kind for entry in FAMILIES.values() for kind in entry.model_types)
     raise UserError(f"{config.where} model_type is {model_type!r}; the kinds that can be opened are {known}")
@@ -69,6 +75,12 @@ def alternatives(config: ConfigSection) -> tuple[str, ...]:
         or set(entry.lerobot_types) & set(own.lerobot_types) & {config.text("type", default="")}
     ]
     return tuple(sorted(same, key=lambda name: name != recognise(config)))
+
+
+def named_as(words: Sequence[str], called: Sequence[str]) -> str | None:
+    """The first of ``called`` that has one of ``words`` in it as a word of its own, in any case."""
+    patterns = [rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])" for word in words]
+    return next((name for name in called if any(re.search(each, name.lower()) for each in patterns)), None)
 
 
 def function(reference: str) -> Callable[..., Any]:
