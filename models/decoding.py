@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,11 +19,17 @@ class GreedyRun:
     The query of a token's row is the position before it, so query position q produced token q - (prompt - 1).
     """
 
-    def __init__(self, model: PreTrainedModel, collector: RowCollector | None):
-        self._model, self._collector = model, collector
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        collector: RowCollector | None,
+        following: Callable[[int, int], dict[str, Tensor]] | None = None,
+    ):
+        """``following``: further inputs for ``count`` positions from ``start``, which a model does not count itself."""
+        self._model, self._collector, self._following = model, collector, following
         self._cache = DynamicCache(config=model.config.get_text_config())
         self._pending: list[int] = []  # said, not yet read
-        self._next: Float[Tensor, " V"] | None = None  # log-probabilities of the token to come
+        self._next: Float[Tensor, " V"] | None = None  # logits of the token to come
         self.length = 0  # positions read
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
@@ -34,13 +40,23 @@ class GreedyRun:
         rows = slice(0, None) if every_row else slice(length - 1, None) if last_row else None
         self._next = self._forward(inputs, length, rows, answers=1)[-1]
 
-    def choose(self, allowed: Bool[Tensor, " V"] | slice, keep: bool) -> tuple[int, Float[Tensor, " V"]]:
-        """Say the likeliest allowed token; the full vocabulary's log-probabilities it was chosen from come with it."""
-        logprobs = self._upcoming(keep)
+    def choose(
+        self,
+        allowed: Bool[Tensor, " V"] | slice,
+        keep: bool,
+        adjusted: Callable[[Float[Tensor, " V"]], Float[Tensor, " V"]] | None = None,
+    ) -> tuple[int, Float[Tensor, " V"]]:
+        """Say the likeliest allowed token; the full vocabulary's log-probabilities it was chosen from come with it.
+
+        ``adjusted`` makes other scores of the logits, by which the token is chosen (a penalty on repeating).
+        """
+        logits = self._upcoming(keep)
+        logprobs = torch.log_softmax(logits, dim=-1)
+        scores = logprobs if adjusted is None else adjusted(logits)
         if isinstance(allowed, slice):
-            token = int(logprobs[allowed].argmax()) + int(allowed.start)
+            token = int(scores[allowed].argmax()) + int(allowed.start)
         else:
-            token = int(logprobs.masked_fill(~allowed, -torch.inf).argmax())
+            token = int(scores.masked_fill(~allowed, -torch.inf).argmax())
         self._say(token, logprobs)
         return token, logprobs
 
@@ -48,11 +64,11 @@ class GreedyRun:
         """Say exactly ``ids``; they are read in one forward, with the rows that generating them would have had."""
         if not ids:
             return
-        self._say(ids[0], self._upcoming(keep))
+        self._say(ids[0], torch.log_softmax(self._upcoming(keep), dim=-1))
         rest = list(ids[1:])
         if rest:
             read, self._pending = [ids[0], *rest[:-1]], []
-            answers = self._continue(read, keep)
+            answers = torch.log_softmax(self._continue(read, keep), dim=-1)
             for token, logprobs in zip(rest, answers, strict=True):
                 self._say(token, logprobs)
             self._pending = [rest[-1]]
@@ -69,6 +85,8 @@ class GreedyRun:
 
     def _continue(self, ids: list[int], keep: bool) -> Float[Tensor, "n V"]:
         inputs = {"input_ids": torch.tensor([ids], device=self._model.device)}
+        if self._following is not None:
+            inputs |= self._following(self.length, len(ids))
         return self._forward(inputs, len(ids), slice(0, None) if keep else None, answers=len(ids))
 
     def _forward(self, inputs: dict[str, Tensor], count: int, rows: slice | None, answers: int) -> Float[Tensor, "n V"]:
@@ -78,7 +96,8 @@ class GreedyRun:
                 self.queries.extend(range(self.length + rows.start, self.length + count))
         output = self._model(**inputs, past_key_values=self._cache, use_cache=True, logits_to_keep=answers)
         self.length += count
-        return torch.log_softmax(output.logits[0].float(), dim=-1)
+        logits: Tensor = output.logits[0].float()
+        return logits
 
 
 def bin_probabilities(logprobs: Float[Tensor, " B"]) -> tuple[Float[np.ndarray, " B"], float]:

@@ -60,7 +60,7 @@ class ImagePreprocessing:
 
     def __call__(self, frame: UInt8[np.ndarray, "H W 3"]) -> SeenImage:
         """The frame as the vision tower sees it. Raises UserError for anything but an RGB frame of bytes."""
-        image = _as_image(frame)
+        image = as_image(frame)
         full_width, full_height = image.size
         width, height = self._resized_size(full_width, full_height)
         if (width, height) != image.size:
@@ -129,7 +129,8 @@ def _size(section: ConfigSection, key: str) -> tuple[int | None, int | None, int
     return size.integer("height"), size.integer("width"), None
 
 
-def _as_image(frame: Any) -> Image.Image:
+def as_image(frame: Any) -> Image.Image:
+    """Raises UserError for anything but an RGB frame of bytes."""
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise UserError(f"an image must be a uint8 array of height x width x 3 (RGB), found {found}")

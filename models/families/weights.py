@@ -20,10 +20,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, rename_source_key
 
+from models.adapter import Adapter, Change
 from models.checkpoint import TensorInfo
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
-from models.families.adapter import Adapter
 from models.families.tensor_reading import read_tensor
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -49,8 +49,16 @@ class Weights:
         if self._adapter is None:
             return read_tensor(self.stored[name], self.dtype).to(self.device)
         tensor = read_tensor(self._adapter.replacements.get(name, self.stored[name]), self.dtype)
-        self._adapter.add_change(name, tensor)
+        if name in self._adapter.changes:
+            _add_change(tensor, self._adapter.changes[name])
         return tensor.to(self.device)
+
+
+def _add_change(weight: Tensor, change: Change) -> None:
+    """In place; computed in float32."""
+    a, b = read_tensor(change.a, torch.float32), read_tensor(change.b, torch.float32)
+    delta = change.scale * (b.flatten(1) @ a.flatten(1))
+    weight.copy_(weight.float() + (delta.T if change.transposed else delta).reshape(weight.shape))
 
 
 def without_weights(build: Callable[[], Module]) -> Module:
@@ -90,11 +98,13 @@ def fill(module: nn.Module, weights: Weights, places: Mapping[str, str], unused:
             _put(module, source, module.get_parameter(target).data, slots[source])
 
 
-def load_transformers(model_class: type[Model], config: Any, weights: Weights, attention: Any) -> Model:
+def load_transformers(
+    model_class: type[Model], config: Any, weights: Weights, attention: Any, unused: Mapping[str, str] | None = None
+) -> Model:
     """A transformers model from hub files of any age: their names are mapped as transformers itself maps them.
 
-    ``attention``: the attention implementation, or one a sub-configuration. Raises UserError as `fill`, and for a
-    configuration that does not describe the class.
+    ``attention``: the attention implementation, or one a sub-configuration; ``unused``: as of `fill`. Raises UserError
+    as `fill`, and for a configuration that does not describe the class.
     """
     try:
         model = without_weights(
@@ -104,7 +114,8 @@ def load_transformers(model_class: type[Model], config: Any, weights: Weights, a
         reason = " ".join(str(error).split())
         where = weights.files.model / "config.json"
         raise UserError(f"{where} does not describe a {model_class.__name__}: {reason}") from error
-    fill(model, weights, transformers_places(model, weights.stored), _ignored(model, weights.stored))
+    left_out = {**_ignored(model, weights.stored), **(unused or {})}
+    fill(model, weights, transformers_places(model, weights.stored), left_out)
     model.tie_weights()
     return model.to(weights.device).eval()
 
