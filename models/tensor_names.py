@@ -13,13 +13,23 @@ SPELLINGS = (
     (r"^vision_tower\.vision_model\.", "vision_tower."),
 )
 PLACES = (  # the first that matches; a group in the pattern is the layer
-    (r"^vision_tower\..*\blayers\.(\d+)\.", "vision"),
-    (r"^vision_tower\.", "vision"),
-    (r"^multi_modal_projector\.", "projector"),
-    (r"^language_model\.layers\.(\d+)\.", "language"),
-    (r"^language_model\.embed_tokens\.", "embeddings"),
-    (r"^lm_head\.", "head"),
-    (r"^language_model\.", "language"),
+    (r"^(?:vision_zoe_model|position_embedding_3d)\.", "depth"),  # SpatialVLA
+    (r"^(?:.*\.)?(?:gemma_expert|lm_expert|dit)\..*\blayers\.(\d+)\.", "action expert"),  # pi0, SmolVLA
+    (r"^(?:.*\.)?(?:gemma_expert|lm_expert|dit)\.", "action expert"),
+    (
+        r"^(?:model\.)?(?:state_proj|action_in_proj|action_out_proj|action_time_mlp_\w+|embed_action_time\.)",
+        "action expert",
+    ),
+    (r"^(?:.*\.)?(?:connector|multi_modal_projector|projector|visual\.merger)\.", "projector"),
+    (r"^(?:.*\.)?(?:vision_tower|vision_model|vision_backbone|visual)\..*\b(?:layers|blocks)\.(\d+)\.", "vision"),
+    (r"^(?:.*\.)?(?:vision_tower|vision_model|vision_backbone|visual)\.", "vision"),
+    (r"^(?:.*\.)?(?:embed_tokens|spatial_embed_tokens)\.", "embeddings"),
+    (r"^(?:.*\.)?lm_head\.", "head"),
+    (r"^(?:.*\.)?(?:language_model|text_model)\.layers\.(\d+)\.", "language"),
+    (r"^(?:.*\.)?paligemma\.language_model\.model\.layers\.(\d+)\.", "language"),
+    (r"^layers\.(\d+)\.", "language"),  # Qwen2-VL
+    (r"^(?:.*\.)?(?:language_model|text_model)\.", "language"),
+    (r"^norm\.", "language"),
 )
 
 
@@ -27,7 +37,7 @@ PLACES = (  # the first that matches; a group in the pattern is the layer
 class Place:
     """Part of the model that a tensor belongs to; ``layer`` is None outside numbered layers."""
 
-    stream: str  # "vision", "projector", "embeddings", "language", "head", "other"
+    stream: str  # "vision", "depth", "projector", "embeddings", "language", "head", "action expert", "other"
     layer: int | None = None
 
     @property

@@ -12,11 +12,22 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from models.checkpoint import TensorInfo, checkpoint_folder, tensors
+from models.adapter import Adapter, Change
+from models.checkpoint import TensorInfo
+from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.tensor_names import Place, canonical, place
 
-STREAMS = ("vision", "projector", "embeddings", "language", "head", "other")  # in the order data flows
+STREAMS = (
+    "vision",
+    "depth",
+    "projector",
+    "embeddings",
+    "language",
+    "head",
+    "action expert",
+    "other",
+)  # in the order data flows
 HEAD, EMBEDDINGS = "lm_head.weight", "language_model.embed_tokens.weight"  # canonical names
 BLOCK = 1 << 22  # values read at once
 NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
@@ -40,6 +51,14 @@ class GroupChange:
 
 
 @dataclass(frozen=True)
+class _Weight:
+    """A tensor, and what a LoRA adapter adds to it."""
+
+    info: TensorInfo
+    change: Change | None = None
+
+
+@dataclass(frozen=True)
 class WeightChange:
     base: str  # folder
     tuned: str
@@ -54,12 +73,13 @@ class WeightChange:
 def weight_change(base: str | Path, tuned: str | Path) -> WeightChange:
     """Compare two checkpoints of one architecture; spellings of names and number types may differ.
 
+    A LoRA adapter is compared with its changes added to its base.
+
     Raises UserError that names the first tensor for which the two cannot be compared.
     """
-    base, tuned = checkpoint_folder(base), checkpoint_folder(tuned)
-    left, right = _by_canonical_name(base), _by_canonical_name(tuned)
+    left, right = (_by_canonical_name(CheckpointFiles.open(path)) for path in (base, tuned))
     left, right = _with_head(left, right), _with_head(right, left)
-    _check_comparable(base, left, tuned, right)
+    _check_comparable(str(base), left, str(tuned), right)
     groups: dict[Place, list[str]] = {}
     for name in left:
         groups.setdefault(place(name), []).append(name)
@@ -67,18 +87,25 @@ def weight_change(base: str | Path, tuned: str | Path) -> WeightChange:
     return WeightChange(str(base), str(tuned), tuple(_compare(each, groups[each], left, right) for each in ordered))
 
 
-def _by_canonical_name(folder: Path) -> dict[str, TensorInfo]:
-    return {canonical(name): info for name, info in tensors(folder).items()}
+def _by_canonical_name(files: CheckpointFiles) -> dict[str, _Weight]:
+    stored = files.tensors()
+    if not files.is_adapter:
+        return {canonical(name): _Weight(info) for name, info in stored.items()}
+    adapter = Adapter.read(files, stored)
+    return {
+        canonical(name): _Weight(adapter.replacements.get(name, info), adapter.changes.get(name))
+        for name, info in stored.items()
+    }
 
 
-def _with_head(own: dict[str, TensorInfo], other: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+def _with_head(own: dict[str, _Weight], other: Mapping[str, _Weight]) -> dict[str, _Weight]:
     """A head that is tied to the embeddings has no tensor of its own; tuning may have untied it in the other."""
     if HEAD in other and HEAD not in own and EMBEDDINGS in own:
         return own | {HEAD: own[EMBEDDINGS]}
     return own
 
 
-def _check_comparable(base: Path, left: Mapping[str, TensorInfo], tuned: Path, right: Mapping[str, TensorInfo]) -> None:
+def _check_comparable(base: str, left: Mapping[str, _Weight], tuned: str, right: Mapping[str, _Weight]) -> None:
     for folder, other, missing in (
         (base, tuned, left.keys() - right.keys()),
         (tuned, base, right.keys() - left.keys()),
@@ -86,17 +113,16 @@ def _check_comparable(base: Path, left: Mapping[str, TensorInfo], tuned: Path, r
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise UserError(f"the weights cannot be compared: {folder} has {min(missing)}{more}, {other} does not")
-    for name, info in left.items():
-        if info.shape != right[name].shape:
+    for name, weight in left.items():
+        shape, other_shape = weight.info.shape, right[name].info.shape
+        if shape != other_shape:
             raise UserError(
-                f"the weights cannot be compared: {name} has shape {list(info.shape)} in {base} and "
-                f"{list(right[name].shape)} in {tuned}"
+                f"the weights cannot be compared: {name} has shape {list(shape)} in {base} and "
+                f"{list(other_shape)} in {tuned}"
             )
 
 
-def _compare(
-    where: Place, names: list[str], left: Mapping[str, TensorInfo], right: Mapping[str, TensorInfo]
-) -> GroupChange:
+def _compare(where: Place, names: list[str], left: Mapping[str, _Weight], right: Mapping[str, _Weight]) -> GroupChange:
     squared_change = squared_base = largest = 0.0
     identical = 0
     for name in names:
@@ -112,12 +138,26 @@ def _compare(
         relative = float(np.sqrt(squared_change / squared_base))
     else:
         relative = float("inf") if squared_change > 0 else 0.0
-    parameters = sum(left[name].size for name in names)
+    parameters = sum(left[name].info.size for name in names)
     return GroupChange(where.stream, where.layer, relative, largest, len(names), identical, parameters)
 
 
-def _values(info: TensorInfo) -> Iterator[Float[np.ndarray, " n"]]:
+def _values(weight: _Weight) -> Iterator[Float[np.ndarray, " n"]]:
     """The tensor's values in blocks, as float64."""
+    added = None if weight.change is None else _added(weight.change)
+    for start, block in zip(range(0, weight.info.size, BLOCK), _stored(weight.info), strict=True):
+        yield block if added is None else block + added[start : start + BLOCK]
+
+
+def _added(change: Change) -> Float[np.ndarray, " n"]:
+    """What a LoRA adapter adds to every value of a tensor."""
+    a, b = (np.concatenate(list(_stored(side))).reshape(side.shape[0], -1) for side in (change.a, change.b))
+    delta = change.scale * (b @ a)
+    return np.ravel(delta.T if change.transposed else delta)
+
+
+def _stored(info: TensorInfo) -> Iterator[Float[np.ndarray, " n"]]:
+    """What is in the file, in blocks, as float64."""
     stored = "<u2" if info.dtype == "BF16" else NUMPY.get(info.dtype)
     if stored is None:
         raise UserError(f"{info.file}: {info.name} has the number type {info.dtype}, which cannot be compared")

@@ -90,7 +90,7 @@ def test_refuses_other_shapes_and_names(tmp_path: Path) -> None:
         ("vision_tower.vision_model.encoder.layers.12.mlp.fc1.bias", "vision_tower.encoder.layers.12.mlp.fc1.bias",
          Place("vision", 12)),
         ("model.vision_tower.post_layernorm.weight", "vision_tower.post_layernorm.weight", Place("vision")),
-        ("vision_zoe_model.x", "vision_zoe_model.x", Place("other")),
+        ("vision_zoe_model.x", "vision_zoe_model.x", Place("depth")),
     ],
 )  # fmt: skip
 def test_names(name: str, one_spelling: str, where: Place) -> None:
@@ -104,3 +104,47 @@ def test_a_head_that_tuning_untied_is_compared_with_the_embeddings(tmp_path: Pat
     head = next(group for group in found.groups if group.label == "head")
     assert (head.relative, head.largest, head.tensors) == (0.5, 0.5, 1)
     assert "embeddings" in found.unchanged
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("vision_backbone.fused_featurizer.blocks.3.attn.qkv.weight", "vision 3"),  # OpenVLA
+        ("projector.fc2.bias", "projector"),
+        ("vision_zoe_model.backbone.encoder.layer.2.attention.attention.query.weight", "depth"),  # SpatialVLA
+        ("position_embedding_3d.position_embedding_head.0.weight", "depth"),
+        ("spatial_embed_tokens.weight", "embeddings"),
+        ("paligemma_with_expert.paligemma.model.language_model.layers.5.mlp.up_proj.weight", "language 5"),  # pi0
+        ("paligemma_with_expert.paligemma.model.vision_tower.vision_model.encoder.layers.1.mlp.fc1.bias", "vision 1"),
+        ("paligemma_with_expert.gemma_expert.model.layers.4.self_attn.q_proj.weight", "action expert 4"),
+        ("action_time_mlp_in.weight", "action expert"),
+        ("model.vlm_with_expert.vlm.model.text_model.layers.7.mlp.up_proj.weight", "language 7"),  # SmolVLA
+        ("model.vlm_with_expert.vlm.model.connector.modality_projection.proj.weight", "projector"),
+        ("model.vlm_with_expert.lm_expert.layers.2.self_attn.k_proj.weight", "action expert 2"),
+        ("model.state_proj.weight", "action expert"),
+        ("visual.blocks.6.attn.qkv.weight", "vision 6"),  # Qwen2-VL
+        ("visual.merger.mlp.0.weight", "projector"),
+        ("model.layers.9.self_attn.q_proj.weight", "language 9"),
+        ("model.norm.weight", "language"),
+        ("model.text_model.layers.3.mlp.up_proj.weight", "language 3"),  # Idefics3
+    ],
+)
+def test_places_of_other_families(name: str, label: str) -> None:
+    assert place(canonical(name)).label == label
+
+
+def test_an_adapter_is_its_base_and_what_it_adds(tmp_path: Path) -> None:
+    """Scale 2 / 1 times B A with B = [1, 0], A = [0, 3]: one weight of layer 0 grows by 6."""
+    base = write(tmp_path / "base", ones())
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    settings = {"peft_type": "LORA", "lora_alpha": 2, "base_model_name_or_path": "lab/base"}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    module = "base_model.model.language_model.model.layers.0.mlp.up_proj"
+    sides = {
+        f"{module}.lora_A.weight": torch.tensor([[0.0, 3.0]]),
+        f"{module}.lora_B.weight": torch.tensor([[1.0], [0]]),
+    }
+    save_file(sides, adapter / "adapter_model.safetensors")
+    changed = [group for group in weight_change(base, adapter).groups if group.identical < group.tensors]
+    assert [(group.label, group.largest, group.relative) for group in changed] == [("language 0", 6.0, 3.0)]

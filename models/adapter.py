@@ -1,7 +1,7 @@
-"""A LoRA adapter (peft's files) added to its base's weights while these are read: ``W + scale * B A``.
+"""A LoRA adapter (peft's files): which of its base's weights become ``W + scale * B A``, and which are replaced.
 
 Hu et al., 2021 (arXiv 2106.09685); scale is alpha / r, or alpha / sqrt(r) for rank-stabilised adapters (2312.03732).
-Done on stored tensors and not on modules, it serves every family alike, whatever the modules are called here.
+Told by stored tensors and not by modules, it serves every family alike, whatever the modules are called here. No torch.
 """
 
 from __future__ import annotations
@@ -11,14 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from models.checkpoint import TensorInfo
 from models.checkpoint_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
-from models.families.tensor_reading import read_tensor
 from models.tensor_names import canonical
 
 PREFIX = "base_model.model."
@@ -72,16 +68,6 @@ class Adapter:
             if info.shape != base[name].shape:
                 raise _misshapen(files, info, base[name])
         return Adapter({name: _change(config, files, base[name], found) for name, found in sides.items()}, replacements)
-
-    def add_change(self, name: str, weight: Tensor) -> None:
-        """Adds to ``weight``, in place; computed in float32."""
-        change = self.changes.get(name)
-        if change is None:
-            return
-        a, b = read_tensor(change.a, torch.float32), read_tensor(change.b, torch.float32)
-        delta = change.scale * (b.flatten(1) @ a.flatten(1))
-        delta = (delta.T if change.transposed else delta).reshape(weight.shape)
-        weight.copy_(weight.float() + delta)
 
 
 def _change(
