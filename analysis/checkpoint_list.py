@@ -12,6 +12,7 @@ from typing import Any
 import models
 from analysis import __version__
 from analysis.atomic_file import replaced
+from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.types import CheckpointSpec
 
@@ -26,11 +27,14 @@ class BrokenCheckpoint:
     reason: str  # one sentence a user can act on
 
 
-def list_checkpoints(roots: tuple[Path, ...], cache: Path) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
+def list_checkpoints(
+    roots: tuple[Path, ...], cache: Path, bases: Mapping[str, Path] | None = None
+) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
     """Every checkpoint at or directly below ``roots``. Imports no torch.
 
-    ``cache``: a JSON file of earlier digests. One counts while names, sizes and modification times of the checkpoint's
-    files are what they were, so that many gigabytes are read through once.
+    ``bases``: for a checkpoint's folder name, the folder of the model that it builds on. ``cache``: a JSON file of
+    earlier digests. One counts while names, sizes and modification times of all files that the checkpoint is made of
+    are what they were, so that many gigabytes are read through once.
     """
     known = _read_cache(cache)
     current: dict[str, Any] = {}
@@ -40,7 +44,8 @@ def list_checkpoints(roots: tuple[Path, ...], cache: Path) -> tuple[CheckpointSp
             try:
                 if not folder.resolve().is_relative_to(root.resolve()):
                     raise UserError(f"{folder} is a link that leads out of {root}; add its target to the workspace")
-                spec, current[str(folder)] = _inspect(folder, known.get(str(folder)))
+                base = (bases or {}).get(folder.name)
+                spec, current[str(folder)] = _inspect(folder, base, known.get(str(folder)))
                 out.append(spec)
             except UserError as error:
                 out.append(BrokenCheckpoint(str(folder), str(error)))
@@ -59,11 +64,13 @@ def looks_like_checkpoint(folder: Path) -> bool:
     return any(path.name == "config.json" or path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir())
 
 
-def _inspect(folder: Path, known: Mapping[str, Any] | None) -> tuple[CheckpointSpec, dict[str, Any]]:
-    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+def _inspect(folder: Path, base: Path | None, known: Mapping[str, Any] | None) -> tuple[CheckpointSpec, dict[str, Any]]:
+    found = CheckpointFiles.open(folder, base)
+    folders = [path for path in dict.fromkeys((found.folder, found.model, found.base)) if path is not None]
+    files = [path for each in folders for path in sorted(each.iterdir()) if path.is_file()]
     signature = [[path.name, (status := path.stat()).st_size, status.st_mtime_ns] for path in files]
     digest = known["digest"] if known is not None and known["files"] == signature else None
-    spec = models.inspect(folder, known_digest=digest)
+    spec = models.inspect(folder, known_digest=digest, base=base)
     return spec, {"files": signature, "digest": spec.digest}
 
 

@@ -58,7 +58,10 @@ class RunKey:
 def capture_key(
     checkpoint: str, episode: str, capture: Capture, *, attention_dtype: str = "float16", **settings: Setting
 ) -> RunKey:
-    """The key of a capture run. ``settings``: what else was said to the policy, such as ``action_stats``."""
+    """The key of a capture run. ``settings``: what else was said to the policy, such as ``action_stats``.
+
+    ``cameras`` (see `analysis.cameras`), ``family`` and ``dtype`` stand in it only where they are not the default.
+    """
     asked: dict[str, Setting] = {
         "layers": None if capture.layers is None else list[Setting](capture.layers),
         "queries": list[Setting](sorted(part.value for part in capture.queries)),
@@ -82,6 +85,12 @@ def capture_of(key: RunKey) -> Capture:
         prefix=bool(key.settings["prefix"]),
         vision=bool(key.settings["vision"]),
     )
+
+
+def cameras_of(key: RunKey) -> tuple[str, ...] | None:
+    """The episode's cameras that were chosen for the policy; None: those that `analysis.cameras` finds by itself."""
+    cameras = key.settings.get("cameras")
+    return tuple(str(camera) for camera in cameras) if isinstance(cameras, list) else None
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import models
 from analysis.atomic_file import written_once
 from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
 from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
 from analysis.records import RecordStore
+from analysis.running import Running, read_running
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 from models.types import CheckpointSpec
 
 CONFIG = "workspace.toml"
-KEYS = ("episodes", "checkpoints")
+PATHS = ("episodes", "checkpoints")
+SETTINGS = ("bases", "device", "dtype", "memory_gb")
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
 
 
@@ -39,6 +43,10 @@ class Workspace:
     path: Path
     episode_paths: tuple[Path, ...]
     checkpoint_paths: tuple[Path, ...]
+    bases: Mapping[str, Path] = field(
+        default_factory=dict, hash=False
+    )  # a checkpoint's folder name -> the model it builds on
+    running: Running = field(default_factory=Running)
     _sources: dict[str, EpisodeSource] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -59,8 +67,9 @@ class Workspace:
         except OSError as error:
             raise UserError(f"{config} cannot be read or made: {error.strerror}") from None
         stored = _parse(text, config)
-        episodes, checkpoints = (tuple(_inside(folder, entry) for entry in stored[key]) for key in KEYS)
-        return cls(folder, episodes, checkpoints)
+        episodes, checkpoints = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS)
+        bases = {name: _inside(folder, entry) for name, entry in stored["bases"].items()}
+        return cls(folder, episodes, checkpoints, bases, read_running(stored, str(config)))
 
     @property
     def records(self) -> RecordStore:
@@ -107,14 +116,23 @@ class Workspace:
 
     def checkpoints(self) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
         """All configured checkpoints, read from their files without loading weights."""
-        return list_checkpoints(self.checkpoint_paths, self.path / "cache" / "checkpoints.json")
+        return list_checkpoints(self.checkpoint_paths, self.path / "cache" / "checkpoints.json", self.bases)
 
-    def checkpoint(self, digest: str) -> CheckpointSpec:
-        """The checkpoint with this digest. Raises UserError if it is not among the usable ones."""
+    def checkpoint(self, digest: str, family: str | None = None) -> CheckpointSpec:
+        """The checkpoint with this digest, read as another ``family`` than its files suggest where one is named.
+
+        Raises UserError if it is not among the usable ones, or cannot be read as that family.
+        """
         for spec in self.checkpoints():
             if isinstance(spec, CheckpointSpec) and spec.digest == digest:
-                return spec
+                if family in (None, spec.family):
+                    return spec
+                return models.inspect(spec.path, family=family, known_digest=digest, base=self.base_of(spec))
         raise UserError(f"no usable checkpoint of this workspace has the digest {digest!r}")
+
+    def base_of(self, spec: CheckpointSpec) -> Path | None:
+        """The folder that ``workspace.toml`` names as the model which this checkpoint builds on."""
+        return self.bases.get(Path(spec.path).name)
 
     def _source(self, dataset: str) -> EpisodeSource:
         if dataset not in self._sources:
@@ -145,17 +163,20 @@ def _default_config(folder: Path) -> str:
     )
 
 
-def _parse(text: str, config: Path) -> dict[str, list[str]]:
+def _parse(text: str, config: Path) -> dict[str, Any]:
     try:
         stored: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{config} is not valid TOML: {error}") from None
-    if unknown := stored.keys() - set(KEYS):
-        raise UserError(f"{config} has the unknown key {min(unknown)!r}; it knows 'episodes' and 'checkpoints'")
-    for key in KEYS:
+    if unknown := stored.keys() - {*PATHS, *SETTINGS}:
+        raise UserError(f"{config} has the unknown key {min(unknown)!r}; it knows {', '.join((*PATHS, *SETTINGS))}")
+    for key in PATHS:
         entries = stored.setdefault(key, [])
         if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
             raise UserError(f"{key!r} in {config} is {entries!r}; expected a list of paths")
+    bases = stored.setdefault("bases", {})
+    if not isinstance(bases, dict) or not all(isinstance(entry, str) and entry for entry in bases.values()):
+        raise UserError(f"'bases' in {config} is {bases!r}; expected a table of folder name = path of the base model")
     return stored
 
 
