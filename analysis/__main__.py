@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +13,12 @@ import typer
 from tqdm import tqdm
 
 from analysis import describe
+from analysis.cameras import CameraPlan, default_cameras, plan_cameras
 from analysis.capture_run import capture_episode
 from analysis.checkpoint_list import looks_like_checkpoint
 from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
 from analysis.records import capture_key
+from analysis.running import Running
 from analysis.types import Episode, EpisodeMeta
 from analysis.workspace import CONFIG, Workspace
 from models.errors import UserError
@@ -30,15 +33,31 @@ EpisodeId = Annotated[str | None, typer.Option("--id", help="which episode of a 
 Steps = Annotated[str | None, typer.Option(help="such as 4 or 0:10 or 0:20:2; all steps if left out")]
 ActionStats = Annotated[str | None, typer.Option(help="data set whose statistics scale the actions")]
 Family = Annotated[str | None, typer.Option(help="model family, where the files cannot tell")]
+Base = Annotated[Path | None, typer.Option(help="folder of the model that the checkpoint builds on")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default: float32 on cpu, else its own")]
+Cameras = Annotated[
+    list[str] | None,
+    typer.Option("--camera", help="camera of the episode that the policy sees; once for each that it reads"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="episodes, checkpoint or workspace")], as_json: AsJson = False
+    path: Annotated[Path, typer.Argument(help="episodes, checkpoint or workspace")],
+    family: Family = None,
+    base: Base = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what an episode file or folder, a checkpoint or a workspace holds, and what is wrong with it."""
-    _print(_described(path), as_json)
+    if not (path / CONFIG).is_file() and looks_like_checkpoint(path):
+        import models
+
+        spec, families = models.inspect(path, family=family, base=base), models.alternatives(path, base)
+        _print(describe.checkpoint(spec, families), as_json, short=describe.checkpoint_text(spec, families))
+    else:
+        _print(_described(path), as_json)
 
 
 @app.command()
@@ -49,13 +68,18 @@ def predict(
     steps: Steps = None,
     action_stats: ActionStats = None,
     family: Family = None,
+    base: Base = None,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    camera: Cameras = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a checkpoint on recorded steps and print its actions beside the recorded ones, and what it says."""
     opened = _episode(episode, id)
     wanted = parse_steps(steps, opened.meta.length)
-    policy = _policy(checkpoint, action_stats, family)
-    said = (describe.prediction(policy.predict(opened.step(s).observation), s, opened) for s in wanted)
+    policy = _policy(Opening(checkpoint, action_stats, family, base, Running(device, dtype)))
+    cameras = _cameras(policy, opened, camera)
+    said = (describe.prediction(policy.predict(cameras.seen(opened.step(s).observation)), s, opened) for s in wanted)
     if as_json:
         head = {"checkpoint": policy.info.digest, "episode": opened.meta.digest}
         _print(head | {"steps": list(said)}, as_json)
@@ -76,6 +100,10 @@ def capture(
     vision: Annotated[bool, typer.Option(help="also keep the vision tower's attention")] = False,
     action_stats: ActionStats = None,
     family: Family = None,
+    base: Base = None,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    camera: Cameras = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict with attention, keep it as a record, and print the record's address. Resumes where it was interrupted."""
@@ -84,8 +112,18 @@ def capture(
     parts = tuple(Part) if prefix else Capture().queries
     asked = Capture(layers=_numbers(layers), queries=parts, prefix=prefix, vision=vision)
     records = Workspace.open(workspace).records
-    policy = _policy(checkpoint, action_stats, family)
-    key = capture_key(policy.info.digest, opened.meta.digest, asked, action_stats=action_stats, family=family)
+    opening = Opening(checkpoint, action_stats, family, base, Running(device, dtype))
+    policy = _policy(opening)
+    cameras, default = _cameras(policy, opened, camera), (policy.info.cameras, opened.meta.cameras)
+    key = capture_key(
+        policy.info.digest,
+        opened.meta.digest,
+        asked,
+        action_stats=action_stats,
+        family=family,
+        dtype=opening.running.recorded_number_type(policy.info),
+        cameras=None if default_cameras(*default, cameras.chosen) else [*cameras.chosen],
+    )
     run = records.run(key)
     with tqdm(total=len(wanted), unit="step", desc=opened.meta.id, file=sys.stderr) as bar:
 
@@ -128,10 +166,6 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 def _described(path: Path) -> dict[str, Any]:
     if (path / CONFIG).is_file():
         return describe.workspace(Workspace.open(path))
-    if looks_like_checkpoint(path):
-        import models
-
-        return describe.checkpoint(models.inspect(path))
     source = open_source(path)
     if path.is_file():
         _only(source, path)
@@ -155,13 +189,40 @@ def _only(source: EpisodeSource, path: Path) -> str:
     return entries[0].id
 
 
-def _policy(checkpoint: Path, action_stats: str | None, family: str | None) -> Policy:
+@dataclass(frozen=True)
+class Opening:
+    """How a checkpoint is opened."""
+
+    checkpoint: Path
+    action_stats: str | None
+    family: str | None
+    base: Path | None
+    running: Running
+
+
+def _policy(opening: Opening) -> Policy:
     # before torch is imported: idle OpenMP threads otherwise spin and slow a busy machine down
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     import models
 
-    return models.load(checkpoint, action_stats=action_stats, family=family)
+    spec = models.inspect(opening.checkpoint, opening.family, base=opening.base)
+    return models.load(
+        opening.checkpoint,
+        action_stats=opening.action_stats,
+        family=opening.family,
+        device=opening.running.device,
+        dtype=opening.running.number_type(spec),
+        base=opening.base,
+        known_digest=spec.digest,
+    )
+
+
+def _cameras(policy: Policy, episode: Episode, chosen: list[str] | None) -> CameraPlan:
+    plan = plan_cameras(policy.info.cameras, episode.meta.cameras, chosen or None)
+    if plan.note:
+        typer.echo(f"note: {plan.note}", err=True)
+    return plan
 
 
 def _print(values: dict[str, Any], as_json: bool, short: str | None = None) -> None:

@@ -28,9 +28,11 @@ class HeadScore:
 def patch_grid(layout: TokenLayout, camera: str | None = None) -> PatchGrid:
     """Where an image's tokens lie on the frame; ``camera`` may be left out where there is one.
 
-    Raises UserError if the sequence has no such image, or has several and none was named.
+    Raises UserError if the sequence has no such image, has several and none was named, or has it in several tiles.
     """
     grids = [s.grid for s in layout.spans if s.part is Part.IMAGE and s.grid is not None and camera in (None, s.name)]
+    if len(grids) > 1 and len({grid.camera for grid in grids}) == 1:
+        raise UserError(f"the image {grids[0].camera} is read in {len(grids)} tiles, which together are no single grid")
     if len(grids) != 1:
         cameras = ", ".join(span.name for span in layout.spans if span.part is Part.IMAGE) or "none"
         raise UserError(f"the image {camera or '(unnamed)'} is not one of the sequence's; it has {cameras}")

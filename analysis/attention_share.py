@@ -27,7 +27,7 @@ class SpanShares:
 def sink_positions(layout: TokenLayout, generated: int) -> Int[np.ndarray, " n"]:
     """The prompt's special tokens, such as <bos>: much attention rests there and says nothing about the input.
 
-    ``generated``: how many tokens at the end of the sequence the policy generated itself (``len(prediction.tokens)``).
+    ``generated``: how many positions at the end of the sequence the policy wrote itself (``prediction.written``).
     """
     special = layout.positions(Part.SPECIAL)
     return special[special < len(layout.tokens) - generated]

@@ -46,11 +46,16 @@ class ActionDifference:
 
 
 def predicted_actions(run: Run, length: int) -> PredictedActions:
-    """The actions of a run over an episode of ``length`` steps. Raises UserError if no step was captured yet."""
+    """The actions of a run over an episode of ``length`` steps.
+
+    Raises UserError if no step was captured yet, or if the model predicts no actions.
+    """
     done = sorted(step for step in run.steps_done() if step < length)
     if not done:
         raise UserError(f"record {run.address} has no captured step yet; capture the episode first")
     predictions = [run.read(step, attention=False) for step in done]
+    if not len(predictions[0].actions):
+        raise UserError(f"record {run.address} is of a model without actions; choose a policy that predicts some")
     values = np.full((length, len(predictions[0].action_names)), np.nan)
     values[done] = [prediction.actions[0] for prediction in predictions]
     return PredictedActions(values, predictions[0].action_names, predictions[0].action_units)

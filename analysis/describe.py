@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from analysis.checkpoint_facts import checkpoint_facts
 from analysis.checkpoint_list import BrokenCheckpoint
 from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.prediction_structure import finite
 from analysis.types import Episode, EpisodeMeta
 from analysis.workspace import Workspace
 from models.types import CheckpointSpec, Prediction
@@ -19,8 +24,19 @@ def episodes(source: EpisodeSource, path: str) -> dict[str, Any]:
     return {"kind": "episodes", "path": path, "episodes": good, "broken": _broken(entries)}
 
 
-def checkpoint(spec: CheckpointSpec) -> dict[str, Any]:
-    return {"kind": "checkpoint"} | asdict(spec)
+def checkpoint(spec: CheckpointSpec, alternatives: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that the files said. ``alternatives``: families that could open it, its own among them."""
+    return {"kind": "checkpoint", "families": list(alternatives)} | asdict(spec)
+
+
+def checkpoint_text(spec: CheckpointSpec, alternatives: Sequence[str] = ()) -> str:
+    """The same for a person, a line a fact."""
+    lines = [f"{spec.name} ({spec.path}, digest {spec.digest})"]
+    lines += [f"  {fact.label}: {fact.text}" for fact in checkpoint_facts(spec)]
+    lines += [f"  Not used: {name} ({why})" for name, why in spec.unused.items()]
+    if len(alternatives) > 1:
+        lines.append(f"  Opens as: {', '.join(alternatives)} (choose with --family)")
+    return "\n".join(lines)
 
 
 def workspace(opened: Workspace) -> dict[str, Any]:
@@ -48,19 +64,27 @@ def workspace(opened: Workspace) -> dict[str, Any]:
 
 
 def prediction(said: Prediction, step: int, episode: Episode) -> dict[str, Any]:
-    """What a policy said at a step; actions are named and in their units, the chunk's first step beside the record."""
-    recorded = dict(zip(episode.meta.action_names, episode.actions[step].tolist(), strict=True))
+    """What a policy said at a step; actions are named and in their units, the chunk's first step beside the record.
+
+    A number that is not finite becomes None, as JSON has no word for it.
+    """
+    recorded = dict(zip(episode.meta.action_names, _finite(episode.actions[step]), strict=False))
     return {
         "step": step,
         "actions": [
-            {"name": name, "unit": unit, "predicted": said.actions[:, column].tolist(), "recorded": recorded.get(name)}
+            {"name": name, "unit": unit, "predicted": _finite(said.actions[:, column]), "recorded": recorded.get(name)}
             for column, (name, unit) in enumerate(zip(said.action_names, said.action_units, strict=True))
         ],
         "text": said.text,
         "rationale": None if said.rationale is None else dict(said.rationale.parts),
         "tokens": said.tokens.tolist(),
         "token_texts": list(said.token_texts),
-        "token_logprobs": said.token_logprobs.tolist(),
+        "token_logprobs": _finite(said.token_logprobs),
+        "marks": [asdict(mark) for mark in said.marks],
+        "depth": [
+            {"camera": depth.camera, "nearest": _nearest(depth.metres), "farthest": _farthest(depth.metres)}
+            for depth in said.depth
+        ],
     }
 
 
@@ -79,14 +103,28 @@ def _broken(entries: Any) -> list[dict[str, str]]:
     ]
 
 
+def _finite(values: np.ndarray) -> list[float | None]:
+    return [finite(value) for value in np.asarray(values, np.float64).tolist()]
+
+
+def _nearest(metres: np.ndarray) -> float | None:
+    return finite(float(np.min(metres, initial=np.inf)))
+
+
+def _farthest(metres: np.ndarray) -> float | None:
+    return finite(float(np.max(metres, initial=-np.inf)))
+
+
 def _prediction_text(values: dict[str, Any]) -> str:
     lines = [f"step {values['step']}"]
     for action in values["actions"]:
-        predicted = " ".join(f"{value:+.4f}" for value in action["predicted"])
+        predicted = " ".join("none" if value is None else f"{value:+.4f}" for value in action["predicted"])
         recorded = "" if action["recorded"] is None else f"   recorded {action['recorded']:+.4f}"
         lines.append(f"  {action['name']:>10} [{action['unit']}]  {predicted}{recorded}")
-    parts = (values["rationale"] or {}).items()
+    parts, marks = (values["rationale"] or {}).items(), values["marks"]
     lines += [f"  {part}: {text}" for part, text in parts] or ([f"  {values['text']}"] if values["text"] else [])
+    lines += [f"  {m['kind']} {m['name']!r} in {m['camera']} at {_plain([round(v) for v in m['at']])}" for m in marks]
+    lines += [f"  depth of {d['camera']}: {d['nearest']:.2f} m to {d['farthest']:.2f} m" for d in values["depth"]]
     return "\n".join(lines)
 
 

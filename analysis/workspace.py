@@ -43,9 +43,7 @@ class Workspace:
     path: Path
     episode_paths: tuple[Path, ...]
     checkpoint_paths: tuple[Path, ...]
-    bases: Mapping[str, Path] = field(
-        default_factory=dict, hash=False
-    )  # a checkpoint's folder name -> the model it builds on
+    bases: Mapping[str, Path] = field(default_factory=dict, hash=False)  # checkpoint's folder name -> its base model
     running: Running = field(default_factory=Running)
     _sources: dict[str, EpisodeSource] = field(default_factory=dict, repr=False, compare=False)
 
@@ -160,6 +158,9 @@ def _default_config(folder: Path) -> str:
         "# Folders or files; relative paths start at this folder.\n"
         f'episodes = ["{sample}/episodes"]\n'
         f'checkpoints = ["{sample}/checkpoints"]\n'
+        '\n# device = "cuda"\n# dtype = "bfloat16"   # else float32 on the CPU, the checkpoint\'s own on a GPU\n'
+        "# memory_gb = 16       # for checkpoints kept in memory; else half of what the device has\n"
+        '# [bases]\n# a-checkpoints-folder = "the folder of the model that it builds on"\n'
     )
 
 

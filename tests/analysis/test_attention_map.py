@@ -40,6 +40,11 @@ def test_one_camera_needs_no_name_and_several_do():
             patch_grid(BOTH, camera)
 
 
+def test_an_image_in_tiles_is_no_single_grid():
+    with pytest.raises(UserError, match="front is read in 2 tiles"):
+        patch_grid(layout(FRONT, PatchGrid("front", 1, 2, (0, 20, 30, 40))))
+
+
 def test_who_looks_at_a_patch():
     rows = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
     np.testing.assert_array_equal(looking_at(rows, 1), [0.9, 0.2, 0.7])

@@ -14,8 +14,10 @@ from analysis.episodes import open_source
 from analysis.records import RecordStore, Run, capture_key
 from analysis.types import Episode
 from models.errors import UserError
+from models.fake_chunk import PlantedChunkPolicy
 from models.fakes import PlantedPolicy
 from models.types import Capture, Observation, Part, Prediction
+from tests.tiny_episode import write_tiny_episode
 
 
 class CountingPolicy(PlantedPolicy):
@@ -101,3 +103,19 @@ def test_everything_can_be_captured_for_a_rollout(tmp_path, policy, episode):
     capture_episode(policy, episode, run, steps=[0])
     rows = rollout(run.read(0).attention[0])
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_policy_with_two_cameras_sees_them_under_its_own_names(tmp_path):
+    frames = {camera: np.full((4, 4, 3), value, np.uint8) for camera, value in (("left", 255), ("images.front", 51))}
+    path = write_tiny_episode(
+        tmp_path / "two.hdf5", images={camera: [image] * 6 for camera, image in frames.items()}, truth={}
+    )
+    policy, seen = PlantedChunkPolicy(), open_source(path).open("tiny")
+    store = RecordStore(tmp_path)
+    actions = {}
+    for cameras in (None, ["left", "images.front"]):
+        run = store.run(capture_key(policy.info.digest, seen.meta.digest, Capture(), cameras=cameras))
+        assert capture_episode(policy, seen, run, steps=[0]) == (0,)
+        actions[cameras and tuple(cameras)] = run.read(0).actions[0]
+    np.testing.assert_allclose(actions[None], [0.32, 1.0], rtol=1e-6)  # "front" is images.front, "wrist" what is left
+    np.testing.assert_allclose(actions["left", "images.front"], [0.4, 0.2], rtol=1e-6)

@@ -15,7 +15,7 @@ import models
 from analysis.__main__ import main, parse_steps
 from analysis.workspace import Workspace
 from models.errors import UserError
-from tests.tiny_episode import write_tiny_episode
+from tests.tiny_episode import frame, write_tiny_episode
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,12 @@ def test_info_of_a_folder_names_what_is_broken(command, tmp_path):
 def test_info_of_a_checkpoint(command, tiny_tuned):
     found = as_json(command("info", tiny_tuned, "--json"))
     assert (found["kind"], found["family"], found["generates_rationale"]) == ("checkpoint", "paligemma", True)
-    assert "action_space" in command("info", tiny_tuned)[1]
+    assert found["families"][0] == "paligemma" and found["unused"] == {}
+    assert (
+        "Actions: x, y, z, roll, pitch, yaw, gripper (one step at a time, 256 bins)" in command("info", tiny_tuned)[1]
+    )
+    code, _, err = command("info", tiny_tuned, "--family", "abacus")
+    assert code == 2 and "no model family 'abacus'" in err
 
 
 def test_info_of_a_workspace(command, tmp_path, tiny_base):
@@ -91,6 +96,37 @@ def test_capture_prints_an_address_that_opens(command, tmp_path, tiny_base, tiny
     found = as_json(command("capture", tiny_base, tiny_episode, "--workspace", workspace, "--json"))
     assert (found["record"], found["captured"], found["complete"]) == (run.address, 4, True)
     assert as_json(command("info", workspace, "--json"))["records"][0]["steps"] == 6
+
+
+@pytest.fixture
+def two_cameras(tmp_path: Path) -> Path:
+    frames = [frame(step) for step in range(6)]
+    return write_tiny_episode(tmp_path / "two.hdf5", images={"shoulder": frames, "wrist": [f // 2 for f in frames]})
+
+
+def test_a_policy_with_one_camera_sees_the_one_that_is_named(command, tmp_path, tiny_base, two_cameras):
+    default, same, wrist = (
+        as_json(
+            command("capture", tiny_base, two_cameras, "--workspace", tmp_path, "--steps", "0", *options, "--json")
+        )["record"]
+        for options in ([], ["--camera", "shoulder"], ["--camera", "wrist"])
+    )
+    assert default == same != wrist
+    run = Workspace.open(tmp_path).records.at(wrist)
+    assert run.key.settings["cameras"] == ["wrist"]
+    assert run.read(0).layout.spans[0].name == "wrist"
+    code, _, err = command("predict", tiny_base, two_cameras, "--camera", "nose")
+    assert code == 2 and "no camera 'nose'; its cameras are shoulder, wrist" in err
+
+
+def test_another_number_type_is_another_record(command, tmp_path, tiny_base, tiny_episode):
+    options = ["--workspace", tmp_path, "--steps", "0", "--json"]
+    single = as_json(command("capture", tiny_base, tiny_episode, *options, "--dtype", "float32"))["record"]
+    half = as_json(command("capture", tiny_base, tiny_episode, *options, "--dtype", "bfloat16"))["record"]
+    assert single != half
+    assert Workspace.open(tmp_path).records.at(half).key.settings["dtype"] == "bfloat16"
+    code, _, err = command("predict", tiny_base, tiny_episode, "--device", "tpu")
+    assert code == 2 and "device is 'tpu'; it can be cpu, cuda" in err
 
 
 def test_capture_keeps_what_was_asked(command, tmp_path, tiny_base, tiny_episode):

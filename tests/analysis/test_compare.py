@@ -73,6 +73,14 @@ def test_actions_of_a_run_and_their_error_against_the_record(tmp_path, tiny_epis
     np.testing.assert_array_equal(recorded_actions(episode).values, episode.actions)
 
 
+def test_a_model_without_actions_has_none_to_compare(tmp_path):
+    run = RecordStore(tmp_path).run(RunKey("c", "e"))
+    said = PlantedPolicy().predict(Observation({"c": np.zeros((2, 2, 3), np.uint8)}, "look"))
+    run.write(0, replace(said, actions=np.zeros((0, 0)), action_names=(), action_units=(), action_distribution=()))
+    with pytest.raises(UserError, match="a model without actions"):
+        predicted_actions(run, 1)
+
+
 def layout(words: tuple[str, ...], columns: int = 2) -> TokenLayout:
     grid = PatchGrid("c", 1, columns, (0, 0, columns, 1))
     spans = (Span(Part.IMAGE, "c", 0, columns, grid), Span(Part.INSTRUCTION, "i", columns, columns + len(words)))
