@@ -26,7 +26,8 @@ def alternatives(path: str | Path, base: str | Path | None = None) -> tuple[str,
 
     Raises UserError for a folder that is no checkpoint or of no known kind.
     """
-    return registry.alternatives(CheckpointFiles.open(path, base).config())
+    files = CheckpointFiles.open(path, base)
+    return registry.alternatives(files.config(), files.names())
 
 
 def load(

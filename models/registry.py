@@ -62,19 +62,23 @@ def _recognise_lerobot(config: ConfigSection) -> str:
     )
 
 
-def alternatives(config: ConfigSection) -> tuple[str, ...]:
+def alternatives(config: ConfigSection, called: Sequence[str] = ()) -> tuple[str, ...]:
     """Every family that opens checkpoints of this kind, the one that `recognise` takes by itself first.
 
-    More than one where the files cannot tell (ECoT writes OpenVLA's). Raises UserError as `recognise` does.
+    More than one where the files cannot tell (ECoT writes OpenVLA's): families that share the kind, or that have none
+    of their own and read the same files. Raises UserError as `recognise` does.
     """
-    own = FAMILIES[recognise(config)]
+    first = recognise(config, called=called)
+    kind, policy, own = config.text("model_type", default=""), config.text("type", default=""), FAMILIES[first]
     same = [
         name
         for name, entry in FAMILIES.items()
-        if set(entry.model_types) & set(own.model_types) & {config.text("model_type", default="")}
-        or set(entry.lerobot_types) & set(own.lerobot_types) & {config.text("type", default="")}
+        if (kind in entry.model_types and kind in own.model_types)
+        or (policy in entry.lerobot_types and policy in own.lerobot_types)
+        or (entry.inspect == own.inspect and not entry.model_types + entry.lerobot_types)
+        or name == first
     ]
-    return tuple(sorted(same, key=lambda name: name != recognise(config)))
+    return tuple(sorted(same, key=lambda name: name != first))
 
 
 def named_as(words: Sequence[str], called: Sequence[str]) -> str | None:

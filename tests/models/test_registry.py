@@ -18,10 +18,12 @@ def config(**fields: str) -> ConfigSection:
 @pytest.fixture(autouse=True)
 def families(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {
-        "sums": Family(("abacus",), "", ""),
-        "proofs": Family(("abacus", "slate"), "", ""),
-        "arm": Family((), "", "", lerobot_types=("arm",)),
-        "native arm": Family(("abacus_arm",), "", "", lerobot_types=("arm", "hand")),
+        "sums": Family(("abacus",), "sums", ""),
+        "proofs": Family(("abacus", "slate"), "proofs", ""),
+        "talking sums": Family((), "sums", ""),
+        "arm": Family((), "arm", "", lerobot_types=("arm",)),
+        "native arm": Family(("abacus_arm",), "native", "", lerobot_types=("arm", "hand")),
+        "school": Family(("slate",), "school", "", names=("pupil",)),
     }
     monkeypatch.setattr(registry, "FAMILIES", made)
 
@@ -29,8 +31,8 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fields", "found"),
     [
-        ({"model_type": "abacus"}, ("sums", "proofs")),
-        ({"model_type": "slate"}, ("proofs",)),
+        ({"model_type": "abacus"}, ("sums", "proofs", "talking sums")),
+        ({"model_type": "slate"}, ("proofs", "school")),
         ({"type": "arm"}, ("arm", "native arm")),
         ({"type": "hand"}, ("native arm",)),
     ],
@@ -38,6 +40,10 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_alternatives(fields: dict[str, str], found: tuple[str, ...]) -> None:
     assert registry.alternatives(config(**fields)) == found
     assert registry.recognise(config(**fields)) == found[0]
+
+
+def test_a_name_that_tells_puts_its_family_first() -> None:
+    assert registry.alternatives(config(model_type="slate"), ("a pupil's slate",)) == ("school", "proofs")
 
 
 def test_what_nobody_opens_has_none() -> None:
