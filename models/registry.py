@@ -28,6 +28,18 @@ FAMILIES: Mapping[str, Family] = {
     "paligemma": Family(
         ("paligemma",), "models.families.paligemma_spec:inspect_paligemma", "models.families.paligemma:load_paligemma"
     ),
+    "spatialvla": Family(
+        ("spatialvla",),
+        "models.families.spatialvla_spec:inspect_spatialvla",
+        "models.families.spatialvla:load_spatialvla",
+        title="SpatialVLA",
+    ),
+    "refinevla": Family(  # nothing in the files tells whether words follow the actions: only when asked for
+        ("spatialvla",),
+        "models.families.spatialvla_spec:inspect_spatialvla",
+        "models.families.spatialvla:load_spatialvla",
+        title="ReFineVLA, with words after the actions",
+    ),
 }
 
 
