@@ -1,0 +1,143 @@
+"""One run of an OpenVLA-shaped policy: what it reads, decoding with rows on the side, and records of what it looked at.
+
+Shared by plain OpenVLA and by ECoT, which differ in prompt and in what they write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from models.capture import LANGUAGE, RowCollector, Rows
+from models.decoding import GreedyRun
+from models.errors import UserError
+from models.families.openvla_config import OpenVLAConfig
+from models.families.openvla_network import OpenVLANetwork
+from models.families.openvla_prompt import Prompt, PromptBuilder
+from models.families.prismatic_images import PrismaticImages
+from models.images import SeenImage
+from models.types import AttentionRecord, Capture, Observation, Part, Span, TokenLayout
+
+
+@dataclass(frozen=True)
+class Question:
+    """An observation as the policy reads it."""
+
+    prompt: Prompt
+    seen: tuple[SeenImage, ...]  # of each tower
+    camera: str
+    frame: tuple[int, int]  # height, width in pixels
+
+
+class OpenVLAReader:
+    """Observations to prompts, prompts to runs. Holds no state between calls."""
+
+    def __init__(self, config: OpenVLAConfig, network: OpenVLANetwork, images: PrismaticImages, prompts: PromptBuilder):
+        self.config, self.network = config, network
+        self._images, self._prompts = images, prompts
+        self._sites = network.sites(config.streams)
+
+    def question(self, observation: Observation) -> Question:
+        """Raises UserError for an observation that the policy cannot read."""
+        camera, frame = only_image(observation.images)
+        seen = self._images(frame)
+        for tower, image in zip(self.config.towers, seen, strict=True):
+            if image.pixels.shape[1:] != (tower.image, tower.image):
+                found = " x ".join(map(str, image.pixels.shape[1:]))
+                raise UserError(
+                    f"preprocessor_config.json makes images of {found} pixels; {tower.model_id} takes "
+                    f"{tower.image} x {tower.image}"
+                )
+        grid = seen[0].grid(camera, self.config.towers[0].patch)
+        return Question(self._prompts(observation.instruction, grid), seen, camera, frame.shape[:2])
+
+    def embed(self, question: Question) -> Float[Tensor, "1 P width"]:
+        network = self.network
+        pixels = tuple(torch.from_numpy(seen.pixels)[None].to(network.device, network.dtype) for seen in question.seen)
+        return network.embed(question.prompt.ids, pixels)
+
+    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
+        language = self.network.language_model
+        said = torch.tensor([list(tokens[:-1])], dtype=torch.long, device=embedded.device)
+        whole = torch.cat([embedded, language.get_input_embeddings()(said)], dim=1)
+        output = language(inputs_embeds=whole, use_cache=False, logits_to_keep=len(tokens))
+        return torch.log_softmax(output.logits[0].float(), dim=-1)
+
+    def check_length(self, question: Question, written: int) -> int:
+        """Positions that prompt and answer can take. Raises UserError where the policy has fewer."""
+        total = question.prompt.length + written
+        if total > self.config.positions:
+            raise UserError(
+                f"the prompt has {question.prompt.length} tokens and the answer up to {written}, the policy has "
+                f"{self.config.positions} positions; use a shorter instruction or rationale"
+            )
+        return total
+
+    def collector(self, question: Question, capture: Capture | None, longest: int) -> RowCollector | None:
+        """Raises UserError for a layer that is not there."""
+        if capture is None:
+            return None
+        layers = self.config.layers
+        outside = [layer for layer in capture.layers or () if not 0 <= layer < layers]
+        if outside:
+            raise UserError(f"there is no layer {outside[0]}; the policy has layers 0 to {layers - 1}")
+        count = longest if capture.prefix else longest - question.prompt.length + 1
+        towers: dict[str, Rows | None] = dict.fromkeys(self.config.streams) if capture.vision else {}
+        return RowCollector(self._sites, {LANGUAGE: Rows(count, longest, capture.layers)} | towers)
+
+    def start(self, question: Question, capture: Capture | None, collector: RowCollector | None) -> GreedyRun:
+        """Read the prompt; call it, and what follows, under ``collecting(collector)``."""
+        run = GreedyRun(self.network.language_model, collector)
+        inputs = {"inputs_embeds": self.embed(question)}
+        every = bool(capture and capture.prefix)
+        run.read(inputs, question.prompt.length, every_row=every, last_row=capture is not None)
+        return run
+
+    def records(
+        self, run: GreedyRun, layout: TokenLayout, capture: Capture, collector: RowCollector
+    ) -> tuple[AttentionRecord, ...]:
+        """Rows of what was asked for, over the whole sequence."""
+        prompt = len(layout.tokens) - len(run.tokens)
+        parts = [span.part for span in layout.spans for _ in range(span.start, span.stop)]
+        kept: list[tuple[int, int, int]] = []  # row, query, token it produced
+        for row, query in enumerate(run.queries):
+            token = query - (prompt - 1)
+            wanted = 0 <= token < len(run.tokens) and parts[query + 1] in capture.queries
+            if wanted or (capture.prefix and query < prompt):
+                kept.append((row, query, token if wanted else -1))
+        language = AttentionRecord(
+            weights=collector.weights(LANGUAGE, len(layout.tokens))[:, :, [row for row, _, _ in kept]],
+            layers=collector.layers(LANGUAGE),
+            queries=tuple(query for _, query, _ in kept),
+            produced=tuple(token for _, _, token in kept),
+            layout=layout,
+        )
+        return (language, *self._vision_records(layout, collector)) if capture.vision else (language,)
+
+    def _vision_records(self, layout: TokenLayout, collector: RowCollector) -> list[AttentionRecord]:
+        image = next(span for span in layout.spans if span.part is Part.IMAGE)
+        patches = layout.tokens[image.start : image.stop]
+        records: list[AttentionRecord] = []
+        for stream, tower in zip(self.config.streams, self.config.towers, strict=True):
+            first, count = len(tower.special), len(tower.special) + len(patches)
+            spans = [Span(Part.SPECIAL, name, place, place + 1) for place, name in enumerate(tower.special)]
+            spans.append(Span(Part.IMAGE, image.name, first, count, image.grid))
+            seen = TokenLayout((*tower.special, *patches), tuple(spans))
+            rows = collector.weights(stream, count)
+            records.append(
+                AttentionRecord(rows, collector.layers(stream), tuple(range(count)), (-1,) * count, seen, stream)
+            )
+        return records
+
+
+def only_image(images: Mapping[str, UInt8[np.ndarray, "H W 3"]]) -> tuple[str, UInt8[np.ndarray, "H W 3"]]:
+    """The single camera's name and frame. Raises UserError where there is not exactly one."""
+    if len(images) != 1:
+        found = ", ".join(images) or "none"
+        raise UserError(f"the policy reads one image, the observation has {len(images)} ({found}); pass one camera's")
+    return next(iter(images.items()))
