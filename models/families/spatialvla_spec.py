@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
@@ -48,7 +50,7 @@ def inspect_spatialvla(files: CheckpointFiles, family: str, digest: str) -> Chec
         action_space=settings.action_space(only),
         action_stats=tuple(settings.scales),
         generates_rationale=family == WITH_RATIONALE,
-        unused=settings.unused,
+        unused={pattern: why for pattern, why in settings.unused.items() if _any(weights, pattern)},
         notes=_notes(config, settings, family),
     )
 
@@ -71,3 +73,7 @@ def _notes(config: ConfigSection, settings: SpatialVLASettings, family: str) -> 
     if config.has("auto_map"):
         notes["auto_map"] = "the checkpoint brings code along; it is never run"
     return notes
+
+
+def _any(names: Iterable[str], pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.types import CheckpointSpec, Observation
 from tests.tiny_checkpoints import write_action_token_paligemma
+from tests.tiny_spatialvla import write_tiny_spatialvla
 
 Writer = Callable[[Path], Path]
 
@@ -23,6 +24,13 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
         "paligemma",
         partial(write_action_token_paligemma, rationale=True, order="action first", chunk=2, shard="300KB"),
     ),
+    "spatial": ("spatialvla", write_tiny_spatialvla),
+    "spatial, two depth heads": ("spatialvla", partial(write_tiny_spatialvla, metric_heads=2, chunk=4, kv_heads=1)),
+    "spatial without depth": (
+        "spatialvla",
+        partial(write_tiny_spatialvla, depth=False, spatial=False, sliding_window=4096, shard=True),
+    ),
+    "spatial with words": ("refinevla", partial(write_tiny_spatialvla, depth=False, seed=1)),
 }
 
 

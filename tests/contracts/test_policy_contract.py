@@ -25,8 +25,8 @@ FAKES = {"fake": PlantedPolicy, "fake chunk": PlantedChunkPolicy}
 def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
     if request.param in FAKES:
         return FAKES[request.param]()
-    _, write = CASES[request.param]
-    return models.load(write(tmp_path_factory.mktemp("checkpoint") / request.param))
+    family, write = CASES[request.param]
+    return models.load(write(tmp_path_factory.mktemp("checkpoint") / request.param), family=family)
 
 
 def same(left: Prediction, right: Prediction) -> bool:
