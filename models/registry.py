@@ -40,6 +40,13 @@ FAMILIES: Mapping[str, Family] = {
         "models.families.spatialvla:load_spatialvla",
         title="ReFineVLA, with words after the actions",
     ),
+    "smolvla": Family(
+        (),
+        "models.families.smolvla_spec:inspect_smolvla",
+        "models.families.smolvla:load_smolvla",
+        lerobot_types=("smolvla",),
+        title="SmolVLA",
+    ),
 }
 
 

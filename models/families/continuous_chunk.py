@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from models.capture import LANGUAGE, VISION, AttentionSite, RowCollector, Rows
 from models.errors import UserError
+from models.families.chunk_noise import NOISE_SEED
 from models.types import ActionSpace, AttentionRecord, Capture, CheckpointSpec, Part, Prediction, Span, TokenLayout
 
 EXPERT = "action expert"  # the stream of the rows of an action expert
-NOISE_SEED = 0
-NOISE_NOTE = f"starts from the standard normal noise that torch.manual_seed({NOISE_SEED}) gives on the CPU"
 
 
 def starting_noise(chunk: int, action_dim: int) -> Float[Tensor, "1 T D"]:
@@ -106,10 +105,13 @@ class DenoisingRows:
         """The coming forward is the language model's, over the prefix (vision towers too, in one batch of images)."""
         self.collector.expect(slice(0, self._places.prefix) if self._capture.prefix else None, self._places.prefix)
 
-    def expect_suffix(self) -> None:
-        """The coming forward is a denoising step of the action expert, over the whole suffix."""
+    def expect_suffix(self, seen: int | None = None) -> None:
+        """The coming forward is a denoising step of the action expert, over the whole suffix.
+
+        ``seen``: where its attention sees only so many positions, from the first of the layout on (cross-attention).
+        """
         rows = slice(self._expert.start, self._expert.stop) if len(self._expert) else None
-        self.collector.expect(rows, self._places.length)
+        self.collector.expect(rows, self._places.length if seen is None else seen)
 
     def records(self, layout: TokenLayout) -> tuple[AttentionRecord, ...]:
         """Language rows first, where there are some, then the expert's, one record a denoising step."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.types import CheckpointSpec, Observation
 from tests.tiny_checkpoints import write_action_token_paligemma
+from tests.tiny_smolvla import write_smolvla
 from tests.tiny_spatialvla import write_tiny_spatialvla
 
 Writer = Callable[[Path], Path]
@@ -31,6 +32,11 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
         partial(write_tiny_spatialvla, depth=False, spatial=False, sliding_window=4096, shard=True),
     ),
     "spatial with words": ("refinevla", partial(write_tiny_spatialvla, depth=False, seed=1)),
+    "SmolVLA": ("smolvla", write_smolvla),
+    "SmolVLA of one camera": (
+        "smolvla",
+        partial(write_smolvla, cameras=("front",), layout="buffers", attention_mode="self_attn", empty_cameras=1),
+    ),
 }
 
 
