@@ -15,7 +15,7 @@ from jaxtyping import Float
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models.capture import LANGUAGE, VISION, RowCollector, Rows, attention_sites, collecting
+from models.capture import attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
 from models.decoding import GreedyRun, bin_probabilities
 from models.errors import UserError
@@ -25,6 +25,7 @@ from models.families.spatial_action_grid import KINDS, NAMES, UNITS
 from models.families.spatialvla_answer import SpatialAnswerReader, written
 from models.families.spatialvla_model import SpatialVLAModel, load_spatialvla_model
 from models.families.spatialvla_prompt import SpatialVLAPrompt
+from models.families.spatialvla_rows import SITES, records, row_collector
 from models.families.spatialvla_settings import PREPROCESSOR, SpatialVLASettings
 from models.families.weights import Weights
 from models.images import ImagePreprocessing, SeenImage
@@ -39,14 +40,9 @@ from models.types import (
     Part,
     Prediction,
     Rationale,
-    Span,
     TokenLayout,
 )
 
-SITES = {
-    LANGUAGE: r"^language_model\.model\.layers\.(\d+)\.self_attn$",
-    VISION: r"^vision_tower\.(?:vision_model\.)?encoder\.layers\.(\d+)\.self_attn$",
-}
 MOST_TOKENS = 256  # generated ones, actions included, as published
 EVERY_TOKEN = slice(0, None)
 
@@ -112,7 +108,7 @@ class SpatialVLA:
         read = self._read(observation)
         prompt, forced = len(read.prompt.ids), self._forced_ids(force)
         longest = self._longest(prompt, forced)
-        collector = self._collector(capture, prompt, longest)
+        collector = row_collector(self._sites, self.info, capture, prompt, longest)
         run = GreedyRun(self._language, collector)
         with torch.inference_mode(), collecting(collector):
             embedded, depth = self._embedded(read)
@@ -122,7 +118,7 @@ class SpatialVLA:
             if self.info.generates_rationale and run.tokens[-1] != self._settings.eos:
                 self._speak(run, forced, longest - prompt, capture)
         answer = self._answers(run.tokens, read.prompt.layout)
-        attention = self._records(run, answer, capture, collector) if capture and collector else ()
+        attention = records(run, answer, capture, collector) if capture and collector else ()
         maps = (DepthMap(read.camera, depth[0, 0].cpu().numpy(), read.seen.box),) if depth is not None else ()
         return self._prediction(answer, run, distributions, attention, maps)
 
@@ -182,15 +178,6 @@ class SpatialVLA:
             return least
         return max(least, min(prompt + max(MOST_TOKENS, actions), self._positions))
 
-    def _collector(self, capture: Capture | None, prompt: int, longest: int) -> RowCollector | None:
-        if capture is None:
-            return None
-        outside = [layer for layer in capture.layers or () if not 0 <= layer < self.info.layers]
-        if outside:
-            raise UserError(f"there is no layer {outside[0]}; {self.info.name} has layers 0 to {self.info.layers - 1}")
-        rows = Rows(longest if capture.prefix else longest - prompt + 1, longest, capture.layers)
-        return RowCollector(self._sites, {LANGUAGE: rows, VISION: None} if capture.vision else {LANGUAGE: rows})
-
     def _act(self, run: GreedyRun, capture: Capture | None) -> tuple[ActionDistribution, ...]:
         """Three tokens a step, unless the policy ends before; what it thought of each one's own range comes back."""
         kept = capture.queries if capture else ()
@@ -220,23 +207,6 @@ class SpatialVLA:
         allowed[self._settings.eos] = True
         return torch.tensor(allowed, device=self._language.device)
 
-    def _records(
-        self, run: GreedyRun, answer: Answer, capture: Capture, collector: RowCollector
-    ) -> tuple[AttentionRecord, ...]:
-        prompt = len(answer.layout.tokens) - len(answer.tokens)
-        produced = [_wanted(query - (prompt - 1), answer, capture) for query in run.queries]
-        rows = [
-            row for row, query in enumerate(run.queries) if produced[row] >= 0 or (capture.prefix and query < prompt)
-        ]
-        language = AttentionRecord(
-            weights=collector.weights(LANGUAGE, len(answer.layout.tokens))[:, :, rows],
-            layers=collector.layers(LANGUAGE),
-            queries=tuple(run.queries[row] for row in rows),
-            produced=tuple(produced[row] for row in rows),
-            layout=answer.layout,
-        )
-        return (language, _vision_record(answer.layout, collector)) if capture.vision else (language,)
-
     def _prediction(
         self,
         answer: Answer,
@@ -259,16 +229,3 @@ class SpatialVLA:
             attention=attention,
             depth=depth,
         )
-
-
-def _vision_record(layout: TokenLayout, collector: RowCollector) -> AttentionRecord:
-    span = next(span for span in layout.spans if span.part is Part.IMAGE)
-    count = span.stop - span.start
-    seen = TokenLayout(layout.tokens[span.start : span.stop], (Span(Part.IMAGE, span.name, 0, count, span.grid),))
-    weights = collector.weights(VISION, count)
-    return AttentionRecord(weights, collector.layers(VISION), tuple(range(count)), (-1,) * count, seen, VISION)
-
-
-def _wanted(token: int, answer: Answer, capture: Capture) -> int:
-    """``token`` where a row of that generated token was asked for, else -1."""
-    return token if 0 <= token < len(answer.tokens) and answer.parts[token] in capture.queries else -1
