@@ -103,4 +103,5 @@ class GreedyRun:
 def bin_probabilities(logprobs: Float[Tensor, " B"]) -> tuple[Float[np.ndarray, " B"], float]:
     """Probabilities over the bins alone, and the probability that the full vocabulary gave to all of them together."""
     mass = torch.logsumexp(logprobs.double(), dim=0)
-    return torch.exp(logprobs.double() - mass).cpu().numpy(), float(mass.exp())
+    # log-probabilities in float32 may add up to a hair more than one
+    return torch.exp(logprobs.double() - mass).cpu().numpy(), min(float(mass.exp()), 1.0)

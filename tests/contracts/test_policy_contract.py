@@ -135,7 +135,8 @@ def test_only_asked_for_rows_are_kept(policy: Policy) -> None:
     part = written_rows(policy.predict(seen, capture))[-1]
     assert part.layers == (0,)
     rows = [full.produced.index(token) for token in part.produced]
-    np.testing.assert_array_equal(part.weights, full.weights[:1][:, :, rows])
+    # one row alone is another matrix product than one of many: the last bit may differ
+    np.testing.assert_allclose(part.weights, full.weights[:1][:, :, rows], atol=1e-6)
 
 
 def test_prefix_keeps_every_position_of_the_prompt(policy: Policy) -> None:
