@@ -28,6 +28,19 @@ FAMILIES: Mapping[str, Family] = {
     "paligemma": Family(
         ("paligemma",), "models.families.paligemma_spec:inspect_paligemma", "models.families.paligemma:load_paligemma"
     ),
+    "openvla": Family(
+        ("openvla",),
+        "models.families.openvla_spec:inspect_openvla",
+        "models.families.openvla:load_openvla",
+        title="OpenVLA",
+    ),
+    "ecot": Family(
+        ("openvla",),
+        "models.families.ecot_spec:inspect_ecot",
+        "models.families.ecot:load_ecot",
+        names=("ecot", "embodied-cot"),
+        title="ECoT, an OpenVLA that writes its reasoning",
+    ),
     "spatialvla": Family(
         ("spatialvla",),
         "models.families.spatialvla_spec:inspect_spatialvla",

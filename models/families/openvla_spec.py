@@ -63,8 +63,8 @@ def _found(unused: Mapping[str, str], weights: Mapping[str, TensorInfo]) -> dict
 
 def _notes(files: CheckpointFiles, config: OpenVLAConfig) -> dict[str, str]:
     notes = {
-        "family": "taken for a plain OpenVLA; one that writes embodied chain-of-thought has the same files: open it with "
-        'family="ecot"',
+        "family": "taken for a plain OpenVLA; one that writes embodied chain-of-thought has the same files: open it "
+        'with family="ecot"',
         "prompt": config.prompt_reason,
         "vision": "; ".join(
             f"{stream}: {tower.model_id}, {tower.used} of {tower.blocks} blocks, {tower.heads} heads, "

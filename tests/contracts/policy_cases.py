@@ -10,6 +10,7 @@ import numpy as np
 
 from models.types import CheckpointSpec, Observation
 from tests.tiny_checkpoints import write_action_token_paligemma
+from tests.tiny_openvla import write_ecot, write_openvla
 from tests.tiny_smolvla import write_smolvla
 from tests.tiny_spatialvla import write_tiny_spatialvla
 
@@ -25,6 +26,13 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
         "paligemma",
         partial(write_action_token_paligemma, rationale=True, order="action first", chunk=2, shard="300KB"),
     ),
+    "OpenVLA": ("openvla", write_openvla),
+    "OpenVLA of one tower, letterboxed": (
+        "openvla",
+        partial(write_openvla, towers=("siglip",), strategy="letterbox", dimensions=14, kv_heads=2, shards=2),
+    ),
+    "openvla-v01": ("openvla", partial(write_openvla, towers=("vit", "clip"), strategy="resize-crop", image=75)),
+    "ECoT": ("ecot", write_ecot),
     "spatial": ("spatialvla", write_tiny_spatialvla),
     "spatial, two depth heads": ("spatialvla", partial(write_tiny_spatialvla, metric_heads=2, chunk=4, kv_heads=1)),
     "spatial without depth": (
