@@ -60,6 +60,13 @@ FAMILIES: Mapping[str, Family] = {
         lerobot_types=("smolvla",),
         title="SmolVLA",
     ),
+    "pi0": Family(
+        ("pi0",),
+        "models.families.pi0_spec:inspect_pi0",
+        "models.families.pi0:load_pi0",
+        lerobot_types=("pi0",),
+        title="π0",
+    ),
 }
 
 

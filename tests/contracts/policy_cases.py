@@ -11,6 +11,7 @@ import numpy as np
 from models.types import CheckpointSpec, Observation
 from tests.tiny_checkpoints import write_action_token_paligemma
 from tests.tiny_openvla import write_ecot, write_openvla
+from tests.tiny_pi0 import write_lerobot_pi0, write_pi0
 from tests.tiny_smolvla import write_smolvla
 from tests.tiny_spatialvla import write_tiny_spatialvla
 
@@ -45,6 +46,10 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
         "smolvla",
         partial(write_smolvla, cameras=("front",), layout="buffers", attention_mode="self_attn", empty_cameras=1),
     ),
+    "pi0": ("pi0", write_pi0),
+    "pi0 with statistics": ("pi0", partial(write_pi0, statistics=True, key_heads=2, steps=2)),
+    "LeRobot pi0": ("pi0", write_lerobot_pi0),
+    "LeRobot pi0 before v0.4": ("pi0", partial(write_lerobot_pi0, old=True, cameras=("top",), empty_cameras=1)),
 }
 
 
