@@ -110,6 +110,16 @@ class LerobotFolder:
         """The settings of a processor step; None where the folder has no such step."""
         return next((step.config for step in self.steps if step.name == name), None)
 
+    @property
+    def stray_statistics(self) -> tuple[str, ...]:
+        """Names like "so100.buffer.action" under which the processors' statistics stand: LeRobot does not use them.
+
+        Its own migration to v0.4 wrote them for policies that had been trained on several data sets.
+        """
+        known = tuple(f".{name}" for name in (*self.inputs, *self.outputs))
+        owners = dict.fromkeys(_owner(key) for step in self.steps for key in step.tensors)
+        return tuple(owner for owner in owners if owner.endswith(known))
+
     def data_set(self, asked: str | None) -> str | None:
         """Which statistics to use: the ones asked for, or the only ones. None: none are stored.
 
@@ -125,6 +135,12 @@ class LerobotFolder:
     def scaling(self, feature: str, data_set: str | None) -> Scaling:
         """How ``feature`` is scaled with the statistics of ``data_set``; left as it is where none are stored."""
         return self.scalings.get(data_set or "", {}).get(feature, Scaling())
+
+    def unscaled(self, feature: str, data_set: str) -> bool:
+        """Whether ``feature`` should be scaled, but has no statistics."""
+        kind = {**self.inputs, **self.outputs}[feature].kind
+        mode = _modes(self.config).text(kind, default=IDENTITY)
+        return mode != IDENTITY and not self.scaling(feature, data_set).changes
 
     def action_space(self, data_set: str | None, chunk: int) -> ActionSpace:
         """LeRobot's folders name neither action dimensions nor units. Limits are what the statistics tell of."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from models.checkpoint_files import CheckpointFiles
+from models.families.chunk_noise import NOISE_NOTE
+from models.families.lerobot_folder import ACTION, STATE, LerobotFolder
 from models.families.lerobot_folder import UNUSED as STATISTICS
-from models.families.lerobot_folder import LerobotFolder
 from models.families.smolvla_config import NEW_LINE, Backbone, ExpertPlan, SmolVLAConfig
 from models.types import CheckpointSpec
 
@@ -57,10 +58,20 @@ def inspect_smolvla(files: CheckpointFiles, family: str, digest: str) -> Checkpo
 def _notes(folder: LerobotFolder, config: SmolVLAConfig, backbone: Backbone) -> dict[str, str]:
     notes = {
         "backbone": f"{config.backbone}, read from {backbone.files.model}",
-        "n_action_steps": f"LeRobot executes {config.executed} of the {config.chunk} steps before it predicts again",
+        "noise": NOISE_NOTE,
+        "n_action_steps": f"LeRobot executes {config.executed} of {config.chunk} steps before it predicts again",
     }
     if not folder.scalings:
         notes["action_stats"] = "no statistics are stored: states and actions are in the policy's normalised units"
+        if folder.stray_statistics:
+            names = ", ".join(folder.stray_statistics)
+            notes["action_stats"] += f"; LeRobot does not use those that are stored as {names}"
+    elif raw := [name for name in (STATE, ACTION) if any(folder.unscaled(name, each) for each in folder.scalings)]:
+        notes["action_stats"] = f"no statistics are stored for {' and '.join(raw)}, which is left in normalised units"
     elif len(folder.scalings) > 1:
         notes["action_stats"] = "several data sets: name one to get actions in robot units"
+    if len(folder.cameras) > 1:
+        notes["cameras"] = "a camera that an observation lacks is left out, as LeRobot does; one must be there"
+    if config.max_tokens is not None:
+        notes["instruction"] = f"cut after {config.max_tokens} tokens, as LeRobot does"
     return notes

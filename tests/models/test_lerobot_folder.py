@@ -16,7 +16,7 @@ from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.families.lerobot_folder import ACTION, STATE, TRAINING_DATA, LerobotFolder
 from models.families.lerobot_statistics import Scaling
-from tests.tiny_smolvla import write_smolvla
+from tests.tiny_smolvla import BACKBONE, write_smolvla
 
 KNOWN = ("smolvla_new_line_processor",)
 
@@ -249,3 +249,11 @@ def test_bad_folders_are_sentences(folder: Path, tmp_path: Path, case: str) -> N
     damage(copy)
     with pytest.raises(UserError, match=sentence):
         models.inspect(copy)
+
+
+def test_statistics_that_are_missing_for_one_feature_are_said(folder: Path, tmp_path: Path) -> None:
+    copy = _copy(folder, tmp_path)
+    shutil.copytree(folder.parent / BACKBONE, tmp_path / BACKBONE)
+    file = copy / "policy_preprocessor_step_5_normalizer_processor.safetensors"
+    save_file({name: each for name, each in load_file(file).items() if "state" not in name}, file)
+    assert "for observation.state, which" in models.inspect(copy).notes["action_stats"]
