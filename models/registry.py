@@ -21,12 +21,16 @@ class Family:
     load: str  # (files, spec, action_stats, device, dtype) -> Policy
     lerobot_types: tuple[str, ...] = ()  # values of type in a LeRobot policy folder's config.json
     names: tuple[str, ...] = ()  # words in a checkpoint's name that tell it from others of the same model_type
+    section: str = ""  # of config.json, that tells its checkpoints from others of the same model_type
     title: str = ""  # what people call it
 
 
 FAMILIES: Mapping[str, Family] = {
     "paligemma": Family(
-        ("paligemma",), "models.families.paligemma_spec:inspect_paligemma", "models.families.paligemma:load_paligemma"
+        ("paligemma",),
+        "models.families.paligemma_spec:inspect_paligemma",
+        "models.families.paligemma:load_paligemma",
+        section="vla",
     ),
     "openvla": Family(
         ("openvla",),
@@ -67,6 +71,12 @@ FAMILIES: Mapping[str, Family] = {
         lerobot_types=("pi0",),
         title="π0",
     ),
+    "vlm": Family(
+        ("paligemma", "llava", "llava_next", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl"),
+        "models.families.vlm_spec:inspect_vlm",
+        "models.families.vlm:load_vlm",
+        title="vision-language model",
+    ),
 }
 
 
@@ -82,12 +92,19 @@ def recognise(config: ConfigSection, family: str | None = None, called: Sequence
     if not config.has("model_type") and config.has("type"):
         return _recognise_lerobot(config)
     model_type = config.text("model_type")
-    fitting = [name for name, entry in FAMILIES.items() if model_type in entry.model_types]
-    for name in sorted(fitting, key=lambda name: not FAMILIES[name].names):
+    for name in sorted(_fitting(config), key=lambda name: not FAMILIES[name].names):
         if not FAMILIES[name].names or named_as(FAMILIES[name].names, called) is not None:
             return name
-    known = ", ".join(kind for entry in FAMILIES.values() for kind in entry.model_types)
+    known = ", ".join(dict.fromkeys(kind for entry in FAMILIES.values() for kind in entry.model_types))
     raise UserError(f"{config.where} model_type is {model_type!r}; the kinds that can be opened are {known}")
+
+
+def _fitting(config: ConfigSection) -> list[str]:
+    """Families of the model_type; only those that ask for a section of config.json where it is there."""
+    kind = config.text("model_type", default="")
+    same = [name for name, entry in FAMILIES.items() if kind in entry.model_types]
+    marked = [name for name in same if FAMILIES[name].section and config.has(FAMILIES[name].section)]
+    return marked or [name for name in same if not FAMILIES[name].section]
 
 
 def _recognise_lerobot(config: ConfigSection) -> str:
@@ -108,11 +125,11 @@ def alternatives(config: ConfigSection, called: Sequence[str] = ()) -> tuple[str
     of their own and read the same files. Raises UserError as `recognise` does.
     """
     first = recognise(config, called=called)
-    kind, policy, own = config.text("model_type", default=""), config.text("type", default=""), FAMILIES[first]
+    policy, own, fitting = config.text("type", default=""), FAMILIES[first], _fitting(config)
     same = [
         name
         for name, entry in FAMILIES.items()
-        if (kind in entry.model_types and kind in own.model_types)
+        if name in fitting
         or (policy in entry.lerobot_types and policy in own.lerobot_types)
         or (entry.inspect == own.inspect and not entry.model_types + entry.lerobot_types)
         or name == first

@@ -14,6 +14,7 @@ from tests.tiny_openvla import write_ecot, write_openvla
 from tests.tiny_pi0 import write_lerobot_pi0, write_pi0
 from tests.tiny_smolvla import write_smolvla
 from tests.tiny_spatialvla import write_tiny_spatialvla
+from tests.tiny_vlm import WRITERS as VLM_WRITERS
 
 Writer = Callable[[Path], Path]
 
@@ -50,6 +51,7 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
     "pi0 with statistics": ("pi0", partial(write_pi0, statistics=True, key_heads=2, steps=2)),
     "LeRobot pi0": ("pi0", write_lerobot_pi0),
     "LeRobot pi0 before v0.4": ("pi0", partial(write_lerobot_pi0, old=True, cameras=("top",), empty_cameras=1)),
+    **{f"VLM, {case}": ("vlm", write) for case, write in VLM_WRITERS.items()},
 }
 
 
