@@ -1,6 +1,6 @@
 """SmolVLA: a SmolVLM that reads cameras, instruction and state, and an action expert that denoises a chunk beside it.
 
-The folder is LeRobot's own (docs/checkpoints.md); the lerobot package is not needed.
+Layout of the folder and what is read of it: docs/checkpoint-lerobot.md. The lerobot package is not needed.
 """
 
 from __future__ import annotations
