@@ -114,7 +114,7 @@ class SpatialVLASettings:
     def action_space(self, data_set: str | None) -> ActionSpace:
         """In robot units; without limits where several data sets have statistics and none was chosen."""
         low, high = self.grid.limits(self.scales[data_set]) if data_set is not None else ((), ())
-        return ActionSpace(NAMES, UNITS, low, high, self.chunk)
+        return ActionSpace(NAMES, UNITS, low, high, self.chunk, bins=self.grid.size)
 
     def special(self) -> Mapping[int, str]:
         """Ids that only the policy itself puts into a sequence, actions aside."""
@@ -153,17 +153,17 @@ def _intrinsics(processor: ConfigSection, files: CheckpointFiles) -> dict[str, F
     for key in cameras.fields:
         camera = cameras.section(key)
         rows = camera.fields.get("intrinsic")
-        if not _is_matrix(rows):
-            raise UserError(f"{camera.where}.intrinsic is {rows!r}, expected 3 x 3 numbers with focal lengths above 0")
+        if not _is_invertible(rows):
+            raise UserError(f"{camera.where}.intrinsic is {rows!r}, expected 3 x 3 numbers, invertible")
         scale = np.ones((3, 3), np.float32)
         scale[0, [0, 2]], scale[1, [1, 2]] = width / camera.integer("width"), height / camera.integer("height")
         found[key] = np.array(rows, dtype=np.float32) * scale
     return found
 
 
-def _is_matrix(rows: object) -> bool:
+def _is_invertible(rows: object) -> bool:
     try:
         matrix = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError):
         return False
-    return matrix.shape == (3, 3) and bool(np.isfinite(matrix).all() and (matrix[[0, 1], [0, 1]] > 0).all())
+    return matrix.shape == (3, 3) and bool(np.isfinite(matrix).all()) and np.linalg.matrix_rank(matrix) == 3

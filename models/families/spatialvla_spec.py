@@ -56,7 +56,7 @@ def inspect_spatialvla(files: CheckpointFiles, family: str, digest: str) -> Chec
 
 
 def _notes(config: ConfigSection, settings: SpatialVLASettings, family: str) -> dict[str, str]:
-    notes = {"chunk": f"{settings.chunk} steps of 3 tokens each"}
+    notes = {"chunk": f"{settings.chunk} steps of 3 tokens each: translation, rotation, gripper"}
     if settings.use_depth:
         own = [key for key in settings.intrinsics if key != DEFAULT_CAMERA]
         notes["depth"] = (
@@ -65,9 +65,7 @@ def _notes(config: ConfigSection, settings: SpatialVLASettings, family: str) -> 
     else:
         notes["depth"] = "none: use_vision_zoe is false"
     if family != WITH_RATIONALE:
-        notes["rationale"] = (
-            f"none; a checkpoint that goes on with words after the actions can be opened as family {WITH_RATIONALE}"
-        )
+        notes["words"] = f"none after the actions; a checkpoint that writes some opens as family {WITH_RATIONALE}"
     if len(settings.scales) > 1:
         notes["action_stats"] = "several data sets: name one to get actions in robot units"
     if config.has("auto_map"):

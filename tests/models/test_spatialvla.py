@@ -318,6 +318,11 @@ def test_a_field_that_is_missing_is_named(copied: Path, key: str) -> None:
         ("processor_config.json", lambda p: p.update(intrinsic_config={"x": {}}), r"x.intrinsic is None, expected 3 x"),
         (
             "processor_config.json",
+            lambda p: p["intrinsic_config"]["default"].update(intrinsic=[[0] * 3] * 3),
+            "expected 3 x 3 numbers, invertible",
+        ),
+        (
+            "processor_config.json",
             lambda p: p.update(intrinsic_config={"x": INTRINSICS["default"]}),
             "intrinsic_config has neither 'bridge_orig/1.0.0' nor 'default'; it has x",
         ),
