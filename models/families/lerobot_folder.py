@@ -14,17 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from models import checkpoint
 from models.checkpoint import TensorInfo
 from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
+from models.families.lerobot_processors import ProcessorStep, read_steps
 from models.families.lerobot_statistics import IDENTITY, Scaling, read_statistic
 from models.types import ActionSpace
 
 STATE, ACTION = "observation.state", "action"  # LeRobot's own feature names
 TRAINING_DATA = "training data"  # the name of the statistics where the folder gives them none
-PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 RENAME, NORMALISE, UNNORMALISE = "rename_observations_processor", "normalizer_processor", "unnormalizer_processor"
 TOKENIZE, ONLY = "tokenizer_processor", "normalize_observation_keys"
 STEPS = (RENAME, NORMALISE, UNNORMALISE, TOKENIZE, "to_batch_processor", "device_processor")
@@ -40,15 +39,6 @@ class Feature:
 
     kind: str  # VISUAL, STATE, ENV, ACTION ...
     shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ProcessorStep:
-    """One step of a processor file."""
-
-    name: str  # LeRobot's registered name, or the class where there is none
-    config: ConfigSection
-    tensors: Mapping[str, TensorInfo]  # "feature.statistic" -> where it lies
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ class LerobotFolder:
         if ACTION not in outputs or len(outputs[ACTION].shape) != 1:
             found = ", ".join(outputs) or "nothing"
             raise UserError(f"{files.model}: output_features has {found}, expected {ACTION!r} with one number as shape")
-        steps = _steps(files)
+        steps = read_steps(files)
         for step in steps:
             if step.name not in (*STEPS, *known_steps) and step.config.flag("enabled", True):
                 raise UserError(
@@ -197,39 +187,6 @@ def _features(config: ConfigSection, key: str) -> dict[str, Feature]:
             raise UserError(f"{entry.where}.shape is {list(shape)}, expected numbers of at least 1")
         features[name] = Feature(entry.text("type"), shape)
     return features
-
-
-def _steps(files: CheckpointFiles) -> tuple[ProcessorStep, ...]:
-    before, after = files.find(PREPROCESSOR), files.find(POSTPROCESSOR)
-    if before is None and after is None:
-        return ()
-    if before is None or after is None:
-        missing = PREPROCESSOR if before is None else POSTPROCESSOR
-        raise UserError(f"{files.model} is incomplete: it has no {missing}, without which actions have no units")
-    return tuple(step for file in (before, after) for step in _file_steps(file))
-
-
-def _file_steps(file: Path) -> list[ProcessorStep]:
-    whole = ConfigSection.read(file)
-    entries = whole.fields.get("steps")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f"{whole.where} steps is {entries!r}, expected a list of objects")
-    steps: list[ProcessorStep] = []
-    for index, entry in enumerate(entries):
-        section = ConfigSection(f"{whole.where} steps[{index}]", entry)
-        name = section.text("registry_name") if section.has("registry_name") else section.text("class").split(".")[-1]
-        config = section.section("config") if section.has("config") else ConfigSection(f"{section.where}.config", {})
-        steps.append(ProcessorStep(name, config, _step_tensors(file, section)))
-    return steps
-
-
-def _step_tensors(file: Path, section: ConfigSection) -> Mapping[str, TensorInfo]:
-    if not section.has("state_file"):
-        return {}
-    state = checkpoint.inside(file.parent, section.text("state_file"))
-    if not state.is_file():
-        raise UserError(f"{file.parent} is incomplete: {file.name} names {state.name}, which is not there")
-    return {info.name: info for info in checkpoint.header(state)}
 
 
 def _processor_scalings(steps: tuple[ProcessorStep, ...], config: ConfigSection) -> dict[str, dict[str, Scaling]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +155,20 @@ def test_spec(policy: Policy) -> None:
     assert "4 of 5 steps" in spec.notes["n_action_steps"]
     assert "model.vlm_with_expert.vlm.lm_head.weight" not in spec.unused
     assert spec.unused["model.*vlm_with_expert.vlm.lm_head.weight"] == "the policy writes no words"
+
+
+def test_inspecting_imports_no_torch(folder: Path) -> None:
+    program = (
+        f"import sys, models; models.inspect({str(folder)!r});"
+        "print([name for name in ('torch', 'transformers', 'tokenizers') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_rows_that_nobody_asked_for_are_not_kept(policy: Policy) -> None:
+    assert policy.predict(seen_by(policy), Capture(queries=(Part.RATIONALE,))).attention == ()
 
 
 def test_layout(policy: Policy) -> None:
