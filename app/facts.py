@@ -46,7 +46,12 @@ def ground_truth(episode: Episode) -> dict[str, Any]:
 
 def rounded(values: np.ndarray) -> list[list[float | None]]:
     """Rows of numbers with 6 significant digits; what is not finite becomes None, which JSON has a word for."""
-    return [[float(f"{v:.6g}") if math.isfinite(v) else None for v in row] for row in np.asarray(values).tolist()]
+    return [[significant(value) for value in row] for row in np.asarray(values).tolist()]
+
+
+def significant(value: float) -> float | None:
+    """One number in the same way."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _camera(episode: Episode, name: str) -> dict[str, Any]:

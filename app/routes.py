@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.bundle import encode_bundle
+from app.bundle import Wanted, encode_bundle, encode_depth
 from app.facts import episode_facts, ground_truth
 from app.library import Library
 from app.player_files import BASE, PLAYER
+from app.run_records import Asked
 from app.run_status import StepSummaries, run_status
-from app.runs import Asked, queue_of
+from app.runs import queue_of
+from app.selection import camera_names
 from models.errors import UserError
 
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -39,6 +41,7 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "frame": lambda request: _frame(library(), request),
         "run": lambda request: _run(library(), summaries, request),
         "step": lambda request: _step(library(), request),
+        "depth": lambda request: _depth(library(), request),
     }
     post: dict[str, Answer] = {
         "start": lambda request: _start(library(), request),
@@ -103,7 +106,8 @@ def _number(request: Request, name: str) -> int:
 def _asked(request: Request) -> Asked:
     dataset, episode, checkpoint = (_text(request, name) for name in ("dataset", "episode", "checkpoint"))
     given = request.query_params
-    return Asked(dataset, episode, checkpoint, given.get("action_stats") or None, given.get("rows") == "all")
+    stats, family, cameras = (given.get(name) or None for name in ("action_stats", "family", "cameras"))
+    return Asked(dataset, episode, checkpoint, stats, given.get("rows") == "all", family, camera_names(cameras))
 
 
 def _caching(request: Request) -> dict[str, str]:
@@ -135,9 +139,20 @@ def _run(library: Library, summaries: StepSummaries, request: Request) -> Respon
 
 
 def _step(library: Library, request: Request) -> Response:
-    run = queue_of(library).stored(_asked(request), request.query_params.get("v", ""))
-    data = encode_bundle(run.read(_number(request, "step")), _layers(request))
+    record = queue_of(library).stored(_asked(request), request.query_params.get("v", ""))
+    given = request.query_params
+    denoising = _number(request, "denoising") if "denoising" in given else None
+    wanted = Wanted(given.get("stream", ""), denoising, _layers(request), given.get("camera", ""))
+    with record.run.open(_number(request, "step")) as step:
+        data = encode_bundle(step, wanted, record.cameras.episode_names)
     return Response(data, media_type="application/octet-stream", headers=_caching(request) | UNPACKED)
+
+
+def _depth(library: Library, request: Request) -> Response:
+    record = queue_of(library).stored(_asked(request), request.query_params.get("v", ""))
+    prediction = record.run.read(_number(request, "step"), attention=False)
+    data = encode_depth(prediction, _text(request, "camera"), record.cameras.episode_names)
+    return Response(data, media_type="application/octet-stream", headers=_caching(request))
 
 
 def _layers(request: Request) -> tuple[int, ...] | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from urllib.parse import quote, unquote
 
+from analysis.checkpoint_facts import counted
 from analysis.types import EpisodeMeta
 from models.types import CheckpointSpec
 
@@ -19,6 +21,10 @@ class Selection:
     other: str | None = None  # digest of the checkpoint that is compared with the first
     action_stats: str | None = None  # data set whose statistics un-normalise actions; None where there is no choice
     other_stats: str | None = None  # the same for ``other``
+    family: str | None = None  # as which the checkpoint is read; None: as its files suggest
+    other_family: str | None = None
+    cameras: str | None = None  # that the policy sees, as `camera_text` writes them; None: as they fit by name
+    other_cameras: str | None = None
 
     def parameters(self) -> dict[str, str]:
         """The URL parameters that bring this selection back."""
@@ -28,6 +34,16 @@ class Selection:
 def from_parameters(parameters: Mapping[str, str]) -> Selection:
     """The selection that a URL asks for; whether its ids exist is for `chosen` to say."""
     return Selection(*(parameters.get(entry.name) or None for entry in fields(Selection)))
+
+
+def camera_text(cameras: Sequence[str]) -> str:
+    """Names of cameras as one URL parameter; a name may hold any sign."""
+    return ",".join(quote(camera, safe="") for camera in cameras)
+
+
+def camera_names(text: str | None) -> tuple[str, ...] | None:
+    """The names that `camera_text` wrote."""
+    return tuple(unquote(camera) for camera in text.split(",")) if text else None
 
 
 def chosen(wanted: str | None, offered: Sequence[str], default: int = 0) -> tuple[str | None, bool]:
@@ -52,18 +68,20 @@ def checkpoint_label(spec: CheckpointSpec, all_specs: Sequence[CheckpointSpec]) 
     return f"{spec.name} · {spec.digest[:6]}" if twins else spec.name
 
 
-def checkpoint_facts(spec: CheckpointSpec) -> str:
+def checkpoint_line(spec: CheckpointSpec) -> str:
     """What was recognised, in one line."""
     rows, columns = spec.patch_grid
+    cameras = f" of each of {len(spec.cameras)} cameras" if len(spec.cameras) > 1 else ""
     parts = [
-        f"{spec.parameters / 1e6:.1f} M parameters"
-        if spec.parameters < 1e9
-        else f"{spec.parameters / 1e9:.2f} B parameters",
+        f"{counted(spec.parameters)} parameters",
         f"{spec.layers} layers × {spec.heads} heads",
-        f"{rows} × {columns} patches",
+        f"{rows} × {columns} patches{cameras}" if rows else "patches depend on the image",
     ]
-    if spec.action_space is not None:
-        bins = f", {spec.action_space.bins} bins" if spec.action_space.bins else ""
-        parts.append(f"{len(spec.action_space.names)}-D actions{bins}")
-    parts.append("writes a rationale" if spec.generates_rationale else "actions only")
+    space = spec.action_space
+    if space is not None:
+        kind = f"{space.bins} bins" if space.bins else "continuous"
+        chunk = f" × {space.chunk} steps" if space.chunk > 1 else ""
+        parts.append(f"{len(space.names)}-D actions{chunk}, {kind}")
+    writes = "writes a rationale" if spec.generates_rationale else "actions only"
+    parts.append(writes if space is not None else "describes, no actions")
     return " · ".join(parts)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import streamlit as st
 
+import models
 from analysis.checkpoint_list import BrokenCheckpoint
 from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
@@ -18,6 +20,7 @@ from models.weight_change import WeightChange
 # Drawn once the page stands: what is looked at comes first, and the browser draws in the order of the script.
 Later = list[Callable[[], object]]
 
+OPTIONAL = ("action_stats", "other_stats", "family", "other_family", "cameras", "other_cameras")
 FRESH_SECONDS = 10  # how long a listing is trusted; a new file shows up after that
 
 
@@ -31,7 +34,7 @@ def remember(selection: Selection) -> None:
     for name, value in selection.parameters().items():
         if st.query_params.get(name) != value:
             st.query_params[name] = value
-    for name in ("action_stats", "other_stats"):
+    for name in OPTIONAL:
         if name not in selection.parameters() and name in st.query_params:
             del st.query_params[name]
 
@@ -86,6 +89,12 @@ def episodes(workspace: str, dataset: str) -> tuple[EpisodeMeta | BrokenEpisode,
 def checkpoints(workspace: str) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
     """Checkpoints of the workspace; see `episodes` for ``workspace``."""
     return library.current().workspace.checkpoints()
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def alternatives(path: str, digest: str, base: Path | None) -> tuple[str, ...]:
+    """Families that can read a checkpoint; its digest makes the answer good until a file changes."""
+    return models.alternatives(path, base)
 
 
 @st.cache_data(show_spinner="Comparing the weights…", max_entries=20)

@@ -15,7 +15,8 @@ from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
 from analysis.workspace import Workspace
 from app import session
-from app.selection import Selection, checkpoint_facts, checkpoint_label, episode_label
+from app.checkpoint_choice import FIRST, SECOND, Reading, Wish, plain, reading
+from app.selection import Selection, checkpoint_label, episode_label
 from app.session import Later
 from models.types import CheckpointSpec
 
@@ -40,18 +41,23 @@ def choose(workspace: Workspace, comparing: bool, later: Later) -> Chosen:
         else next(iter(names), None)
     )
     meta = _episode(workspace, dataset, wish.episode, later) if dataset else None
-    first, second, stats = _checkpoints(workspace, wish, comparing, later)
+    first, second = _checkpoints(workspace, wish, meta, comparing, later)
     place = f"Workspace `{_short(workspace.path)}`"
     later.append(lambda: st.caption(place, help="Where records of model runs are kept."))
     selection = Selection(
         dataset,
         meta.id if meta else None,
-        first.digest if first else None,
-        second.digest if second else wish.other,
-        *stats,
+        first.spec.digest if first.spec else None,
+        second.spec.digest if second.spec else wish.other,
+        first.stats,
+        second.stats,
+        first.family,
+        second.family,
+        first.cameras,
+        second.cameras,
     )
     session.remember(selection)
-    return Chosen(selection, meta, first, second)
+    return Chosen(selection, meta, first.spec, second.spec)
 
 
 def _episode(workspace: Workspace, dataset: str, wish: str | None, later: Later) -> EpisodeMeta | None:
@@ -71,13 +77,13 @@ def _facts(meta: EpisodeMeta) -> str:
     parts = [f"{meta.length} steps at {meta.fps:g} fps", ", ".join(meta.cameras)]
     if meta.robot:
         parts.append(meta.robot)
-    return _plain(" · ".join(parts))
+    return plain(" · ".join(parts))
 
 
 def _checkpoints(
-    workspace: Workspace, wish: Selection, comparing: bool, later: Later
-) -> tuple[CheckpointSpec | None, CheckpointSpec | None, tuple[str | None, str | None]]:
-    """The chosen checkpoints, and the action statistics chosen for each."""
+    workspace: Workspace, wish: Selection, meta: EpisodeMeta | None, comparing: bool, later: Later
+) -> tuple[Reading, Reading]:
+    """The chosen checkpoints and how they are read."""
     entries = session.checkpoints(str(workspace.path))
     specs = [entry for entry in entries if isinstance(entry, CheckpointSpec)]
     by_digest = {spec.digest: spec for spec in specs}
@@ -90,29 +96,19 @@ def _checkpoints(
     talking = next((i for i, spec in enumerate(specs) if spec.generates_rationale), 0)
     default = 0 if comparing else talking
     first = session.pick("checkpoint", "Checkpoint", wish.checkpoint, digests, label, later, default)
-    stats = _recognised(by_digest.get(first or ""), "action_stats", wish.action_stats, later)
-    second, other_stats = None, None
+    one = Wish(wish.family, wish.action_stats, wish.cameras)
+    read, other = reading(workspace, by_digest.get(first or ""), meta, FIRST, one, later), Reading()
     if comparing and len(specs) > 1:
         rest = [digest for digest in digests if digest != first]
         default = next((i for i, digest in enumerate(rest) if by_digest[digest].generates_rationale), 0)
         second = session.pick(
             "other", "Compared with", wish.other if wish.other != first else None, rest, label, later, default
         )
-        other_stats = _recognised(by_digest.get(second or ""), "other_stats", wish.other_stats, later)
+        two = Wish(wish.other_family, wish.other_stats, wish.other_cameras)
+        other = reading(workspace, by_digest.get(second or ""), meta, SECOND, two, later)
     broken = [entry for entry in entries if isinstance(entry, BrokenCheckpoint)]
     later.append(lambda: _broken("checkpoint", broken))
-    return by_digest.get(first or ""), by_digest.get(second or ""), (stats, other_stats)
-
-
-def _recognised(spec: CheckpointSpec | None, key: str, wish: str | None, later: Later) -> str | None:
-    """Says what the checkpoint is; asks which action statistics to use where it has several."""
-    if spec is None:
-        return None
-    facts = _plain(checkpoint_facts(spec))
-    later.append(lambda: st.caption(facts))
-    if len(spec.action_stats) < 2:
-        return None
-    return session.pick(key, f"Action statistics of {_plain(spec.name)}", wish, spec.action_stats, str, later)
+    return read, other
 
 
 def _broken(kind: str, entries: list[BrokenEpisode] | list[BrokenCheckpoint]) -> None:
@@ -122,11 +118,6 @@ def _broken(kind: str, entries: list[BrokenEpisode] | list[BrokenCheckpoint]) ->
     with st.expander(f"{len(entries)} {plural} cannot be used", icon=":material/warning:"):
         for entry in entries:
             st.text(f"{Path(entry.path).name}: {entry.reason}")
-
-
-def _plain(text: str) -> str:
-    """Text of a data set, with Markdown's signs made harmless."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+!|~$:" else sign for sign in text)
 
 
 def _short(path: Path) -> str:

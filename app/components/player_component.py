@@ -39,6 +39,8 @@ class ShownCheckpoint:
     checkpoint: str | None  # digest; None shows the episode alone
     name: str
     action_stats: str | None = None  # chosen data set whose statistics un-normalise its actions
+    family: str | None = None  # as which it is read; None: as its files suggest
+    cameras: str | None = None  # that it sees, as the URL writes them; None: as they fit by name
 
 
 def player(dataset: str, episode: str, panes: tuple[ShownCheckpoint, ...], key: str) -> None:

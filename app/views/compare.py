@@ -22,8 +22,10 @@ def show(chosen: Chosen) -> None:
         return
     picked = chosen.selection
     panes = (
-        ShownCheckpoint(chosen.first.digest, chosen.first.name, picked.action_stats),
-        ShownCheckpoint(chosen.second.digest, chosen.second.name, picked.other_stats),
+        ShownCheckpoint(chosen.first.digest, chosen.first.name, picked.action_stats, picked.family, picked.cameras),
+        ShownCheckpoint(
+            chosen.second.digest, chosen.second.name, picked.other_stats, picked.other_family, picked.other_cameras
+        ),
     )
     player(chosen.selection.dataset, chosen.meta.id, panes, key="compare_player")
 

@@ -8,11 +8,12 @@ from app.sidebar import Chosen
 
 def show(chosen: Chosen) -> None:
     """Draws the page; everything on it is the player's."""
-    if chosen.meta is None or chosen.selection.dataset is None:
+    picked = chosen.selection
+    if chosen.meta is None or picked.dataset is None:
         return
     pane = (
-        ShownCheckpoint(chosen.first.digest, chosen.first.name, chosen.selection.action_stats)
+        ShownCheckpoint(chosen.first.digest, chosen.first.name, picked.action_stats, picked.family, picked.cameras)
         if chosen.first
         else ShownCheckpoint(None, "no checkpoint")
     )
-    player(chosen.selection.dataset, chosen.meta.id, (pane,), key="trajectory_player")
+    player(picked.dataset, chosen.meta.id, (pane,), key="trajectory_player")

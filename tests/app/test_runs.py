@@ -13,8 +13,9 @@ from analysis.records import Run, capture_key
 from analysis.workspace import Workspace
 from app import runs
 from app.library import Library
+from app.run_records import ALL_ROWS, Asked
 from app.run_status import StepSummaries, run_status
-from app.runs import ALL_ROWS, Asked, RunQueue, State
+from app.runs import RunQueue, State
 from models.errors import UserError
 from models.types import Capture, Observation, Part, Prediction
 from tests.browser.world import checkpoint_named, synthetic_prediction, write_synthetic_episode
@@ -66,9 +67,9 @@ def wait_for(queue: RunQueue, asked: Asked, *states: State) -> State:
 def test_a_run_begins_at_the_step_that_is_looked_at(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: Scripted())
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: Scripted())
     queue, seen = RunQueue(library), []
-    record, _, _ = queue.record(asked)
+    record = queue.record(asked).run
     original = type(record).write
     monkeypatch.setattr(
         type(record), "write", lambda self, step, value: (seen.append(step), original(self, step, value))
@@ -76,11 +77,11 @@ def test_a_run_begins_at_the_step_that_is_looked_at(
     queue.start(asked, at=4)
     wait_for(queue, asked, State.COMPLETE)
     assert seen == [4, 5, 0, 1, 2, 3]
-    assert queue.record(asked)[0].complete
+    assert queue.record(asked).run.complete
 
 
 def test_status_tells_only_what_is_new(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: Scripted())
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: Scripted())
     queue, summaries = RunQueue(library), StepSummaries()
     before = run_status(queue, summaries, asked, "")
     assert (before["state"], before["automatic"], before["captured"]) == (State.IDLE, True, 0)
@@ -104,35 +105,35 @@ def test_all_rows_go_into_a_record_of_their_own(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = Scripted()
-    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: policy)
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
     plain = stored(library, asked, Capture(), STEPS)
     queue, everything = RunQueue(library), replace(asked, all_rows=True)
-    assert queue.record(everything)[0].steps_done() == frozenset()
+    assert queue.record(everything).run.steps_done() == frozenset()
     queue.start(everything, at=0)
     wait_for(queue, everything, State.COMPLETE)
     assert [(set(capture.queries), capture.prefix) for capture in policy.captures] == [(set(Part), True)] * STEPS
-    assert queue.record(everything)[0].address != plain.address
-    assert queue.record(asked)[0].address == queue.record(everything)[0].address  # as many steps, more rows
+    assert queue.record(everything).run.address != plain.address
+    assert queue.record(asked).run.address == queue.record(everything).run.address  # as many steps, more rows
 
 
 def test_a_record_with_all_rows_is_not_hidden_by_the_apps_own(library: Library, asked: Asked) -> None:
     queue, summaries = RunQueue(library), StepSummaries()
     own = stored(library, asked, Capture(), 3)
     whole = stored(library, asked, ALL_ROWS, 2)
-    assert queue.record(asked)[0] == own
-    assert queue.record(replace(asked, all_rows=True))[0] == whole
+    assert queue.record(asked).run == own
+    assert queue.record(replace(asked, all_rows=True)).run == whole
     stored(library, asked, ALL_ROWS, 3)
-    assert queue.record(asked)[0] == whole
+    assert queue.record(asked).run == whole
     status = run_status(queue, summaries, asked, f"{own.address}:3")
     assert [step["version"] for step in status["steps"].values()] == [whole.address] * 3
-    assert queue.stored(asked, own.address) == own  # a link to a step keeps its meaning
+    assert queue.stored(asked, own.address).run == own  # a link to a step keeps its meaning
 
 
 def test_a_half_filled_record_goes_on_with_what_it_keeps(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = Scripted()
-    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: policy)
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
     stored(library, asked, ALL_ROWS, STEPS - 1)
     queue = RunQueue(library)
     queue.start(asked, at=0)
@@ -150,7 +151,7 @@ def test_runs_with_different_action_statistics_do_not_mix(library: Library, aske
     for each in (bridge, fractal):
         queue.start(each, at=0)
         wait_for(queue, each, State.COMPLETE)
-    runs_made = [queue.record(each)[0] for each in (bridge, fractal)]
+    runs_made = [queue.record(each).run for each in (bridge, fractal)]
     assert [run.key.settings["action_stats"] for run in runs_made] == ["bridge", "fractal"]
     assert all(run.steps_done() == set(range(STEPS)) for run in runs_made)
     unsaid = replace(bridge, action_stats=None)
@@ -164,13 +165,13 @@ def test_naming_the_only_action_statistics_is_the_same_run(library: Library, ask
     digest = library.episode(asked.dataset, asked.episode).meta.digest
     run = library.workspace.records.run(capture_key(asked.checkpoint, digest, Capture(), action_stats=only))
     run.write(0, synthetic_prediction(0, words=4, layers=1, heads=1))
-    assert RunQueue(library).record(asked)[0] == run
+    assert RunQueue(library).record(asked).run == run
 
 
 def test_stopping_keeps_what_is_done(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Scripted()
     policy.allowed.clear()
-    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: policy)
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
     queue = RunQueue(library)
     queue.start(asked, at=0)
     wait_for(queue, asked, State.RUNNING)
@@ -178,13 +179,13 @@ def test_stopping_keeps_what_is_done(library: Library, asked: Asked, monkeypatch
     policy.allowed.set()
     wait_for(queue, asked, State.IDLE)
     time.sleep(0.1)
-    assert queue.record(asked)[0].steps_done() <= {0}
+    assert queue.record(asked).run.steps_done() <= {0}
 
 
 def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str, action_stats: str | None) -> None:
+    def refuse(path: str, **_: object) -> None:
         raise UserError("the weights lack q_proj")
 
     monkeypatch.setattr(runs.models, "load", refuse)
@@ -197,12 +198,12 @@ def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
 def test_a_bug_fails_one_run_and_not_the_worker(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: 1 / 0)
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: 1 / 0)
     queue = RunQueue(library)
     queue.start(asked, at=0)
     wait_for(queue, asked, State.FAILED)
     assert "internal error" in queue.job(asked).message
-    monkeypatch.setattr(runs.models, "load", lambda path, action_stats: Scripted())
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: Scripted())
     queue.start(asked, at=0)
     wait_for(queue, asked, State.COMPLETE)
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis.types import EpisodeMeta
-from app.selection import Selection, checkpoint_facts, checkpoint_label, chosen, episode_label, from_parameters
+from app.selection import (
+    Selection,
+    camera_names,
+    camera_text,
+    checkpoint_label,
+    checkpoint_line,
+    chosen,
+    episode_label,
+    from_parameters,
+)
+from models.fake_chunk import SPEC as CHUNK
 from models.types import ActionSpace, CheckpointSpec
 
 META = EpisodeMeta("e1", "e1.hdf5", "put  the\nspoon away", 27, 5.0, ("shoulder",), True)
@@ -57,9 +67,21 @@ def test_checkpoints_of_one_name_are_told_apart() -> None:
     assert checkpoint_label(SPEC, [SPEC, replace(SPEC, digest="123456")]) == "base · abcdef"
 
 
-def test_checkpoint_facts() -> None:
+def test_checkpoint_line() -> None:
     assert (
-        checkpoint_facts(SPEC)
+        checkpoint_line(SPEC)
         == "3.5 M parameters · 6 layers × 4 heads · 8 × 8 patches · 2-D actions, 256 bins · actions only"
     )
-    assert checkpoint_facts(replace(SPEC, parameters=3_500_000_000)).startswith("3.50 B parameters")
+    assert checkpoint_line(replace(SPEC, parameters=3_500_000_000)).startswith("3.50 B parameters")
+    assert checkpoint_line(CHUNK) == (
+        "0 parameters · 2 layers × 2 heads · 2 × 2 patches of each of 2 cameras · "
+        "2-D actions × 4 steps, continuous · actions only"
+    )
+    talks = replace(SPEC, action_space=None, patch_grid=(0, 0), generates_rationale=True)
+    assert checkpoint_line(talks).endswith("patches depend on the image · describes, no actions")
+
+
+def test_names_of_cameras_may_hold_any_sign() -> None:
+    names = ("observation.images.top", "a,b", "50 %/é")
+    assert camera_names(camera_text(names)) == names
+    assert camera_names(None) is None

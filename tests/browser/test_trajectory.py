@@ -105,7 +105,7 @@ def test_picking_a_patch_lights_up_words_and_escape_leaves(tab: Tab) -> None:
     assert max(levels) > 0
     tab.page.keyboard.press("Escape")
     tab.page.locator(".reverse-note").wait_for(state="hidden")
-    assert tab.parameter("patch") is None
+    tab.page.wait_for_function("() => !new URLSearchParams(location.search).has('patch')", timeout=8000)
 
 
 def test_hover_tells_the_patch_and_its_value(tab: Tab) -> None:

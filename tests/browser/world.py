@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from models.types import (
     Span,
     TokenLayout,
 )
+from tests.browser.planted_runs import store_chunk_run, store_text_run
 from tests.tiny_checkpoints import write_action_token_paligemma
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,9 +53,14 @@ def frame(step: int, steps: int) -> np.ndarray:
 
 
 def write_synthetic_episode(
-    path: Path, steps: int, *, id: str, instruction: str = "put the red block on the towel"
+    path: Path,
+    steps: int,
+    *,
+    id: str,
+    instruction: str = "put the red block on the towel",
+    cameras: Sequence[str] = ("shoulder",),
 ) -> Path:
-    """An episode of ``steps`` frames with phases and boxes."""
+    """An episode of ``steps`` frames with phases and boxes; cameras after the first see the same upside down."""
     time_axis = np.linspace(0, 2 * np.pi, steps)
     actions = np.stack([0.02 * np.sin(time_axis + dim) for dim in range(6)] + [(time_axis > 3).astype(float)], axis=1)
     states = np.stack([0.3 + 0.1 * np.sin(time_axis), *[0.1 * np.cos(time_axis + dim) for dim in range(6)]], axis=1)
@@ -67,10 +73,13 @@ def write_synthetic_episode(
         fps=5,
         actions=Series(actions.astype(np.float32), NAMES, UNITS),
         states=Series(states.astype(np.float32), ("x", "y", "z", "roll", "pitch", "yaw", "gap"), UNITS),
-        images={"shoulder": [frame(step, steps) for step in range(steps)]},
+        images={
+            camera: [frame(step, steps)[:: -1 if place else 1] for step in range(steps)]
+            for place, camera in enumerate(cameras)
+        },
         success=True,
         phases=[PHASES[4 * step // steps] for step in range(steps)],
-        truth={"shoulder": CameraTruth(("background", "red block"), None, boxes.astype(np.float32))},
+        truth={cameras[0]: CameraTruth(("background", "red block"), None, boxes.astype(np.float32))},
         encoding="jpeg",
     )
 
@@ -104,6 +113,10 @@ def make_world(folder: Path, steps: int = 12) -> Path:
     workspace.mkdir()
     (workspace / "workspace.toml").write_text('episodes = ["../episodes"]\ncheckpoints = ["../checkpoints"]\n')
     store_synthetic_run(workspace, "wide", checkpoint_named(workspace, "wide"), layers=WIDE_LAYERS)
+    write_synthetic_episode(episodes / "two.hdf5", 6, id="two", cameras=("front", "wrist"))
+    store_chunk_run(workspace, "two", checkpoint_named(workspace, "base"))
+    write_synthetic_episode(episodes / "tiles.hdf5", 3, id="tiles")
+    store_text_run(workspace, "tiles", checkpoint_named(workspace, "base"), "shoulder")
     return workspace
 
 

@@ -4,11 +4,23 @@ import { el, setText, sizedContext } from "./dom.js";
 import { signed } from "./token_strips.js";
 
 export class ActionPlots {
-  constructor({ names, units, onScrub, onRelease, onDimension }) {
-    this.plots = names.map((name, dim) => this.plot(name, units[dim] ?? "", dim, { onScrub, onRelease, onDimension }));
-    this.node = el("div", { class: "plots" }, this.plots.map(({ node }) => node));
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.node = el("div", { class: "plots" });
+    this.plots = [];
+    this.built = "";
     this.observer = new ResizeObserver(() => this.value && this.show(this.value, true));
     this.observer.observe(this.node);
+  }
+
+  // Anew only when a policy turns out to have dimensions of its own; what else stands in the grid stays at its end.
+  build(dims) {
+    const key = dims.map(({ name, unit }) => `${name} ${unit}`).join("\n");
+    if (key === this.built) return;
+    this.built = key;
+    this.plots.forEach(({ node }) => node.remove());
+    this.plots = dims.map(({ name, unit }, dim) => this.plot(name, unit, dim, this.handlers));
+    this.node.prepend(...this.plots.map(({ node }) => node));
   }
 
   plot(name, unit, dim, { onScrub, onRelease, onDimension }) {
@@ -30,48 +42,47 @@ export class ActionPlots {
     return { node, canvas, readout, title, error, unit };
   }
 
-  // value: { length, step, dim, recorded: [T][D], series: [{ name, colour, dash, values: [T][D] | null }], key }
+  // value: { length, step, dim, recorded: [T][D], dims, key, series: [{ name, which, colour, values: [T][D] | null, chunk: [steps][D] }] }
   show(value, force = false) {
+    this.build(value.dims);
     this.value = value;
     const style = getComputedStyle(this.node);
     this.ink = style.getPropertyValue("--ink").trim();
     this.colours = { recorded: style.getPropertyValue("--recorded").trim(), first: style.getPropertyValue("--predicted").trim(),
       second: style.getPropertyValue("--predicted-2").trim() };
-    this.plots.forEach((plot, dim) => this.draw(plot, dim, value, force));
+    this.plots.forEach((plot, dim) => this.draw(plot, dim, ofDimension(value, value.dims[dim]), force));
   }
 
   draw({ node, canvas, readout, title, error, unit }, dim, value, force) {
     node.classList.toggle("picked", value.dim === dim);
     title.setAttribute("aria-pressed", String(value.dim === dim));
-    setText(readout, reading(value, dim));
+    setText(readout, reading(value));
     const context = sizedContext(canvas);
     const key = `${value.key}|${canvas.width}x${canvas.height}|${this.ink}`;
     if (force || canvas.key !== key) {
-      this.background(canvas, dim, value, key);
-      setText(error, meanErrors(value, dim, unit));
+      this.background(canvas, value, key);
+      setText(error, meanErrors(value, unit));
     }
     context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
     context.drawImage(canvas.picture, 0, 0, canvas.clientWidth, canvas.clientHeight);
-    this.cursor(context, canvas, dim, value);
+    this.cursor(context, canvas, value);
   }
 
   // Curves change only when predictions arrive: they are drawn once and kept as a picture.
-  background(canvas, dim, value, key) {
+  background(canvas, value, key) {
     canvas.key = key;
     canvas.picture = new OffscreenCanvas(canvas.width, canvas.height);
     const context = canvas.picture.getContext("2d");
     const ratio = canvas.width / canvas.clientWidth;
     context.scale(ratio, ratio);
-    canvas.range = rangeOf(value, dim);
+    canvas.range = rangeOf(value);
     const box = { width: canvas.clientWidth, height: canvas.clientHeight, font: getComputedStyle(this.node).fontFamily };
     drawAxes(context, box, canvas.range, this.ink);
-    drawCurve(context, box, canvas.range, value.length, (t) => value.recorded[t][dim], this.colours.recorded, []);
-    for (const { values, colour } of value.series) {
-      drawCurve(context, box, canvas.range, value.length, (t) => values[t]?.[dim], this.colours[colour], [5, 3]);
-    }
+    drawCurve(context, box, canvas.range, value.length, value.recorded, this.colours.recorded, []);
+    for (const { at, colour } of value.series) drawCurve(context, box, canvas.range, value.length, at, this.colours[colour], [5, 3]);
   }
 
-  cursor(context, canvas, dim, value) {
+  cursor(context, canvas, value) {
     const box = { width: canvas.clientWidth, height: canvas.clientHeight };
     const x = place(box, value.length, value.step);
     context.strokeStyle = this.ink;
@@ -83,8 +94,11 @@ export class ActionPlots {
     context.lineTo(x, box.height - BOTTOM);
     context.stroke();
     context.globalAlpha = 1;
-    const points = [[value.recorded[value.step][dim], this.colours.recorded],
-      ...value.series.map(({ values, colour }) => [values[value.step]?.[dim], this.colours[colour]])];
+    for (const { chunk, colour } of value.series) {
+      if (chunk.length > 1) drawChunk(context, box, canvas.range, value, chunk, this.colours[colour]);
+    }
+    const points = [[value.recorded(value.step), this.colours.recorded],
+      ...value.series.map(({ at, colour }) => [at(value.step), this.colours[colour]])];
     for (const [number, colour] of points) {
       if (number === null || number === undefined) continue;
       context.fillStyle = colour;
@@ -101,7 +115,15 @@ export class ActionPlots {
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [50, 8, 6, 6];
 
-function rangeOf({ recorded, series, length }, dim) {
+// The value with everything of one dimension picked out: `recorded(t)`, and of every series `at(t)` and its chunk now.
+function ofDimension(value, { recorded, columns }) {
+  const series = value.series.filter(({ which }) => columns[which] >= 0).map(({ which, values, chunk, colour }) => ({
+    colour, at: (t) => values[t]?.[columns[which]], chunk: chunk.map((row) => row[columns[which]]),
+  }));
+  return { ...value, recorded: (t) => (recorded < 0 ? null : value.recorded[t][recorded]), series };
+}
+
+function rangeOf({ recorded, series, length }) {
   let [low, high] = [Infinity, -Infinity];
   const take = (number) => {
     if (number === null || number === undefined) return;
@@ -109,8 +131,8 @@ function rangeOf({ recorded, series, length }, dim) {
     high = Math.max(high, number);
   };
   for (let t = 0; t < length; t++) {
-    take(recorded[t][dim]);
-    for (const { values } of series) take(values[t]?.[dim]);
+    take(recorded(t));
+    for (const { at } of series) take(at(t));
   }
   if (!Number.isFinite(low)) return [-1, 1];
   const pad = Math.max((high - low) * 0.08, Math.abs(high) * 1e-3, 1e-4);
@@ -174,25 +196,44 @@ function drawCurve(context, box, range, length, at, colour, dash) {
   context.setLineDash([]);
 }
 
-function reading({ recorded, series, step }, dim) {
-  const truth = recorded[step][dim];
-  const said = series.map(({ values }) => values[step]?.[dim]).filter((number) => number !== null && number !== undefined);
-  if (!said.length) return `rec ${signed(truth)}`;
+// The chunk that is predicted at the cursor, from there on; what lies beyond the plot is cut off.
+function drawChunk(context, box, [low, high], { length, step }, chunk, colour) {
+  context.save();
+  context.beginPath();
+  context.rect(LEFT, 0, box.width - LEFT - RIGHT, box.height);
+  context.clip();
+  const clamped = (number) => (number === null ? null : Math.min(high, Math.max(low, number)));
+  drawCurve(context, box, [low, high], length, (t) => (t < step ? null : clamped(chunk[t - step] ?? null)), colour, []);
+  context.fillStyle = colour;
+  chunk.forEach((number, at) => {
+    if (number === null || step + at >= length) return;
+    context.beginPath();
+    context.arc(place(box, length, step + at), level(box, [low, high], clamped(number)), chunk.length > 12 ? 1.5 : 2.5, 0, 2 * Math.PI);
+    context.fill();
+  });
+  context.restore();
+}
+
+function reading({ recorded, series, step }) {
+  const truth = recorded(step);
+  const said = series.map(({ at }) => at(step)).filter((number) => number !== null && number !== undefined);
+  if (!said.length) return truth === null ? "" : `rec ${signed(truth)}`;
+  if (said.length < 2 && truth === null) return signed(said[0]);
   const difference = said.length > 1 ? said[1] - said[0] : said[0] - truth;
   return `${said.map((number) => signed(number)).join(" / ")}  Δ ${signed(difference)}`;
 }
 
 // Mean absolute error against the recording, over the steps captured so far.
-function meanErrors({ recorded, series, length }, dim, unit) {
-  const parts = series.flatMap(({ values }) => {
+function meanErrors({ recorded, series, length }, unit) {
+  const parts = series.flatMap(({ at }) => {
     const errors = [];
     for (let t = 0; t < length; t++) {
-      const number = values[t]?.[dim];
-      if (number !== null && number !== undefined) errors.push(Math.abs(number - recorded[t][dim]));
+      const [number, truth] = [at(t), recorded(t)];
+      if (number !== null && number !== undefined && truth !== null) errors.push(Math.abs(number - truth));
     }
     return errors.length ? [{ mean: errors.reduce((a, b) => a + b, 0) / errors.length, n: errors.length }] : [];
   });
-  if (!parts.length) return "";
+  if (!parts.length) return series.length && recorded(0) === null ? "not recorded" : "";
   const counts = [...new Set(parts.map(({ n }) => n))].join(" / ");
   return `mean |error| ${parts.map(({ mean }) => mean.toFixed(4)).join(" / ")} ${unit} · n = ${counts}`;
 }

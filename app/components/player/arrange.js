@@ -1,12 +1,13 @@
 // Where things stand on the page: trajectory (one checkpoint) and compare (two, and their difference).
 
-import { el } from "./dom.js";
+import { el, setText } from "./dom.js";
 
 export function arrange(player) {
   const time = el("section", { class: "time", "aria-label": "Time" }, player.transport.node, player.timeline.node);
   const reverse = el("p", { class: "reverse-note", role: "status" }, "Words shaded by how much they look at the picked patch. ",
     el("button", { type: "button", text: "Leave (Esc)", onclick: () => player.update({ patch: -1 }) }));
-  const actions = el("section", { class: "actions", "aria-label": "Actions" }, legend(player), plotGrid(player));
+  player.legend = legend(player);
+  const actions = el("section", { class: "actions", "aria-label": "Actions" }, player.legend.node, plotGrid(player));
   const page = player.compare ? comparison(player, reverse, time, actions) : trajectory(player, reverse, time, actions);
   return el("div", { class: `lens ${player.compare ? "compare" : "trajectory"}`, tabindex: "-1" },
     player.header.node, ...page, player.help.node);
@@ -16,8 +17,8 @@ function trajectory(player, reverse, time, actions) {
   const [pane] = player.panes;
   return [
     el("div", { class: "columns" },
-      el("div", { class: "left" }, pane.stage.node, time),
-      el("div", { class: "right" }, pane.status.node, player.controls.node,
+      el("div", { class: "left" }, pane.stage.node, pane.cameras.node, time),
+      el("div", { class: "right" }, pane.status.node, pane.note, player.controls.node,
         titled("Where the query looks", pane.shares.node), reverse, pane.strips.node, pane.waiting, player.header.recorded), actions),
   ];
 }
@@ -25,24 +26,35 @@ function trajectory(player, reverse, time, actions) {
 function comparison(player, reverse, time, actions) {
   const [first, second] = player.panes;
   const column = (pane, which) => el("section", { class: `words ${which}`, "aria-label": pane.name },
-    el("h4", { text: pane.name }), pane.status.node, pane.shares.node, pane.waiting, pane.strips.node);
+    el("h4", { text: pane.name }), pane.status.node, pane.note, pane.shares.node, pane.waiting, pane.strips.node);
   return [
-    el("div", { class: "three" }, first.stage.node, second.stage.node, player.difference.node),
+    el("div", { class: "three" }, withCameras(first), withCameras(second), player.difference.node),
     time, player.controls.node, reverse,
     el("div", { class: "two" }, column(first, "first"), column(second, "second")), player.header.recorded, actions,
   ];
+}
+
+function withCameras(pane) {
+  return el("div", { class: "pane" }, pane.stage.node, pane.cameras.node);
 }
 
 function titled(title, node) {
   return el("div", { class: "titled" }, el("h4", { text: title }), node);
 }
 
+// `show`: whether each checkpoint predicts actions at all; one that does not is left out.
 function legend(player) {
-  const names = player.panes.filter(({ run }) => run).map(({ name }, i) =>
-    el("span", {}, el("i", { class: `line predicted-${i + 1}` }), `predicted by ${name}`));
-  return el("div", { class: "section-head" }, el("h4", { text: "Actions" }),
-    el("span", {}, el("i", { class: "line recorded-line" }), "recorded"), names,
-    el("span", { class: "quiet grow", text: names.length > 1 ? "Δ second − first" : names.length ? "Δ predicted − recorded" : "" }));
+  const names = player.panes.map(({ run, name }, i) => (run
+    ? el("span", {}, el("i", { class: `line predicted-${i + 1}` }), `predicted by ${name}`) : null));
+  const difference = el("span", { class: "quiet grow" });
+  const node = el("div", { class: "section-head" }, el("h4", { text: "Actions" }),
+    el("span", {}, el("i", { class: "line recorded-line" }), "recorded"), names, player.plotNote, difference);
+  const show = (acting) => {
+    names.forEach((entry, i) => { if (entry) entry.hidden = !acting[i]; });
+    const shown = names.filter((entry, i) => entry && acting[i]).length;
+    setText(difference, shown > 1 ? "Δ second − first" : shown ? "Δ predicted − recorded" : "");
+  };
+  return { node, show };
 }
 
 function plotGrid(player) {

@@ -2,12 +2,14 @@
 
 import { gatherRows } from "./bundle.js";
 import { available, imageShares, maxHeads, meanHeads, meanScores, oneHead, shareOf, topK } from "./reductions.js";
+import { imageParts, placeOf } from "./overlay.js";
 import { rolledOut, whyNoRollout } from "./rollout_view.js";
-import { describeQuery, resolveQuery } from "./query.js";
+import { describeQuery, isVision, resolveQuery } from "./query.js";
+import { describeStream } from "./stream_choice.js";
 
 // Of one camera, or of all images.
 export function imageRanges(bundle, camera = "") {
-  return bundle.spans.filter((span) => span.part === "image" && (!camera || span.name === camera)).map(({ start, stop }) => [start, stop]);
+  return bundle.spans.filter((span) => span.part === "image" && (!camera || (span.grid?.camera ?? span.name) === camera)).map(({ start, stop }) => [start, stop]);
 }
 
 // Places among the captured layers that [view.from, view.to] names; -1 means the last one.
@@ -74,11 +76,17 @@ function gathered(bundle, tokens) {
   return value;
 }
 
+// The sequence position of the picked patch, where a vision tower is asked about it; else -1.
+export function askedPatch(bundle, view) {
+  if (!bundle || !isVision(bundle) || view.patch < 0) return -1;
+  return placeOf(imageParts(bundle, view.camera).parts, view.patch)?.position ?? -1;
+}
+
 const rowCache = new WeakMap();
 
 // { row, why, heads, shares, tokens }: the row over the sequence [K], or why there is none.
 export function attentionRow(bundle, view) {
-  const key = `${reductionKey(view)}|${view.query}`;
+  const key = `${reductionKey(view)}|${view.query}|${askedPatch(bundle, view)}`;
   const held = rowCache.get(bundle);
   if (held && held.key === key) return held.value;
   const value = computeRow(bundle, view);
@@ -88,7 +96,7 @@ export function attentionRow(bundle, view) {
 
 function computeRow(bundle, view) {
   if (!bundle.weights) return { row: null, why: "No attention was captured at this step.", heads: [], tokens: [] };
-  const { tokens, why } = resolveQuery(bundle, view.query);
+  const { tokens, why } = resolveQuery(bundle, view.query, askedPatch(bundle, view));
   if (!tokens.length) return { row: null, why, heads: [], tokens };
   const rows = gathered(bundle, tokens);
   const ranges = imageRanges(bundle);
@@ -103,7 +111,7 @@ function computeRow(bundle, view) {
   if (view.reduce === "mean") return done(meanHeads(rows, here), []);
   if (view.reduce === "max") return done(maxHeads(rows, here), []);
   if (view.reduce === "rollout") {
-    if (whyNoRollout(bundle)) return { row: null, why: "No rollout: not all rows were captured at this step.", heads: [], shares, tokens };
+    if (whyNoRollout(bundle)) return { row: null, why: "No rollout: see above.", heads: [], shares, tokens };
     return done(meanRow(tokens.map(({ query }) => rolledOut(bundle, query))), []);
   }
   const { row, chosen } = fused(bundle, view, rows, here);
@@ -167,7 +175,8 @@ function describeTopK(view, layers, most) {
 export function caption(bundle, view, scale) {
   const scaling = view.scale === "frame" ? "scaled to this frame" : "one scale for the episode";
   const top = scale > 0 ? `, full colour = ${sumsToOne(view) ? `${percent(scale)} of the row` : `a weight of ${percent(scale)}`}` : "";
-  return `${describeReduction(bundle, view)} · query: ${describeQuery(bundle, view.query)} · ${scaling}${top}`;
+  const query = describeQuery(bundle, view.query, askedPatch(bundle, view));
+  return `${describeStream(bundle)}${describeReduction(bundle, view)} · query: ${query} · ${scaling}${top}`;
 }
 
 // Whether the reduction gives a row of shares; a maximum, or the largest weights of every entry, sum to more than one.
@@ -181,14 +190,24 @@ export function percent(value) {
   return `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 }
 
-// Shares of the row's sum per kind of token, the sink apart: [{ part, name, value }], summing to one.
+const ORDER = ["image", "instruction", "state", "rationale", "action", "special"];
+
+// Shares of the row's sum per kind of token, the sink apart, images by camera where there are several:
+// [{ part, camera, value }], summing to one.
 export function spanShares(bundle, row) {
+  const several = new Set(bundle.spans.filter(({ part }) => part === "image").map(cameraOf)).size > 1;
   const sums = new Map();
   for (const span of bundle.spans) {
-    const key = span.part === "special" || span.part === "prompt" ? "special" : span.part;
-    sums.set(key, (sums.get(key) ?? 0) + shareOf(row, [[span.start, span.stop]]));
+    const part = span.part === "prompt" ? "special" : span.part;
+    const camera = several && part === "image" ? cameraOf(span) : "";
+    const key = `${part} ${camera}`;
+    const held = sums.get(key) ?? { part, camera, value: 0 };
+    sums.set(key, { ...held, value: held.value + shareOf(row, [[span.start, span.stop]]) });
   }
-  const total = [...sums.values()].reduce((sum, value) => sum + value, 0) || 1;
-  const order = ["image", "instruction", "state", "rationale", "action", "special"];
-  return order.filter((part) => sums.has(part)).map((part) => ({ part, value: sums.get(part) / total }));
+  const total = [...sums.values()].reduce((sum, { value }) => sum + value, 0) || 1;
+  return [...sums.values()].sort((a, b) => ORDER.indexOf(a.part) - ORDER.indexOf(b.part)).map((entry) => ({ ...entry, value: entry.value / total }));
+}
+
+function cameraOf(span) {
+  return span.grid?.camera ?? span.name;
 }

@@ -29,7 +29,7 @@ export class BinPlot {
     const [low, high] = span(value);
     const x = (number) => 8 + ((number - low) / (high - low)) * (box.width - 16);
     value.sets.forEach((set, index) => drawBars(context, box, set, x, colour(set.colour), index, value.sets.length));
-    marker(context, box, x(value.recorded), colour("--recorded"), "recorded");
+    if (value.recorded !== null) marker(context, box, x(value.recorded), colour("--recorded"), "recorded");
     context.fillStyle = colour("--ink");
     context.globalAlpha = 0.7;
     context.font = `12px ${box.font}`;
@@ -63,7 +63,7 @@ export function entropy(probabilities) {
 
 // The shown range holds everything above a thousandth of the largest probability, and the recorded value.
 function span({ sets, recorded }) {
-  let [low, high] = [recorded, recorded];
+  let [low, high] = recorded === null ? [Infinity, -Infinity] : [recorded, recorded];
   for (const { values, probabilities } of sets) {
     const floor = Math.max(...probabilities) / 1000;
     values.forEach((value, i) => {

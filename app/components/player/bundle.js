@@ -15,12 +15,25 @@ function buildHalfTable() {
   return out;
 }
 
-export function decodeBundle(buffer) {
+// { header, array }: the JSON, and a function that turns one of its { offset, shape } into the numbers there.
+function unpacked(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   const start = 4 + length;
   const array = ({ offset, shape }, Type) =>
     new Type(buffer, start + offset, shape.reduce((product, size) => product * size, 1));
+  return { header, array };
+}
+
+// { box, nearest, farthest, metres, rows, columns }: what the policy takes the distance of every place to be.
+export function decodeDepth(buffer) {
+  const { header, array } = unpacked(buffer);
+  const [rows, columns] = header.metres.shape;
+  return { ...header, metres: array(header.metres, Float32Array), rows, columns, bytes: buffer.byteLength };
+}
+
+export function decodeBundle(buffer) {
+  const { header, array } = unpacked(buffer);
   const distributions = header.distributions.map((entry) => ({
     ...entry, values: array(entry.values, Float32Array), probabilities: array(entry.probabilities, Float32Array),
   }));

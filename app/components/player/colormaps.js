@@ -15,14 +15,15 @@ export const SEQUENTIAL = ["viridis", "cividis", "magma", "inferno"];
 const SIZE = 256;
 const tables = new Map();
 
-function table(name) {
-  if (!tables.has(name)) tables.set(name, build(STOPS[name], name));
-  return tables.get(name);
+function table(name, opaque) {
+  const key = `${name}${opaque ? " opaque" : ""}`;
+  if (!tables.has(key)) tables.set(key, build(STOPS[name], name, opaque));
+  return tables.get(key);
 }
 
 // RGBA packed for a Uint32 view of the pixels (little endian, as every browser's machine is). Opacity follows the value:
-// what is near zero lets the frame through.
-function build(stops, name) {
+// what is near zero lets the frame through, unless all are to be `opaque`.
+function build(stops, name, opaque) {
   const rgb = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   const out = new Uint32Array(SIZE);
   for (let i = 0; i < SIZE; i++) {
@@ -30,21 +31,21 @@ function build(stops, name) {
     const place = value * (rgb.length - 1);
     const low = Math.min(rgb.length - 2, Math.floor(place));
     const [r, g, b] = [0, 1, 2].map((c) => Math.round(rgb[low][c] + (rgb[low + 1][c] - rgb[low][c]) * (place - low)));
-    const alpha = name === "difference" ? Math.min(1, 0.1 + 2.2 * Math.abs(value - 0.5)) : value ** 0.6;
+    const alpha = opaque ? 1 : name === "difference" ? Math.min(1, 0.1 + 2.2 * Math.abs(value - 0.5)) : value ** 0.6;
     out[i] = ((Math.round(255 * alpha) << 24) | (b << 16) | (g << 8) | r) >>> 0;
   }
   return out;
 }
 
 // Writes the colours of `values` (already scaled to [0, 1]) into `pixels`, a Uint32Array.
-export function paint(name, values, pixels) {
-  const colours = table(name);
+export function paint(name, values, pixels, opaque = false) {
+  const colours = table(name, opaque);
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
     pixels[i] = colours[value >= 1 ? SIZE - 1 : value > 0 ? (value * (SIZE - 1) + 0.5) | 0 : 0];
   }
 }
 
-export function gradient(name) {
-  return `linear-gradient(to right, ${STOPS[name].join(", ")})`;
+export function gradient(name, turned = false) {
+  return `linear-gradient(to ${turned ? "left" : "right"}, ${STOPS[name].join(", ")})`;
 }

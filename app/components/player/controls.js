@@ -3,6 +3,7 @@
 import { SEQUENTIAL } from "./colormaps.js";
 import { choice, el, segmented, setText, slider, toggle } from "./dom.js";
 import { HeadMatrix } from "./head_matrix.js";
+import { StreamChoice } from "./stream_choice.js";
 import { TopKSettings } from "./top_k_settings.js";
 
 const REDUCTIONS = [
@@ -25,20 +26,26 @@ export class Controls {
     this.map = choice("Colours", SEQUENTIAL.map((name) => [name, name]), (map) => update({ map }));
     this.smooth = toggle("Smooth", "Interpolate between patch centres; off shows the patches themselves", (on) => update({ smooth: Number(on) }));
     this.objects = toggle("Objects", "Outline what the data set says is in view (ground truth)", (on) => update({ objects: Number(on) }));
-    this.camera = choice("Camera", cameras.map((name) => [name, name]), (camera) => update({ camera }));
+    this.marks = toggle("Marks", "Outline the places that the policy wrote about", (on) => update({ marks: Number(on) }));
+    this.depth = toggle("Depth", "Show how far away the policy takes things to be, in place of the attention", (on) => update({ depth: Number(on) }));
+    this.tile = choice("Part", [], (tile) => update({ tile: Number(tile), patch: -1 }));
+    this.tiles = "";
+    this.streams = new StreamChoice({ update });
+    this.camera = choice("Camera", cameras.map((name) => [name, name]), (camera) => update({ camera, patch: -1, tile: -1 }));
     this.camera.node.hidden = cameras.length < 2;
     this.why = el("span");
     this.capture = el("button", { type: "button", class: "capture-all", onclick: onAllRows });
     this.offer = el("div", { class: "offer", role: "status", hidden: true }, this.why, this.capture);
     this.node = el("section", { class: "controls", "aria-label": "Attention settings" },
-      el("div", { class: "row" }, this.reduce.node), this.topK.node, this.offer,
+      this.streams.node, el("div", { class: "row" }, this.reduce.node), this.topK.node, this.offer,
       el("div", { class: "matrix-side" }, el("h4", { text: "Heads, stronger: more on the image" }), el("div", { class: "matrix-wrap" }, this.matrix.node)),
       el("div", { class: "settings" }, this.opacity.node,
         el("div", { class: "row" }, el("span", { class: "label", text: "Scale" }), this.scale.node),
-        el("div", { class: "row" }, this.map.node, this.smooth.node, this.objects.node, this.camera.node)));
+        el("div", { class: "row" }, this.map.node, this.smooth.node, this.objects.node, this.marks.node, this.depth.node, this.tile.node, this.camera.node)));
   }
 
-  show({ view, most, images, matrix, rolloutOffer, hasObjects }) {
+  show({ view, bundle, most, images, matrix, rolloutOffer, hasObjects, hasMarks, hasDepth, tiles }) {
+    this.streams.show(bundle);
     this.reduce.select(view.reduce);
     this.offer.hidden = !rolloutOffer;
     if (rolloutOffer) {
@@ -53,7 +60,25 @@ export class Controls {
     this.smooth.set(Boolean(view.smooth));
     this.objects.set(Boolean(view.objects));
     this.objects.node.hidden = !hasObjects;
+    this.marks.set(Boolean(view.marks));
+    this.marks.node.hidden = !hasMarks;
+    this.depth.set(Boolean(view.depth));
+    this.depth.node.hidden = !hasDepth;
+    this.showTiles(tiles, view.tile);
     this.camera.set(view.camera);
     if (matrix) this.matrix.show(matrix);
+  }
+
+  // A camera that is read in several runs of tokens: all of them, or one alone.
+  showTiles(tiles, chosen) {
+    this.tile.node.hidden = tiles.length < 2;
+    const key = tiles.map(({ offset, grid }) => `${offset}:${grid.box}`).join(" ");
+    if (tiles.length > 1 && key !== this.tiles) {
+      const label = ({ grid: { rows, columns, box } }) => `${rows} × ${columns} at ${box.slice(0, 2).map(Math.round).join(", ")}`;
+      this.tile.select.replaceChildren(...[["-1", `all ${tiles.length}`], ...tiles.map((part) => [String(part.offset), label(part)])]
+        .map(([value, text]) => el("option", { value, text })));
+      this.tiles = key;
+    }
+    this.tile.set(tiles.some(({ offset }) => offset === chosen) ? String(chosen) : "-1");
   }
 }

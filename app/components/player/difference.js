@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { describeQuery } from "./query.js";
 import { describeReduction, percent } from "./attention_view.js";
-import { largest, overlayPicture, patchValues } from "./overlay.js";
+import { largest, overlayPicture, partValues, placeOf } from "./overlay.js";
 import { Stage } from "./stage.js";
 
 export class Difference {
@@ -16,20 +16,21 @@ export class Difference {
     this.node = el("div", { class: "pane" }, this.stage.node);
   }
 
+  // { parts, values: [Float32Array a part] } of the shown camera, or why there is nothing to compare.
   values() {
-    const [a, b] = this.player.panes.map((pane) => ({ span: pane.span(), row: pane.attention().row, why: pane.attention().why, pane }));
-    const missing = [a, b].find(({ row, span }) => !row || !span);
-    if (missing) return { why: missing.why || `“${missing.pane.name}” has not been run at this step yet.` };
-    if (a.span.grid.rows !== b.span.grid.rows || a.span.grid.columns !== b.span.grid.columns) {
-      return { why: `The two checkpoints cut the frame differently (${a.span.grid.rows} × ${a.span.grid.columns} and ${b.span.grid.rows} × ${b.span.grid.columns} patches).` };
-    }
-    const second = patchValues(b.span, b.row);
-    return { span: a.span, values: patchValues(a.span, a.row).map((value, i) => second[i] - value) };
+    const [a, b] = this.player.panes.map((pane) => ({ ...pane.image(), ...rowOf(pane), pane }));
+    const missing = [a, b].find(({ row, parts }) => !row || !parts.length);
+    if (missing) return { parts: [], why: missing.unread || missing.why || `“${missing.pane.name}” has not been run at this step yet.` };
+    if (shape(a.parts) !== shape(b.parts)) return { parts: [], why: `The two checkpoints cut the frame differently (${shape(a.parts)} and ${shape(b.parts)} patches).` };
+    const values = a.parts.map((part, i) => {
+      const second = partValues(b.parts[i], b.row);
+      return partValues(part, a.row).map((value, k) => second[k] - value);
+    });
+    return { parts: a.parts, values, largest: Math.max(...values.map(largest)) };
   }
 
-  scale(values) {
-    const { view } = this.player;
-    return view.scale === "frame" ? largest(values) : Math.max(...this.player.panes.map((pane) => pane.top ?? 0), largest(values));
+  scale(top) {
+    return this.player.view.scale === "frame" ? top : Math.max(...this.player.panes.map((pane) => pane.top ?? 0), top);
   }
 
   drawStage() {
@@ -37,20 +38,21 @@ export class Difference {
     const frame = frames.get(view.camera, view.step);
     if (!frame) return;
     this.current = this.values();
-    const { values, span } = this.current;
-    const scale = values ? this.scale(values) : 0;
-    const overlay = values
-      ? overlayPicture(values, span.grid.rows, span.grid.columns, { scale, map: "difference", smooth: view.smooth, signed: true }) : null;
-    this.top = scale;
-    this.stage.show({ frame, width: frame.width, height: frame.height, overlay, opacity: view.opacity, smooth: view.smooth, span,
-      patch: view.patch, boxes: view.objects ? this.player.boxes() : null, grey: true });
+    const { parts, values } = this.current;
+    this.top = values ? this.scale(this.current.largest) : 0;
+    const overlays = (values ?? []).map((each, i) => {
+      const { rows, columns, box } = parts[i].grid;
+      return { box, picture: overlayPicture(each, rows, columns, { scale: this.top, map: "difference", smooth: view.smooth, signed: true }) };
+    });
+    this.stage.show({ frame, width: frame.width, height: frame.height, overlays, opacity: view.opacity, smooth: view.smooth, parts,
+      patch: view.patch, boxes: view.objects ? this.player.boxes() : null, marks: null, grey: true });
   }
 
   drawDetails() {
     const { view, panes } = this.player;
     const { values, why } = this.current ?? {};
     const bundle = panes[1].bundle();
-    const same = values && largest(values) === 0;
+    const same = values && this.current.largest === 0;
     const what = values ? `share of the row, ${panes[1].name} minus ${panes[0].name} · ${describeReduction(bundle, view)} · query: ${describeQuery(bundle, view.query)}` : "";
     this.stage.explain({
       caption: same ? `No difference at all: ${what}` : what, note: values ? "" : why ?? "", label: `attention difference: ${what || why}`,
@@ -59,13 +61,26 @@ export class Difference {
   }
 
   describe(patch) {
-    const { values, span } = this.current ?? {};
-    if (!values) return "";
-    const points = (100 * values[patch]).toFixed(2).replace("-", "−");
-    return `patch ${patch} · row ${Math.floor(patch / span.grid.columns)}, column ${patch % span.grid.columns}\n${values[patch] > 0 ? "+" : ""}${points} percentage points of the row`;
+    const { values, parts } = this.current ?? {};
+    const place = values ? placeOf(parts, patch) : null;
+    if (!place) return "";
+    const { part, index } = place;
+    const value = values[parts.indexOf(part)][index];
+    const points = (100 * value).toFixed(2).replace("-", "−");
+    return `patch ${index} · row ${Math.floor(index / part.grid.columns)}, column ${index % part.grid.columns}\n${value > 0 ? "+" : ""}${points} percentage points of the row`;
   }
 
   close() {
     this.stage.close();
   }
+}
+
+function rowOf(pane) {
+  const { row, why } = pane.attention();
+  return { row, unread: why };
+}
+
+// Rows and columns of every run of patches, in words.
+function shape(parts) {
+  return parts.map(({ grid }) => `${grid.rows} × ${grid.columns}`).join(" + ");
 }

@@ -14,6 +14,7 @@ export function keyActions(player) {
     1: reduce("head"), 2: reduce("mean"), 3: reduce("max"), 4: reduce("topk"), 5: reduce("rollout"),
     a: () => player.ask("action"), w: () => moveWord(player, 1), W: () => moveWord(player, -1),
     d: () => moveDimension(player, 1), D: () => moveDimension(player, -1),
+    m: () => player.update({ marks: Number(!player.view.marks) }), o: () => player.update({ objects: Number(!player.view.objects) }),
     ",": opacity(-0.05), ".": opacity(0.05), Escape: () => player.update({ patch: -1 }), "?": () => player.help.toggle(),
   };
 }
@@ -47,7 +48,17 @@ function moveWord(player, by) {
 }
 
 function moveDimension(player, by) {
-  const count = player.episode.action.names.length;
-  const asked = player.view.query === `action.${player.episode.action.names[player.view.dim]}`;
-  player.pickDimension(asked ? (player.view.dim + by + count) % count : player.view.dim);
+  if (player.anyBundle()?.continuous) return moveChunkStep(player, by);
+  const dims = player.dimensions();
+  const at = Math.min(dims.length - 1, player.view.dim);
+  if (at < 0) return undefined;
+  const asked = player.view.query === `action.${dims[at].name}`;
+  return player.pickDimension(asked ? (at + by + dims.length) % dims.length : at);
+}
+
+// A chunk of continuous actions has a row a step, not a dimension.
+function moveChunkStep(player, by) {
+  const names = player.anyBundle().generated.filter(({ part }) => part === "action").map(({ name }) => name);
+  const at = names.findIndex((name) => player.view.query === `action.${name}`);
+  player.ask(`action.${names[at < 0 ? (by > 0 ? 0 : names.length - 1) : (at + by + names.length) % names.length]}`);
 }

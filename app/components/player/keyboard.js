@@ -2,9 +2,9 @@
 
 export const KEYS = [
   ["←  →", "one step back, forward"], ["Shift ← →", "ten steps"], ["Home  End", "first, last step"],
-  ["Space", "play, pause"], ["↑  ↓", "layer up, down"], ["[  ]", "head before, after"],
+  ["Space", "play, pause"], ["↑  ↓", "layer up, down"], ["[  ]", "head before, after"], ["M  O", "marks of the policy, objects of the data set"],
   ["1 … 5", "one head, mean, max, top-k, rollout"], ["A", "query: all action tokens"],
-  ["W  Shift W", "next, previous rationale word as query"], ["D  Shift D", "next, previous action dimension as query"],
+  ["W  Shift W", "next, previous rationale word as query"], ["D  Shift D", "next, previous action (or step of a chunk) as query"],
   [",  .", "less, more opacity"], ["Tab, arrows, Enter", "in the picture: walk over patches, pick one"], ["Esc", "leave the picked patch"], ["?", "these keys"],
 ];
 

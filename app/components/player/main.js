@@ -1,13 +1,14 @@
 // Entry point of the component: called at every Streamlit rerun; a player lives as long as its episode and checkpoints.
 
 import { Player, failure } from "./player.js";
-import { fetchEpisode, fetchStatus } from "./source.js";
+import { fetchStatus } from "./run.js";
+import { fetchEpisode } from "./source.js";
 import { DEFAULTS, fromUrl } from "./view_state.js";
 
 const mounted = new WeakMap();
 
 function identity({ dataset, episode, panes }) {
-  return JSON.stringify([dataset, episode, panes.map(({ checkpoint, action_stats: stats }) => [checkpoint, stats])]);
+  return JSON.stringify([dataset, episode, panes.map(({ checkpoint, action_stats: stats, family, cameras }) => [checkpoint, stats, family, cameras])]);
 }
 
 export async function mount(parent, config) {
@@ -33,10 +34,13 @@ export async function mount(parent, config) {
 }
 
 // A new episode starts at its first step; another checkpoint on the same episode keeps the place.
-function viewFor(held, { dataset, episode }) {
+function viewFor(held, { dataset, episode, panes }) {
   if (!held?.player) return fromUrl(window.location.search);
-  const same = held.player.config.dataset === dataset && held.player.config.episode === episode;
-  return { ...held.player.view, step: same ? held.player.view.step : DEFAULTS.step, patch: DEFAULTS.patch };
+  const { config, view } = held.player;
+  const same = config.dataset === dataset && config.episode === episode;
+  // Where the policy sees other cameras than before, the shown one is chosen anew.
+  const camera = panes.every(({ cameras }, i) => cameras === config.panes[i]?.cameras) ? view.camera : DEFAULTS.camera;
+  return { ...view, camera, step: same ? view.step : DEFAULTS.step, patch: DEFAULTS.patch };
 }
 
 export function unmount(parent) {

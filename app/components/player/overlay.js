@@ -1,15 +1,63 @@
-// Patch values -> a small picture laid over the frame. Values are interpolated before colouring, so that every colour
-// on screen is a colour of the map.
+// Patch values -> small pictures laid over the frame, one for every run of image tokens of the shown camera. Values are
+// interpolated before colouring, so that every colour on screen is a colour of the map.
 
 import { paint } from "./colormaps.js";
 
-export function imageSpan(bundle, camera) {
-  const spans = bundle.spans.filter((span) => span.part === "image" && span.grid);
-  return spans.find((span) => span.grid.camera === camera) ?? (spans.length === 1 ? spans[0] : null);
+function grids(bundle) {
+  return bundle.spans.filter((span) => span.part === "image" && span.grid);
 }
 
-export function patchValues(span, row) {
-  return row.subarray(span.start, span.stop);
+// The episode's cameras that the model read, in its order.
+export function camerasRead(bundle) {
+  const names = new Set(grids(bundle).map(({ grid }) => grid.camera));
+  return [...names].filter((name) => bundle.known.includes(name));
+}
+
+// { parts: [{ grid, start, stop, offset }], why }: a camera's image tokens. `offset` counts patches over all its parts,
+// so that every patch of the camera has one number; what covers more of the frame is drawn first. An image under a name
+// that the episode does not know is taken for the shown one.
+export function imageParts(bundle, camera) {
+  const images = bundle.spans.filter((span) => span.part === "image");
+  const drawable = grids(bundle);
+  const own = drawable.filter(({ grid }) => grid.camera === camera || !bundle.known.includes(grid.camera));
+  if (!own.length) return { parts: [], why: whyNone(images, drawable, camera) };
+  let offset = 0;
+  const parts = own.map(({ grid, start, stop }) => {
+    const part = { grid, start, stop, offset };
+    offset += stop - start;
+    return part;
+  });
+  return { parts: parts.sort((a, b) => area(b.grid.box) - area(a.grid.box)), why: "" };
+}
+
+function whyNone(images, drawable, camera) {
+  if (!images.length) return "The model read no image here.";
+  if (!drawable.length) return "The image tokens of this model form no grid on the frame, so no map can be drawn; the shares still count them.";
+  const others = [...new Set(drawable.map(({ grid }) => grid.camera))].join(", ");
+  return `The model does not see the camera “${camera}”; it sees ${others}.`;
+}
+
+function area([x0, y0, x1, y1]) {
+  return (x1 - x0) * (y1 - y0);
+}
+
+export function patchCount(parts) {
+  return parts.reduce((count, { start, stop }) => count + stop - start, 0);
+}
+
+// The part that patch number `patch` lies in, with the patch's place there.
+export function placeOf(parts, patch) {
+  const part = parts.find(({ offset, start, stop }) => patch >= offset && patch < offset + stop - start);
+  return part ? { part, index: patch - part.offset, position: part.start + patch - part.offset } : null;
+}
+
+export function partValues(part, row) {
+  return row.subarray(part.start, part.stop);
+}
+
+// Over all images that the model read: colours of several cameras can be compared.
+export function largestOnImages(bundle, row) {
+  return Math.max(0, ...grids(bundle).map((span) => largest(partValues(span, row))));
 }
 
 export function largest(values) {
@@ -24,10 +72,20 @@ export function overlayPicture(values, rows, columns, { scale, map, smooth, sign
   const grid = smooth ? bilinear(values, rows, columns, factor) : Float32Array.from(values);
   const unit = scale > 0 ? scale : 1;
   for (let i = 0; i < grid.length; i++) grid[i] = signed ? 0.5 + grid[i] / unit / 2 : grid[i] / unit;
-  const canvas = new OffscreenCanvas(columns * factor, rows * factor);
+  return coloured(grid, rows * factor, columns * factor, signed ? "difference" : map);
+}
+
+// Metres: near is the bright end of the map, everything equally opaque.
+export function depthPicture(metres, rows, columns, { nearest, farthest, map }) {
+  const unit = farthest > nearest ? farthest - nearest : 1;
+  return coloured(metres.map((value) => (farthest - value) / unit), rows, columns, map, true);
+}
+
+function coloured(grid, rows, columns, map, opaque = false) {
+  const canvas = new OffscreenCanvas(columns, rows);
   const context = canvas.getContext("2d");
-  const image = context.createImageData(canvas.width, canvas.height);
-  paint(signed ? "difference" : map, grid, new Uint32Array(image.data.buffer));
+  const image = context.createImageData(columns, rows);
+  paint(map, grid, new Uint32Array(image.data.buffer), opaque);
   context.putImageData(image, 0, 0);
   return canvas;
 }

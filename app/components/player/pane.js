@@ -1,32 +1,49 @@
 // One checkpoint on the episode: its stage, token strips and run status, all drawn from the shared view.
 
-import { attentionRow, caption, looksAt, percent, reductionKey, spanShares, wantedLayers } from "./attention_view.js";
+import { attentionRow, caption, looksAt, percent, reductionKey, askedPatch, spanShares, wantedLayers } from "./attention_view.js";
+import { CameraStrip } from "./camera_strip.js";
+import { DepthView } from "./depth_view.js";
 import { el } from "./dom.js";
-import { imageSpan, largest, overlayPicture, patchValues } from "./overlay.js";
+import { camerasRead, imageParts, largestOnImages, overlayPicture, partValues, placeOf } from "./overlay.js";
+import { isVision } from "./query.js";
+import { Run } from "./run.js";
+import { RunStatus } from "./run_status.js";
 import { ShareBar } from "./share_bar.js";
 import { Stage } from "./stage.js";
 import { TokenStrips } from "./token_strips.js";
-import { RunStatus } from "./run_status.js";
-import { Run } from "./source.js";
 
 export class Pane {
-  constructor(player, { checkpoint, name, action_stats: stats }, status, index) {
+  constructor(player, pane, status, index) {
     this.player = player;
-    this.name = name;
+    this.name = pane.name;
     this.index = index;
     this.automatic = false;
-    const { config: { base, dataset }, episode, view: { rows } } = player;
-    this.run = checkpoint ? new Run(base, dataset, episode, { checkpoint, stats, rows, status, wanted: (count) => wantedLayers(player.view, count) }, () => this.changed()) : null;
+    this.run = pane.checkpoint ? this.runOf(pane, status) : null;
     this.stage = new Stage({
-      title: player.compare ? name : "", onPick: (patch) => player.pickPatch(patch), onHover: () => {}, describe: (patch) => this.describe(patch),
+      title: player.compare ? pane.name : "", onPick: (patch) => player.pickPatch(patch), onHover: () => {}, describe: (patch) => this.describe(patch),
     });
+    this.cameras = new CameraStrip({ onCamera: (camera) => player.update({ camera, patch: -1, tile: -1 }) });
+    this.depth = new DepthView(this);
     this.strips = new TokenStrips({ onQuery: (query) => player.ask(query) });
     this.shares = new ShareBar();
     this.status = new RunStatus({
       onStart: () => this.run.command("start", player.view.step), onStop: () => this.run.command("stop", player.view.step),
     });
+    this.note = el("p", { class: "quiet camera-note", hidden: true });
     this.waiting = el("p", { class: "quiet waiting" });
     this.tops = { key: "", byStep: new Map() };
+    this.pictures = new Map();
+  }
+
+  runOf(pane, status) {
+    const { player } = this;
+    const { config: { base, dataset }, episode } = player;
+    const known = episode.cameras.map(({ name }) => name);
+    const about = {
+      length: episode.length, known, rows: player.view.rows, status,
+      wanted: (count) => wantedLayers(player.view, count), chosen: () => player.view,
+    };
+    return new Run({ base, dataset, episode: episode.id }, pane, about, () => this.changed());
   }
 
   async open() {
@@ -52,23 +69,32 @@ export class Pane {
     return bundle ? attentionRow(bundle, this.player.view) : { row: null, why: "", heads: [], tokens: [] };
   }
 
-  span() {
+  // { parts, why } of the shown camera, or of the one tile that is chosen.
+  image(camera = this.player.view.camera) {
     const bundle = this.bundle();
-    return bundle ? imageSpan(bundle, this.player.view.camera) : null;
+    if (!bundle) return { parts: [], why: "" };
+    const { parts, why } = imageParts(bundle, camera);
+    const one = parts.length > 1 ? parts.filter((part) => part.offset === this.player.view.tile) : [];
+    return { parts: one.length ? one : parts, why };
   }
 
-  // Largest patch value of this frame, or of every captured step that has been fetched so far.
-  scale(values) {
+  // The episode's cameras that this model sees, as far as is known.
+  camerasRead() {
+    const bundle = this.bundle();
+    return bundle ? camerasRead(bundle) : Object.values(this.run?.status.cameras ?? {});
+  }
+
+  // Largest patch value of this step, or of every captured step that has been fetched so far; over all cameras.
+  scale(bundle, row) {
     const { view } = this.player;
-    if (view.scale === "frame") return largest(values);
-    const key = `${reductionKey(view)}|${view.query}|${view.camera}`;
+    if (view.scale === "frame") return largestOnImages(bundle, row);
+    const key = `${reductionKey(view)}|${view.query}|${bundle.asked}|${askedPatch(bundle, view)}`;
     if (this.tops.key !== key) this.tops = { key, byStep: new Map(), top: 0 };
-    for (const [step, { value: bundle }] of this.run.bundles.entries) {
-      if (this.tops.byStep.has(step)) continue;
-      const span = imageSpan(bundle, view.camera);
-      const { row } = span ? attentionRow(bundle, view) : {};
-      if (!row) continue;
-      const top = largest(patchValues(span, row));
+    for (const [step, { value: other }] of this.run.bundles.entries) {
+      if (this.tops.byStep.has(step) || other.asked !== bundle.asked) continue;
+      const found = attentionRow(other, view).row;
+      if (!found) continue;
+      const top = largestOnImages(other, found);
       this.tops.byStep.set(step, top);
       this.tops.top = Math.max(this.tops.top, top);
     }
@@ -79,27 +105,44 @@ export class Pane {
     const { view, frames } = this.player;
     const frame = frames.get(view.camera, view.step);
     if (!frame) return false;
+    const bundle = this.bundle();
     const { row } = this.attention();
-    const span = row ? this.span() : null;
-    const values = span ? patchValues(span, row) : null;
-    const top = values ? this.scale(values) : 0;
-    this.top = top;
-    this.stage.show({
-      frame, width: frame.width, height: frame.height, overlay: values ? this.picture(values, span, top) : null, opacity: view.opacity,
-      smooth: view.smooth, span: span ?? this.span(), patch: view.patch, boxes: view.objects ? this.player.boxes() : null,
-    });
+    this.top = row ? this.scale(bundle, row) : 0;
+    this.stage.show({ ...this.picture(view.camera, frame, row), parts: this.image().parts, patch: view.patch, boxes: view.objects ? this.player.boxes() : null });
+    this.drawCameras(row);
     return true;
   }
 
-  picture(values, span, scale) {
+  drawCameras(row) {
+    const { view, frames } = this.player;
+    const bundle = this.bundle();
+    const read = bundle ? camerasRead(bundle) : [];
+    const shares = new Map(row ? spanShares(bundle, row).map(({ camera, value }) => [camera, percent(value)]) : []);
+    this.cameras.show(read.map((camera) => ({
+      camera, share: shares.get(camera) ?? "", ...this.picture(camera, frames.get(camera, view.step), row),
+    })), view.camera);
+  }
+
+  // A camera's frame and what is laid over it.
+  picture(camera, frame, row) {
+    const { view } = this.player;
+    const depth = view.depth ? this.depth.overlay(camera) : null;
+    const parts = row && !depth ? this.image(camera).parts : [];
+    const overlays = depth ? [depth] : parts.map((part) => ({ box: part.grid.box, picture: this.partPicture(part, row) }));
+    const marks = view.marks ? (this.bundle()?.marks ?? []).filter((mark) => mark.camera === camera || !this.player.known(mark.camera)) : null;
+    return { frame, width: frame?.width, height: frame?.height, overlays, opacity: view.opacity, smooth: view.smooth, marks };
+  }
+
+  // Kept until the row, the scale or the colours change.
+  partPicture(part, row) {
     const { map, smooth } = this.player.view;
-    const same = this.drawn && this.drawn.buffer === values.buffer && this.drawn.offset === values.byteOffset
-      && this.drawn.key === `${scale}|${map}|${smooth}`;
-    if (!same) {
-      const picture = overlayPicture(values, span.grid.rows, span.grid.columns, { scale, map, smooth, signed: false });
-      this.drawn = { buffer: values.buffer, offset: values.byteOffset, key: `${scale}|${map}|${smooth}`, picture };
-    }
-    return this.drawn.picture;
+    const key = `${this.top}|${map}|${smooth}`;
+    const held = this.pictures.get(part.start);
+    if (held?.row === row && held.key === key) return held.picture;
+    const { rows, columns } = part.grid;
+    const picture = overlayPicture(partValues(part, row), rows, columns, { scale: this.top, map, smooth, signed: false });
+    this.pictures.set(part.start, { row, key, picture });
+    return picture;
   }
 
   drawDetails() {
@@ -107,13 +150,18 @@ export class Pane {
     const bundle = this.bundle();
     const attention = this.attention();
     const has = Boolean(attention.row);
+    const image = this.image();
+    const said = has ? caption(bundle, view, this.top) : "";
+    const depth = view.depth ? this.depth.explanation(view.camera) : null;
+    const legend = has && image.parts.length ? { map: view.map, low: "0", high: percent(this.top) } : null;
     this.stage.explain({
-      caption: has ? caption(bundle, view, this.top) : "", note: bundle && !has ? attention.why : "",
-      legend: has ? { map: view.map, low: "0", high: percent(this.top) } : null,
-      label: `${this.player.episode.instruction}, step ${view.step}, ${has ? caption(bundle, view, this.top) : "no attention"}`,
+      caption: depth?.caption ?? said, note: depth ? "" : bundle ? attention.why || image.why : "", legend: depth?.legend ?? legend,
+      label: `${this.player.episode.instruction}, step ${view.step}, ${depth?.caption ?? (said || "no attention")}`,
     });
     if (this.run) this.status.show(this.run.status);
     else this.status.node.hidden = true;
+    this.note.hidden = !this.run?.status.note;
+    this.note.textContent = this.run?.status.note ?? "";
     this.strips.show({
       bundle, row: attention.row, query: view.query, words: this.player.differing(this.index), reverse: this.reverse(bundle),
     });
@@ -127,30 +175,33 @@ export class Pane {
     return this.run.status.state === "unknown" ? "" : "This step has not been run with this checkpoint yet.";
   }
 
+  // Who looks at the picked patch; a vision tower is asked the other way round.
   reverse(bundle) {
     const { view } = this.player;
-    const span = this.span();
-    if (view.patch < 0 || !bundle?.weights || !span || view.patch >= span.stop - span.start) return null;
-    const key = `${view.step}|${view.patch}|${reductionKey(view)}`;
+    const place = view.patch >= 0 ? placeOf(this.image().parts, view.patch) : null;
+    if (!place || !bundle?.weights || isVision(bundle)) return null;
+    const key = `${view.step}|${place.position}|${reductionKey(view)}`;
     if (this.reversed?.key !== key || this.reversed.bundle !== bundle) {
-      this.reversed = { key, bundle, value: looksAt(bundle, view, span.start + view.patch) };
+      this.reversed = { key, bundle, value: looksAt(bundle, view, place.position) };
     }
     return this.reversed.value;
   }
 
   describe(patch) {
     const bundle = this.bundle();
-    const span = this.span();
-    if (!bundle || !span) return "";
+    const place = bundle ? placeOf(this.image().parts, patch) : null;
+    if (!place) return "";
     const { row } = this.attention();
-    const { columns } = span.grid;
-    const lines = [`patch ${patch} · row ${Math.floor(patch / columns)}, column ${patch % columns}`];
+    const { part, index, position } = place;
+    const tile = bundle.spans.filter((span) => span.part === "image" && span.grid?.camera === part.grid.camera).length > 1 ? ` of the tile at ${part.grid.box.slice(0, 2).map(Math.round).join(", ")}` : "";
+    const lines = [`patch ${index} · row ${Math.floor(index / part.grid.columns)}, column ${index % part.grid.columns}${tile}`];
     if (row) {
-      const values = patchValues(span, row);
-      const image = values.reduce((sum, value) => sum + value, 0);
-      lines.push(`${percent(values[patch])} of the row · ${percent(image ? values[patch] / image : 0)} of image attention`);
+      const image = bundle.spans.filter((span) => span.part === "image").reduce((sum, span) => sum + partValues(span, row).reduce((a, b) => a + b, 0), 0);
+      lines.push(`${percent(row[position])} of the row · ${percent(image ? row[position] / image : 0)} of image attention`);
     }
-    lines.push(`looked at most by: ${this.lookers(bundle, span.start + patch)}`);
+    if (!isVision(bundle) && bundle.weights) lines.push(`looked at most by: ${this.lookers(bundle, position)}`);
+    const depth = this.depth.at(part.grid, index);
+    if (depth) lines.push(depth);
     return lines.join("\n");
   }
 
@@ -162,5 +213,6 @@ export class Pane {
   close() {
     this.run?.close();
     this.stage.close();
+    this.cameras.close();
   }
 }

@@ -2,6 +2,7 @@
 // without asking the server for more than frames and captured steps.
 
 import { imageRanges, layerRange } from "./attention_view.js";
+import { actionDimensions } from "./action_match.js";
 import { ActionPlots } from "./action_plots.js";
 import { BinPlot } from "./bin_plot.js";
 import { Controls } from "./controls.js";
@@ -12,6 +13,7 @@ import { helpOverlay } from "./help.js";
 import { listen } from "./keyboard.js";
 import { keyActions } from "./key_actions.js";
 import { arrange } from "./arrange.js";
+import { imageParts } from "./overlay.js";
 import { Pane } from "./pane.js";
 import { Playback } from "./playback.js";
 import { differingWords } from "./rationale_diff.js";
@@ -30,6 +32,7 @@ export class Player {
     this.config = config;
     this.episode = episode;
     this.compare = config.panes.length > 1;
+    this.unchosen = !episode.cameras.some(({ name }) => name === view.camera);
     this.view = this.valid(view);
     this.truth = { phases: new Array(episode.length).fill(""), boxes: {} };
     this.frames = new Frames(config.base, config.dataset, episode);
@@ -56,8 +59,9 @@ export class Player {
       onHead: (layer, head) => this.update({ reduce: "head", layer, head }), onLayer: (layer, extend) => this.pickLayer(layer, extend),
       onAllRows: () => this.keepAllRows(),
     });
-    this.plots = new ActionPlots({ ...this.episode.action, ...scrub, onDimension: (dim) => this.pickDimension(dim) });
+    this.plots = new ActionPlots({ ...scrub, onDimension: (dim) => this.pickDimension(dim) });
     this.bins = new BinPlot();
+    this.plotNote = el("span", { class: "quiet", hidden: true, text: "names differ: dimensions matched in order" });
     this.header = headline(this.episode);
     this.node = arrange(this);
     this.root.replaceChildren(this.node);
@@ -69,6 +73,7 @@ export class Player {
     const frame = this.frames.load(this.view.camera, this.view.step).catch((error) => this.complain(error));
     const rows = this.panes.map(async (pane) => {
       await pane.open();
+      this.chooseCamera(pane);
       await pane.run?.load(this.view.step).catch((error) => this.complain(error));
     });
     await frame;
@@ -79,6 +84,13 @@ export class Player {
     if (this.closed) return;
     this.prefetch.from(this.view.step);
     await this.learnTruth();
+  }
+
+  // Unless the viewer chose a camera, one that the model sees.
+  chooseCamera(pane) {
+    const read = pane.camerasRead();
+    if (this.unchosen && read.length && !read.includes(this.view.camera) && this.known(read[0])) this.update({ camera: read[0] });
+    this.unchosen = false;
   }
 
   async learnTruth() {
@@ -96,7 +108,7 @@ export class Player {
     return {
       ...view, step: Math.min(this.episode.length - 1, Math.max(0, view.step)),
       camera: cameras.includes(view.camera) ? view.camera : cameras[0],
-      dim: Math.min(this.episode.action.names.length - 1, Math.max(0, view.dim)), k: Math.max(1, view.k),
+      dim: Math.max(0, view.dim), k: Math.max(1, view.k),
       ranked_camera: cameras.includes(view.ranked_camera) ? view.ranked_camera : "",
     };
   }
@@ -136,14 +148,34 @@ export class Player {
 
   ask(query) {
     const change = { query, patch: -1 };
-    const [kind, name] = query.split(".");
-    const dim = kind === "action" ? this.episode.action.names.indexOf(name) : -1;
+    const [kind, ...rest] = query.split(".");
+    const dim = kind === "action" ? this.dimensions().findIndex(({ name }) => name === rest.join(".")) : -1;
     this.update(dim >= 0 ? { ...change, dim } : change);
   }
 
+  // Continuous actions have no token a dimension: there the query stays with the steps of the chunk.
   pickDimension(dim) {
-    this.ask(`action.${this.episode.action.names[dim]}`);
+    const { name } = this.dimensions()[dim];
+    const bundle = this.anyBundle();
+    if (bundle?.generated.some(({ part, names }) => part === "action" && names.includes(name))) this.ask(`action.${name}`);
     this.update({ dim });
+  }
+
+  // What is plotted: the episode's dimensions, then those that only a policy has.
+  dimensions() {
+    return this.matched().dims;
+  }
+
+  matched() {
+    const policies = this.panes.map(({ run }) => run?.status.actions ?? null);
+    if (!this.dims || policies.some((policy, i) => policy !== this.dims.policies[i] && JSON.stringify(policy) !== JSON.stringify(this.dims.policies[i]))) {
+      this.dims = { policies, ...actionDimensions(this.episode.action, policies) };
+    }
+    return this.dims;
+  }
+
+  known(camera) {
+    return this.episode.cameras.some(({ name }) => name === camera);
   }
 
   pickPatch(patch) {
@@ -172,9 +204,15 @@ export class Player {
   }
 
   loaders() {
-    const loads = [(step) => this.frames.load(this.view.camera, step)];
+    const loads = this.camerasShown().map((camera) => (step) => this.frames.load(camera, step));
     for (const { run } of this.panes) if (run) loads.push((step) => run.load(step));
     return loads;
+  }
+
+  // The one that is chosen, and all that a model reads where they stand side by side.
+  camerasShown() {
+    const read = this.panes.map((pane) => pane.camerasRead().filter((camera) => this.known(camera))).filter((cameras) => cameras.length > 1);
+    return [...new Set([this.view.camera, ...read.flat()])];
   }
 
   reach() {
@@ -182,8 +220,8 @@ export class Player {
   }
 
   ready() {
-    const { step, camera } = this.view;
-    return this.frames.get(camera, step) && this.panes.every(({ run }) => !run || !run.captured(step) || run.fresh(step));
+    const { step } = this.view;
+    return this.camerasShown().every((camera) => this.frames.get(camera, step)) && this.panes.every(({ run }) => !run || !run.captured(step) || run.fresh(step));
   }
 
   // Newly captured steps are fetched without disturbing what is under way.
@@ -200,7 +238,7 @@ export class Player {
     this.difference?.drawStage();
     if (!drawn.every(Boolean)) return;
     this.node.dataset.step = this.view.step;
-    const overlay = this.panes.some((pane) => pane.stage.picture?.overlay);
+    const overlay = this.panes.some((pane) => pane.stage.picture?.overlays.length > 0);
     this.root.dispatchEvent(new CustomEvent("lens-drawn", { bubbles: true, composed: true, detail: { episode: this.episode.id, step: this.view.step, overlay } }));
   }
 
@@ -238,10 +276,12 @@ export class Player {
     const { view } = this;
     const pane = this.panes.find((candidate) => candidate.bundle()?.weights);
     const bundle = pane?.bundle();
+    const bundles = this.panes.map((each) => each.bundle()).filter(Boolean);
     this.controls.show({
-      view, most: bundle ? available(layerRange(bundle, view).length, bundle.shape[1], view) : view.k,
+      view, bundle, most: bundle ? available(layerRange(bundle, view).length, bundle.shape[1], view) : view.k,
       images: bundle ? imageRanges(bundle).length : 0, rolloutOffer: view.reduce === "rollout" ? rolloutOffer(this.panes) : null,
-      hasObjects: Boolean(this.truth.boxes[view.camera]), matrix: bundle ? this.matrix(pane, bundle) : null,
+      hasObjects: Boolean(this.truth.boxes[view.camera]), hasMarks: bundles.some(({ marks }) => marks.length), hasDepth: bundles.some(({ depth }) => depth.length),
+      tiles: pane ? imageParts(bundle, view.camera).parts : [], matrix: bundle ? this.matrix(pane, bundle) : null,
     });
   }
 
@@ -255,16 +295,27 @@ export class Player {
   drawActions() {
     const { episode, view } = this;
     const colours = ["first", "second"];
-    const series = this.panes.filter(({ run }) => run)
-      .map(({ run, name }, i) => ({ name, colour: colours[i], values: run.steps.map((step) => step?.action ?? null) }));
+    const { dims, inOrder } = this.matched();
+    const series = this.panes.flatMap(({ run, name }, which) => (run
+      ? [{ name, which, colour: colours[which], values: run.steps.map((step) => step?.action ?? null), chunk: this.panes[which].bundle()?.action ?? [] }] : []));
     const key = this.panes.map(({ run }) => run?.steps.reduce((n, s) => n + Boolean(s), 0)).join(",");
-    this.plots.show({ length: episode.length, step: view.step, dim: view.dim, recorded: episode.actions, series, key });
-    const name = episode.action.names[view.dim];
+    this.plots.show({ length: episode.length, step: view.step, dim: view.dim, recorded: episode.actions, dims, series, key });
+    this.plotNote.hidden = !inOrder;
+    this.legend.show(this.panes.map(({ run }) => run?.status.actions?.names.length !== 0));
+    this.drawBins(dims[view.dim] ?? dims[0]);
+  }
+
+  drawBins(dim) {
+    const { episode, view } = this;
+    // Without bins there is nothing to tell: continuous actions, a model without actions.
+    const bundles = this.panes.map((pane) => pane.bundle()).filter(Boolean);
+    this.bins.node.hidden = !dim || (bundles.length > 0 && bundles.every(({ distributions }) => !distributions.length));
+    if (this.bins.node.hidden) return;
     const sets = this.panes.flatMap((pane, i) => {
-      const found = pane.bundle()?.distributions.find((entry) => entry.name === name);
+      const found = pane.bundle()?.distributions.find((entry) => entry.name === dim.name);
       return found ? [{ ...found, predicted: found.chosen, colour: i ? "--predicted-2" : "--predicted" }] : [];
     });
-    this.bins.show({ name, unit: episode.action.units[view.dim] ?? "", recorded: episode.actions[view.step][view.dim], sets });
+    this.bins.show({ name: dim.name, unit: dim.unit, recorded: dim.recorded < 0 ? null : episode.actions[view.step][dim.recorded], sets });
   }
 
   boxes() {

@@ -110,14 +110,14 @@ export function imageShares(gathered, imageRanges) {
 }
 
 // Attention rollout (Abnar and Zuidema 2020): heads averaged, half the identity added, layers multiplied from the top.
-// `rowOf(layer, position)` gives the row averaged over heads; every position up to `position` must have one. Half
+// `rowOf(layer, position)` gives the row averaged over heads; every position that attention reaches must have one. Half
 // precision sums to one only nearly, so every row is divided by its sum.
 export function rollout(rowOf, layers, position, positions) {
   let flow = new Float32Array(positions);
   flow[position] = 1;
   for (let layer = layers - 1; layer >= 0; layer--) {
     const next = new Float32Array(positions);
-    for (let q = 0; q <= position; q++) {
+    for (let q = 0; q < positions; q++) {
       if (flow[q] === 0) continue;
       const row = rowOf(layer, q);
       const share = 0.5 * flow[q] / shareOf(row, [[0, positions]]);

@@ -26,6 +26,7 @@ function headMeans(bundle) {
 }
 
 export function whyNoRollout(bundle) {
+  if (bundle.stream === "action expert") return "Rollout follows one stack of layers; an action expert reads the keys of another one, so it has none.";
   if (bundle.captured.some((number, index) => number !== index)) return "Rollout needs every layer from 0 on; this record holds only some.";
   const rows = new Set(bundle.queries);
   const last = Math.max(...bundle.queries);
@@ -40,6 +41,7 @@ export function rolloutOffer(panes) {
   const lacking = panes.filter((pane) => pane.bundle()?.weights && whyNoRollout(pane.bundle()));
   if (!lacking.length) return null;
   const { run } = lacking[0];
+  if (lacking[0].bundle().stream === "action expert") return { why: whyNoRollout(lacking[0].bundle()), action: "" };
   if (run.rows && run.busy()) return { why: "All rows are being captured; this step is not there yet.", action: "" };
   const size = Math.max(...lacking.map((pane) => bytesOfAllRows(pane.bundle())));
   return { why: whyNoRollout(lacking[0].bundle()), action: `Capture all rows (${megabytes(size)} a step)` };

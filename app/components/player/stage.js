@@ -2,6 +2,8 @@
 
 import { el, setText, sizedContext } from "./dom.js";
 import { gradient } from "./colormaps.js";
+import { patchCount, placeOf } from "./overlay.js";
+import { drawBoxes, drawFrame, drawGrid, drawMarks, drawOverlays, fitted, outline, patchRectangle } from "./stage_drawing.js";
 
 export class Stage {
   constructor({ title, onPick, onHover, describe }) {
@@ -30,7 +32,7 @@ export class Stage {
     this.observer.observe(this.canvas);
   }
 
-  // picture: { frame, width, height, overlay, opacity, smooth, span, patch, boxes, grey }
+  // picture: { frame, width, height, overlays: [{ picture, box }], opacity, smooth, parts, patch, boxes, marks, grey }
   show(picture) {
     this.picture = picture;
     this.draw();
@@ -42,7 +44,7 @@ export class Stage {
     this.note.hidden = !note;
     this.legend.hidden = !legend;
     if (legend) {
-      this.bar.style.background = gradient(legend.map);
+      this.bar.style.background = gradient(legend.map, legend.turned);
       setText(this.low, legend.low);
       setText(this.high, legend.high);
     }
@@ -57,102 +59,41 @@ export class Stage {
     const height = this.canvas.clientHeight;
     context.clearRect(0, 0, width, height);
     if (!picture || !picture.frame) return;
+    const { overlays, opacity, smooth, parts, boxes, marks, patch } = picture;
     this.fit = fitted(picture, width, height);
+    const font = getComputedStyle(this.node).fontFamily;
     context.save();
     context.beginPath();
     context.rect(this.fit.left, this.fit.top, picture.width * this.fit.scale, picture.height * this.fit.scale);
     context.clip();
-    this.drawFrame(context);
-    if (picture.overlay) this.drawOverlay(context);
-    if (picture.boxes) this.drawBoxes(context);
-    if (picture.span && this.hover >= 0) this.drawGrid(context);
-    if (picture.span && picture.patch >= 0) this.outline(context, picture.patch, "#ffffff", 3);
-    if (picture.span && this.hover >= 0) this.outline(context, this.hover, "#ffffff", 1.5);
+    drawFrame(context, this.fit, picture);
+    drawOverlays(context, this.fit, overlays, opacity, smooth);
+    if (boxes) drawBoxes(context, this.fit, boxes, font);
+    if (marks) drawMarks(context, this.fit, marks, font);
+    const hovered = placeOf(parts, this.hover);
+    if (hovered) drawGrid(context, this.fit, hovered.part.grid);
+    this.outline(context, placeOf(parts, patch), 3);
+    this.outline(context, hovered, 1.5);
     context.restore();
   }
 
-  drawFrame(context) {
-    const { frame, width, height, grey } = this.picture;
-    const { left, top, scale } = this.fit;
-    context.imageSmoothingEnabled = true;
-    if (grey) context.filter = "grayscale(1) brightness(0.8)";
-    context.drawImage(frame, left, top, width * scale, height * scale);
-    context.filter = "none";
+  outline(context, place, lineWidth) {
+    if (place) outline(context, patchRectangle(this.fit, place.part.grid, place.index), "#ffffff", lineWidth);
   }
 
-  drawOverlay(context) {
-    const { overlay, opacity, smooth, span } = this.picture;
-    const [x0, y0, x1, y1] = span.grid.box;
-    const { left, top, scale } = this.fit;
-    context.globalAlpha = opacity;
-    context.imageSmoothingEnabled = Boolean(smooth);
-    context.drawImage(overlay, left + x0 * scale, top + y0 * scale, (x1 - x0) * scale, (y1 - y0) * scale);
-    context.globalAlpha = 1;
-  }
-
-  drawGrid(context) {
-    const { rows, columns } = this.picture.span.grid;
-    const step = Math.max(rows, columns) > 40 ? 2 : 1;
-    context.strokeStyle = "rgba(255, 255, 255, 0.28)";
-    context.lineWidth = 1;
-    context.beginPath();
-    for (let r = 0; r <= rows; r += step) this.line(context, this.rectangle(r * columns, rows, columns), "row");
-    for (let c = 0; c <= columns; c += step) this.line(context, this.rectangle(c, rows, columns, true), "column");
-    context.stroke();
-  }
-
-  line(context, [x, y], kind) {
-    const [x0, y0, x1, y1] = this.picture.span.grid.box.map((value, i) => (i % 2 ? this.fit.top : this.fit.left) + value * this.fit.scale);
-    context.moveTo(kind === "row" ? x0 : x, kind === "row" ? y : y0);
-    context.lineTo(kind === "row" ? x1 : x, kind === "row" ? y : y1);
-  }
-
-  // Left, top, width, height of a patch in canvas pixels; `column` treats the index as a column number alone.
-  rectangle(index, rows, columns, column = false) {
-    const [x0, y0, x1, y1] = this.picture.span.grid.box;
-    const row = column ? 0 : Math.floor(index / columns);
-    const col = column ? index : index % columns;
-    const width = ((x1 - x0) / columns) * this.fit.scale;
-    const height = ((y1 - y0) / rows) * this.fit.scale;
-    return [this.fit.left + x0 * this.fit.scale + col * width, this.fit.top + y0 * this.fit.scale + row * height, width, height];
-  }
-
-  outline(context, index, colour, lineWidth) {
-    const { rows, columns } = this.picture.span.grid;
-    const [x, y, width, height] = this.rectangle(index, rows, columns);
-    context.strokeStyle = "rgba(0, 0, 0, 0.65)";
-    context.lineWidth = lineWidth + 2;
-    context.strokeRect(x, y, width, height);
-    context.strokeStyle = colour;
-    context.lineWidth = lineWidth;
-    context.strokeRect(x, y, width, height);
-  }
-
-  drawBoxes(context) {
-    const { left, top, scale } = this.fit;
-    context.font = `600 13px ${getComputedStyle(this.node).fontFamily}`;
-    context.textBaseline = "top";
-    for (const { label, box, colour } of this.picture.boxes) {
-      const [x, y, width] = [left + box[0] * scale, top + box[1] * scale, context.measureText(label).width + 8];
-      context.lineWidth = 2;
-      context.strokeStyle = colour;
-      context.strokeRect(x, y, (box[2] - box[0]) * scale, (box[3] - box[1]) * scale);
-      context.fillStyle = "rgba(10, 14, 20, 0.78)";
-      context.fillRect(x, y, width, 17);
-      context.fillStyle = "#ffffff";
-      context.fillText(label, x + 4, y + 3);
-    }
-  }
-
+  // The patch under the pointer; where tiles lie over the whole image, the tile's.
   patchAt(event) {
-    if (!this.picture?.span || !this.fit) return -1;
-    const { rows, columns, box } = this.picture.span.grid;
+    if (!this.picture?.parts.length || !this.fit) return -1;
     const bounds = this.canvas.getBoundingClientRect();
     const x = (event.clientX - bounds.left - this.fit.left) / this.fit.scale;
     const y = (event.clientY - bounds.top - this.fit.top) / this.fit.scale;
-    const column = Math.floor(((x - box[0]) / (box[2] - box[0])) * columns);
-    const row = Math.floor(((y - box[1]) / (box[3] - box[1])) * rows);
-    return column < 0 || row < 0 || column >= columns || row >= rows ? -1 : row * columns + column;
+    for (const { grid, offset } of [...this.picture.parts].reverse()) {
+      const [x0, y0, x1, y1] = grid.box;
+      const column = Math.floor(((x - x0) / (x1 - x0)) * grid.columns);
+      const row = Math.floor(((y - y0) / (y1 - y0)) * grid.rows);
+      if (column >= 0 && row >= 0 && column < grid.columns && row < grid.rows) return offset + row * grid.columns + column;
+    }
+    return -1;
   }
 
   pointer(event) {
@@ -187,16 +128,18 @@ export class Stage {
 
   // With the picture focused, arrows walk over the patches and Enter picks one.
   key(event) {
-    const grid = this.picture?.span?.grid;
-    if (!grid || event.shiftKey) return;
+    const parts = this.picture?.parts ?? [];
+    if (!parts.length || event.shiftKey) return;
     if (event.key === "Enter" && this.hover >= 0) this.onPick(this.hover);
-    const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -grid.columns, ArrowDown: grid.columns }[event.key];
+    const columns = (placeOf(parts, this.hover)?.part ?? parts[0]).grid.columns;
+    const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
     if (!move) return;
     event.preventDefault();
-    const last = grid.rows * grid.columns - 1;
-    this.hover = this.hover < 0 ? 0 : Math.min(last, Math.max(0, this.hover + move));
+    const first = Math.min(...parts.map(({ offset }) => offset));
+    const last = first + patchCount(parts) - 1;
+    this.hover = this.hover < 0 ? first : Math.min(last, Math.max(first, this.hover + move));
     this.tip.hidden = false;
-    Object.assign(this.tip.style, { left: "12px", right: "auto", top: this.hover > last / 2 ? "12px" : "auto", bottom: this.hover > last / 2 ? "auto" : "12px" });
+    Object.assign(this.tip.style, { left: "12px", right: "auto", top: this.hover > (first + last) / 2 ? "12px" : "auto", bottom: this.hover > (first + last) / 2 ? "auto" : "12px" });
     setText(this.tip, this.describe(this.hover));
     this.draw();
     this.onHover(this.hover);
@@ -205,9 +148,4 @@ export class Stage {
   close() {
     this.observer.disconnect();
   }
-}
-
-function fitted({ width, height }, boxWidth, boxHeight) {
-  const scale = Math.min(boxWidth / width, boxHeight / height);
-  return { scale, left: (boxWidth - width * scale) / 2, top: (boxHeight - height * scale) / 2 };
 }

@@ -7,6 +7,7 @@ import { PART_TITLES } from "./query.js";
 
 const PARTS = ["instruction", "state", "rationale", "action"];
 const TITLES = { instruction: "Instruction", state: "State", rationale: "Rationale", action: "Action tokens" };
+const STEPS_TITLE = "Action steps"; // of a chunk of continuous actions
 
 export class TokenStrips {
   constructor({ onQuery, parts = PARTS }) {
@@ -37,8 +38,9 @@ export class TokenStrips {
   }
 
   section(bundle, { part, name, positions }) {
-    const title = part === "rationale" ? PART_TITLES[name] ?? name : TITLES[part];
-    const query = part === "rationale" ? `rationale.${name}` : part === "action" ? "action" : null;
+    const title = part === "rationale" ? PART_TITLES[name] ?? name : part === "action" && bundle.continuous ? STEPS_TITLE : TITLES[part];
+    const written = bundle.generated.length > 0;
+    const query = !written ? null : part === "rationale" ? `rationale.${name}` : part === "action" ? "action" : null;
     const head = query
       ? el("button", { type: "button", class: "strip-title", text: title, "data-query": query, onclick: () => this.onQuery(query) })
       : el("span", { class: "strip-title", text: title });
@@ -48,14 +50,14 @@ export class TokenStrips {
   }
 
   chip(bundle, part, position) {
-    const generated = bundle.byPosition.get(position);
-    const query = generated ? queryOf(bundle, generated) : null;
-    const text = part === "action" && generated ? actionText(bundle, generated) : clean(bundle.tokens[position]);
+    const asked = bundle.byPosition.get(position);
+    const query = asked ? queryOf(bundle, asked) : null;
+    const text = part === "action" && asked ? actionText(bundle, asked) : clean(bundle.tokens[position]);
     const node = query
       ? el("button", { type: "button", class: "chip", text, "data-query": query, tabindex: "-1", onclick: () => this.onQuery(query) })
       : el("span", { class: "chip still", text });
     if (text.length === 1 && ".,;:!?".includes(text)) node.classList.add("close");
-    this.chips.push({ node, position, token: generated, query, text });
+    this.chips.push({ node, position, token: asked, query, text });
     return node;
   }
 
@@ -78,7 +80,7 @@ export class TokenStrips {
     const name = rest.join(".");
     for (const chip of this.chips) {
       const token = chip.token;
-      const inQuery = token && (chip.query === query || (kind === token.part && (!name || name === token.name)));
+      const inQuery = token && (chip.query === query || (kind === token.part && (!name || token.names.includes(name))));
       chip.node.classList.toggle("asked", Boolean(inQuery));
       if (chip.query) {
         chip.node.setAttribute("aria-pressed", String(Boolean(inQuery)));
@@ -130,14 +132,16 @@ function grouped(bundle, parts) {
 }
 
 export function queryOf(bundle, token) {
+  if (token.index < 0) return `at.${token.position}`;
   if (token.part === "action") return `action.${token.name}`;
   if (token.part === "rationale") return `word.${bundle.words.indexOf(token)}`;
   return null;
 }
 
 function actionText(bundle, token) {
-  const found = bundle.distributions.find((entry) => entry.token === token.index);
-  return found ? `${token.name} ${signed(found.chosen)}` : token.name;
+  const found = bundle.distributions.filter((entry) => entry.token === token.index);
+  // A token that says several dimensions at once has words of its own.
+  return found.length === 1 ? `${token.name} ${signed(found[0].chosen)}` : clean(token.text);
 }
 
 export function signed(value, digits = 3) {
@@ -151,7 +155,7 @@ function clean(text) {
 
 function describe(bundle, chip, value, reverse) {
   if (reverse) return chip.token ? `“${chip.text}” puts ${percent(value)} of its row on the picked patch` : chip.text;
-  const probability = chip.token ? bundle.logprobs[chip.token.index] : null;
+  const probability = chip.token?.index >= 0 ? bundle.logprobs[chip.token.index] : null;
   const sure = probability === null || probability === undefined ? "" : ` · generated with probability ${percent(Math.exp(probability))}`;
   return `“${chip.text}” receives ${percent(value)} of the query's row${sure}`;
 }

@@ -4,6 +4,7 @@ export const DEFAULTS = Object.freeze({
   step: 0, camera: "", layer: 0, head: 0, reduce: "topk", k: 4, from: 0, to: -1, query: "action", patch: -1,
   opacity: 0.75, map: "viridis", scale: "frame", smooth: 1, objects: 0, dim: 0, speed: 1, rows: "",
   keep: "heads", ranked_by: "image attention", ranked_over: "query", fuse: "mean", ranked_camera: "",
+  stream: "", denoise: -1, tile: -1, depth: 0, marks: 1,
 });
 
 // The top-k fusion's settings have the names and values of TopK in analysis/attention.py.
