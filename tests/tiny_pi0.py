@@ -93,7 +93,7 @@ def network(
         model = PI0ForConditionalGeneration(config).eval()
         for name, weight in model.named_parameters():
             if weight.dim() > 1 and "embed_tokens" not in name:
-                torch.nn.init.normal_(weight, std=2 * weight[0].numel() ** -0.5)
+                torch.nn.init.normal_(weight, std=1.2 * weight[0].numel() ** -0.5)
     return model
 
 

@@ -13,7 +13,7 @@ from models.capture import ROW_ATTENTION
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.families.pi0_config import PI0Config
-from models.families.pi0_places import places, unused
+from models.families.pi0_places import places, stored_name, unused
 from models.families.weights import Weights, fill, read_transformers_config, without_weights
 
 
@@ -31,7 +31,9 @@ def build_network(
     except (StrictDataclassError, ValueError, TypeError, ZeroDivisionError) as error:
         raise UserError(f"{files.model} makes no π0 network: {' '.join(str(error).split())}") from error
     model.model.dit.embed_tokens = None  # the expert reads no words
-    fill(model, weights, places(weights.stored), unused(weights.stored))
+    known = places(weights.stored)
+    missing = {stored_name(place, known): place for place in model.state_dict() if place not in known.values()}
+    fill(model, weights, {**missing, **known}, unused(weights.stored))
     if lerobot and weights.device.type != "mps":  # which has no float64
         encoding = model.embed_action_time.sinusoid_embeds
         encoding.sinusoid_freq = _frequencies(config)

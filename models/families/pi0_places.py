@@ -45,6 +45,21 @@ def places(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def stored_name(place: str, known: Mapping[str, str]) -> str:
+    """What the tensor that belongs at ``place`` would be called in these files; ``known``: what `places` gave."""
+    for prefix in (
+        f"{LANGUAGE_MODEL}layers.",
+        f"{ACTION_EXPERT}layers.",
+        VISION_TOWER,
+        PROJECTOR,
+        "embed_action_time.",
+    ):
+        for name, other in known.items():
+            if place.startswith(prefix) and other.startswith(prefix):
+                return name.removesuffix(other.removeprefix(prefix)) + place.removeprefix(prefix)
+    return place
+
+
 def unused(names: Iterable[str]) -> dict[str, str]:
     """Stored names (* for any) that are left out on purpose, and why."""
     known = tuple(names)
