@@ -52,6 +52,7 @@ class Rows:
     count: int
     length: int
     layers: Collection[int] | None = None  # None: all
+    windows: bool = False  # a forward attends window by window, each in a call of its own, in order of position
 
 
 class RowCollector:
@@ -91,8 +92,9 @@ class RowCollector:
         if site.stream not in self._blocks:
             self._blocks[site.stream] = self._block(site.stream, weights)
         first = self._filled.get(site, 0)
-        # a sliding layer has dropped its oldest keys: what it still has are the latest positions
-        offset = self._length - keys if self._streams[site.stream] is not None else 0
+        asked = self._streams[site.stream]
+        latest = self._length - keys  # a sliding layer has dropped its oldest keys: what it still has are the latest
+        offset = 0 if asked is None else first if asked.windows else latest
         layer = self._places[site.stream][site.layer]
         self._blocks[site.stream][layer, :, :, first : first + rows, offset : offset + keys] = weights
         self._filled[site] = first + rows
