@@ -22,7 +22,7 @@ from models.families.vlm_generation import GenerationRules
 from models.families.vlm_kinds import VLM_KINDS
 from models.families.vlm_pictures import Picture, Pictures
 from models.families.vlm_reading import Reading, WholeReading
-from models.families.vlm_tower import features, no_tower
+from models.families.vlm_tower import features
 from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.policy import Policy
 from models.types import AttentionRecord, Capture, CheckpointSpec, Observation, Part, Prediction, Rationale, TokenLayout
@@ -139,8 +139,6 @@ class VisionLanguageModel:
         outside = [layer for layer in capture.layers or () if not 0 <= layer < self.info.layers]
         if outside:
             raise UserError(f"there is no layer {outside[0]}; {self.info.name} has layers 0 to {self.info.layers - 1}")
-        if capture.vision and not self.info.vision_layers:
-            raise no_tower(self.info)
         rows = Rows(longest if capture.prefix else longest - prompt + 1, longest, capture.layers)
         return RowCollector(self._sites, {LANGUAGE: rows})
 

@@ -19,6 +19,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+from transformers.vision_utils import get_vision_window_index
 
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
@@ -99,7 +100,8 @@ class DynamicPictures:
                 f"{files.model}: patches, frames and merged squares are {found} for the image processor, {expected} "
                 "for the model"
             )
-        self._merge = int(vision.spatial_merge_size)
+        self._merge, self._patch = int(vision.spatial_merge_size), int(vision.patch_size)
+        self._window = int(vision.window_size) if config.model_type == "qwen2_5_vl" else None
 
     def __call__(self, camera: str, frame: UInt8[np.ndarray, "H W 3"]) -> Picture:
         made = prepared(self._processor, frame)
@@ -108,8 +110,16 @@ class DynamicPictures:
         box: Box = (0.0, 0.0, float(width), float(height))
         grid = PatchGrid(camera, rows // self._merge, columns // self._merge, box)
         inputs = {"pixel_values": made["pixel_values"], "image_grid_thw": made["image_grid_thw"]}
-        tower = TowerSequence(PatchGrid(camera, rows, columns, box), order=_square_order(rows, columns, self._merge))
-        return Picture((grid,), inputs, (tower,))
+        order = _square_order(rows, columns, self._merge)
+        if self._window is not None:
+            order = self._window_order(order, made["image_grid_thw"], self._window)
+        return Picture((grid,), inputs, (TowerSequence(PatchGrid(camera, rows, columns, box), order=order),))
+
+    def _window_order(self, squares: Int[np.ndarray, " n"], grid: Tensor, window: int) -> Int[np.ndarray, " n"]:
+        """The same where the tower keeps squares window by window."""
+        of_places, _ = get_vision_window_index(grid, self._merge, window, self._patch)
+        places, size = np.argsort(of_places.numpy()), self._merge**2
+        return places[squares // size] * size + squares % size
 
 
 class TilePictures:

@@ -58,7 +58,6 @@ class Kind:
     text: str
     vision: str
     one_grid: bool  # every image has the same rows and columns of tokens
-    vision_rows: bool = True
 
 
 KINDS: Mapping[str, Kind] = {
@@ -68,7 +67,7 @@ KINDS: Mapping[str, Kind] = {
     "idefics3": Kind("llama", "idefics3_vision", False),
     "smolvlm": Kind("llama", "smolvlm_vision", False),
     "qwen2_vl": Kind("qwen2_vl", "qwen2_vl_vision", False),
-    "qwen2_5_vl": Kind("qwen2_5_vl", "qwen2_5_vl_vision", False, vision_rows=False),
+    "qwen2_5_vl": Kind("qwen2_5_vl", "qwen2_5_vl_vision", False),
 }
 
 
@@ -96,8 +95,8 @@ def inspect_vlm(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
         dtype=dtypes.most_common(1)[0][0] if dtypes else "",
         layers=text.integer("num_hidden_layers", default=usual.layers),
         heads=text.integer("num_attention_heads", default=usual.heads),
-        vision_layers=tower.layers if kind.vision_rows else 0,
-        vision_heads=tower.heads if kind.vision_rows else 0,
+        vision_layers=tower.layers,
+        vision_heads=tower.heads,
         patch_grid=grid,
         image_size=(size, size),
         cameras=(),
@@ -105,7 +104,7 @@ def inspect_vlm(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
         action_stats=(),
         generates_rationale=True,
         unused=UNUSED,
-        notes=_notes(files, config, kind),
+        notes=_notes(config),
     )
 
 
@@ -134,10 +133,13 @@ def _vision(config: ConfigSection, kind: Kind) -> tuple[Tower, int, int]:
     return tower, 0 if qwen else vision.integer("image_size", default=usual.image), patch
 
 
-def _notes(files: CheckpointFiles, config: ConfigSection, kind: Kind) -> dict[str, str]:
+def _notes(config: ConfigSection) -> dict[str, str]:
     notes = {"actions": "a vision-language model: it writes text and predicts no actions"}
-    if not kind.vision_rows:
-        notes["vision attention"] = "not shown: most of this tower's layers attend within windows of patches"
+    if config.has("action_token_begin_idx"):  # DeepThinkVLA
+        notes["actions"] = (
+            "config.json names action tokens, which are made in one parallel step that is not supported: only the text "
+            "is shown"
+        )
     if config.has("auto_map"):
         notes["auto_map"] = "the checkpoint brings code along; it is never run"
     return notes

@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from models.capture import VISION, AttentionSite, RowCollector, collecting
-from models.errors import UserError
+from models.capture import VISION, AttentionSite, RowCollector, Rows, collecting
 from models.families.vlm_pictures import Picture, TowerSequence
-from models.types import AttentionRecord, CheckpointSpec, Part, Span, TokenLayout
+from models.types import AttentionRecord, Part, Span, TokenLayout
 
 
 def features(
@@ -21,7 +20,7 @@ def features(
 
     One picture at a time: images of several sizes then need no padding, and no more than one is in memory.
     """
-    collector = RowCollector(sites, {VISION: None}) if sites is not None else None
+    collector = _collector(picture, sites) if sites is not None else None
     inputs = {
         name: value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
         for name, value in picture.inputs.items()
@@ -37,11 +36,15 @@ def features(
     return found.reshape(-1, found.shape[-1]), records
 
 
-def no_tower(info: CheckpointSpec) -> UserError:
-    """Why the tower's attention cannot be had."""
-    return UserError(
-        f"{info.name} has no vision tower whose attention can be shown: its layers attend within windows of patches"
-    )
+def _collector(picture: Picture, sites: Mapping[nn.Module, AttentionSite]) -> RowCollector:
+    """Of every row. A tower that keeps patches in an order of its own is Qwen's, which may attend window by window."""
+    first = picture.tower[0]
+    if first.order is None:
+        return RowCollector(sites, {VISION: None})
+    count = len(first.order)
+    collector = RowCollector(sites, {VISION: Rows(count, count, windows=True)})
+    collector.expect(slice(0, None), count)
+    return collector
 
 
 def _record(collector: RowCollector, sample: int, sequence: TowerSequence) -> AttentionRecord:

@@ -195,8 +195,9 @@ def test_images_of_another_size(folder: Path) -> None:
 
 def test_without_actions(folder: Path) -> None:
     edit_config(folder, lambda config: config.pop("vla"))
+    assert models.inspect(folder).family == "vlm"
     assert models.inspect(folder).action_space is None
-    refused(folder, "no section vla in config.json")
+    refused(folder, "no section vla in config.json", family="paligemma")
 
 
 def test_several_data_sets_are_never_guessed(tmp_path: Path) -> None:
