@@ -112,7 +112,7 @@ class PI0Policy:
         with torch.inference_mode(), collecting(rows.collector) if rows else nullcontext():
             cache = self._read(prompt, seen, rows)
             values = self._denoise(state, cache, places.prefix, rows)
-        actions = self._robot.robot_actions(values[0].cpu().numpy(), self._data_set)
+        actions = self._robot.robot_actions(values[0].cpu().numpy(), observation, self._data_set)
         records = rows.records(layout) if rows else ()
         if rows and capture and capture.vision:
             records = (*records, *_vision(layout, rows.collector))

@@ -13,10 +13,11 @@ from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
 from models.families.lerobot_folder import TOKENIZE, LerobotFolder
+from models.families.lerobot_relative import ABSOLUTE, RELATIVE
 from models.families.pi0_sizes import HeadSizes, PI0Sizes
 
 TOKENIZER = "google/paligemma-3b-pt-224"  # the model whose tokenizer π0 uses
-NEW_LINE = "pi0_new_line_processor"  # the family's own processor step
+STEPS = ("pi0_new_line_processor", RELATIVE, ABSOLUTE)  # the family's own processor steps
 UNSUPPORTED = {
     "adapt_to_pi_aloha": "joints and grippers would have to be converted to the space of another robot's runtime",
     "use_delta_joint_actions_aloha": "LeRobot itself does not implement it",
@@ -55,7 +56,7 @@ class PI0Config:
 
 def lerobot_folder(files: CheckpointFiles) -> LerobotFolder | None:
     """The checkpoint as a LeRobot policy folder; None where its layout is transformers' own."""
-    return None if files.config().has("model_type") else LerobotFolder.read(files, known_steps=(NEW_LINE,))
+    return None if files.config().has("model_type") else LerobotFolder.read(files, known_steps=STEPS)
 
 
 def is_old(config: ConfigSection) -> bool:

@@ -16,6 +16,7 @@ from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
 from models.families.lerobot_folder import ACTION, STATE, TRAINING_DATA, Feature, LerobotFolder
+from models.families.lerobot_relative import RelativeActions
 from models.families.lerobot_statistics import MEAN_STD, Scaling
 from models.families.pi0_config import PI0Config
 from models.types import ActionSpace, Observation
@@ -28,12 +29,13 @@ class Robot:
     folder: LerobotFolder  # of transformers' own layout: one that says as much as there is
     config: PI0Config
     named: bool  # whether the files name cameras
+    relative: RelativeActions | None = None  # None: actions are absolute
 
     @staticmethod
     def read(files: CheckpointFiles, folder: LerobotFolder | None, config: PI0Config) -> Robot:
         """Raises UserError for statistics that do not fit the sizes."""
         if folder is not None:
-            return Robot(folder, config, named=True)
+            return Robot(folder, config, named=True, relative=RelativeActions.read(folder))
         return Robot(_described(files, config), config, named=False)
 
     @property
@@ -80,9 +82,14 @@ class Robot:
         padded[: len(state)] = scaling.normalise(state)
         return padded
 
-    def robot_actions(self, values: Float[np.ndarray, "T A"], data_set: str | None) -> Float[np.ndarray, "T D"]:
+    def robot_actions(
+        self, values: Float[np.ndarray, "T A"], observation: Observation, data_set: str | None
+    ) -> Float[np.ndarray, "T D"]:
         """What the network wrote, without its padding, in robot units where statistics are stored."""
-        return self.folder.scaling(ACTION, data_set).restore(values[:, : self.folder.action_size])
+        actions = self.folder.scaling(ACTION, data_set).restore(values[:, : self.folder.action_size])
+        if self.relative is None or observation.state is None:
+            return actions
+        return self.relative.absolute(actions, np.asarray(observation.state, np.float32))
 
 
 def _described(files: CheckpointFiles, config: PI0Config) -> LerobotFolder:

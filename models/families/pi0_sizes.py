@@ -122,6 +122,6 @@ def _vision(shapes: _Shapes, heads: int | None) -> VisionSizes:
     if side * side != patches or width % found:
         raise UserError(
             f"{shapes.where}: the vision tower has {patches} patches and is {width} wide; expected a square number "
-            f"and a multiple of its {found} heads"
+            f"and a multiple of its {found} heads{'' if heads else ' (no file tells; so many has the published one)'}"
         )
     return VisionSizes(shapes.layers(f"{VISION_TOWER}encoder.layers."), found, width, hidden, side * patch, patch)

@@ -70,6 +70,8 @@ def _notes(files: CheckpointFiles, folder: LerobotFolder | None, config: PI0Conf
         notes["cameras"] = (
             "a camera that an observation lacks is left out, which equals LeRobot's mask; one must be there"
         )
+    if robot.relative is not None:
+        notes["relative_actions"] = "predicted relative to the state, given as absolute values"
     if config.max_tokens is not None:
         notes["instruction"] = f"cut after {config.max_tokens} tokens, as LeRobot does"
     if config.heads_assumed:

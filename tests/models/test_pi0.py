@@ -414,11 +414,19 @@ def test_says_which_setting_it_cannot_follow(copied: Path, changes: dict[str, ob
         models.load(edit(copied, **changes))
 
 
-def test_refuses_actions_relative_to_the_state(copied: Path) -> None:
-    file = copied / "policy_postprocessor.json"
-    file.write_text(file.read_text().replace('"enabled": false', '"enabled": true'))
-    with pytest.raises(UserError, match="absolute_actions_processor"):
+def test_actions_relative_to_the_state(copied: Path) -> None:
+    observation = seen(CAMERAS)
+    assert observation.state is not None
+    absolute = models.load(copied).predict(observation).actions
+    after, before = copied / "policy_postprocessor.json", copied / "policy_preprocessor.json"
+    after.write_text(after.read_text().replace('"enabled": false', '"enabled": true'))
+    with pytest.raises(UserError, match="absolute_actions_processor is enabled without relative_actions_processor"):
         models.load(copied)
+    names = json.dumps(["shoulder", "elbow", "wrist", "Gripper_left"])
+    changed = before.read_text().replace('"enabled": false', '"enabled": true')
+    before.write_text(changed.replace('"action_names": null', f'"action_names": {names}'))
+    expected = absolute + np.array([*observation.state[:3], 0])
+    np.testing.assert_allclose(models.load(copied).predict(observation).actions, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (64, 48), (56, 56), (31, 200)])
