@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ from tests.tiny_vlm import QWEN_TEMPLATE, SMOLVLM_TEMPLATE, WRITERS, write_qwen
 EVERYTHING = Capture(queries=tuple(Part), prefix=True)
 MAPS = "vla_lens_test_maps"
 PUBLISHED = "published paligemma 2"  # its own layout of tensor names, Gemma's own tokenizer
-KINDS = {**WRITERS, "qwen2 vl, bytes": lambda folder: write_qwen(folder, bytes_=True, flat=False)}
+BYTES = partial(write_qwen, bytes_=True, flat=False)
+KINDS: dict[str, Callable[[Path], Path]] = {**WRITERS, "qwen2 vl, bytes": BYTES}
 
 
 def seen(cameras: int) -> Observation:
