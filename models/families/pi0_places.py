@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 
 from models.families.lerobot_folder import UNUSED as STATISTICS
 
@@ -61,11 +62,12 @@ def stored_name(place: str, known: Mapping[str, str]) -> str:
 
 
 def unused(names: Iterable[str]) -> dict[str, str]:
-    """Stored names (* for any) that are left out on purpose, and why."""
+    """Those of the stored names (* for any) that are left out on purpose, and why."""
     known = tuple(names)
     heads = [name for name in known if _place(name) == EMBEDDINGS and _is_head(name)]
     left_out = [name for name in heads if name not in places(known)]
-    return {**UNUSED, **dict.fromkeys(left_out, TIED_HEAD)}
+    there = {pattern: why for pattern, why in UNUSED.items() if any(fnmatchcase(name, pattern) for name in known)}
+    return {**there, **dict.fromkeys(left_out, TIED_HEAD)}
 
 
 def _is_head(name: str) -> bool:
