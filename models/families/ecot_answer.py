@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tokenizers import Tokenizer
 
@@ -30,10 +31,10 @@ class AnswerReader:
         self._config, self._tokenizer, self._actions = config, tokenizer, actions
 
     def __call__(self, tokens: Sequence[int], prompt: TokenLayout) -> EcotAnswer:
-        ids = self._config.actions.ids
-        found = [index for index, token in enumerate(tokens) if token in ids][-self._actions.count :]
+        said = [index for index, token in enumerate(tokens) if token != self._config.eos]
+        found = [index for index in said if tokens[index] in self._config.actions.ids][-self._actions.count :]
         written = self._actions.read(tokens, found)
-        words = [i for i, token in enumerate(tokens) if token != self._config.eos and i not in set(found)]
+        words = [index for index in said if index not in set(found)]
         places, text = self._places([tokens[index] for index in words])
         place_of = dict(zip(words, places, strict=True))
         cut = sections(text)
@@ -52,7 +53,7 @@ class AnswerReader:
     def _places(self, ids: list[int]) -> tuple[list[tuple[int, int]], str]:
         """Characters [start, stop) of each token in the text, and the text."""
         ends = [len(self._decode(ids[: count + 1])) for count in range(len(ids))]
-        return list(zip([0, *ends[:-1]], ends, strict=True)), self._decode(ids)
+        return list(pairwise([0, *ends])), self._decode(ids)
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
