@@ -209,8 +209,10 @@ def write_llava(folder: Path, seed: int = 0, nextgen: bool = False, template: st
     return folder
 
 
-def write_tiled(folder: Path, kind: str = "smolvlm", seed: int = 0, split: bool = True, template: bool = True) -> Path:
-    """SmolVLM or Idefics3: images up to 112 pixels long, cut into tiles of 56; 2 x 2 tokens a tile."""
+def write_tiled(
+    folder: Path, kind: str = "smolvlm", seed: int = 0, split: bool = True, template: bool = True, tile: int = 56
+) -> Path:
+    """SmolVLM or Idefics3: images two tiles long, cut into tiles of ``tile`` pixels; 2 x 2 tokens a tile."""
     from transformers import (
         Idefics3Config,
         Idefics3ForConditionalGeneration,
@@ -222,14 +224,14 @@ def write_tiled(folder: Path, kind: str = "smolvlm", seed: int = 0, split: bool 
     specials = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<unk>", "<image>", *TILE_MARKERS)
     roles = {"bos_token": "<|im_start|>", "eos_token": "<end_of_utterance>", "pad_token": "<|im_end|>"}
     vocabulary = write_tokenizer(folder, specials, **roles)
-    settings = {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}, "resample": 1, "do_pad": True}
+    sizes = {"size": {"longest_edge": 2 * tile}, "max_image_size": {"longest_edge": tile}}
     name = {"smolvlm": "SmolVLMImageProcessor", "idefics3": "Idefics3ImageProcessor"}[kind]
-    _preprocessor(folder, name, **settings, do_image_splitting=split)
+    _preprocessor(folder, name, **sizes, resample=1, do_pad=True, do_image_splitting=split)
     _fill_normalisation(folder, (0.5,) * 3, (0.5,) * 3)
     if template:
         (folder / "chat_template.jinja").write_text(SMOLVLM_TEMPLATE)
     (folder / "processor_config.json").write_text(json.dumps({"image_seq_len": 4}))
-    tower = _square_tower("idefics3_vision" if kind == "idefics3" else "smolvlm_vision")
+    tower = _square_tower("idefics3_vision" if kind == "idefics3" else "smolvlm_vision") | {"image_size": tile}
     end = vocabulary["<end_of_utterance>"]
     configs: dict[str, Any] = {
         "text_config": _text("llama", len(vocabulary), 32, 3, 4, 2, eos_token_id=end),
@@ -307,6 +309,7 @@ WRITERS: Mapping[str, Callable[[Path], Path]] = {  # seeds: answers of different
     "llava next": partial(write_llava, nextgen=True),
     "smolvlm": write_tiled,
     "idefics3": partial(write_tiled, kind="idefics3"),
+    "tiles with a rest": partial(write_tiled, tile=68),  # four patches of 14 and 12 pixels that none covers
     "one tile": partial(write_tiled, split=False, template=False),
     "qwen2 vl": write_qwen,
     "qwen2.5 vl": partial(write_qwen, version="2.5", penalty=1.2, seed=1),

@@ -42,7 +42,7 @@ def load_vlm(files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | N
     template = chat_template(files) if kind.chats else None
     prompts = ChatPrompts(tokenizer, template, kind.plain)
     pictures = kind.pictures(files, config, tokenizer.image)
-    rules = GenerationRules.read(files)
+    rules = GenerationRules.read(files, config)
     weights = Weights(files, device, dtype)
     model = load_transformers(kind.model, config, weights, ROW_ATTENTION, spec.unused)
     if template is None:

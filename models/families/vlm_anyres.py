@@ -23,7 +23,11 @@ class AnyResolutionPictures:
         self._processor = image_processor(LlavaNextImageProcessorPil, files)
         vision = config.vision_config
         self._canvases = config.image_grid_pinpoints
+        if [list(each) for each in self._processor.image_grid_pinpoints] != [list(each) for each in self._canvases]:
+            raise UserError(f"{files.model}: image_grid_pinpoints of the image processor are not those of config.json")
         self._tile, self._patch, self._token = int(vision.image_size), int(vision.patch_size), image_token
+        if self._tile % self._patch:
+            raise UserError(f"{files.model}: tiles of {self._tile} pixels are not filled by patches of {self._patch}")
         self._leading = ("cls",) if vision.model_type == "clip_vision_model" else ()
         if (config.vision_feature_select_strategy == "default") != bool(self._leading):
             raise UserError(
@@ -56,7 +60,7 @@ class AnyResolutionPictures:
     def _rows(self, camera: str, canvas: _Canvas, rows: int, columns: int) -> list[Piece]:
         """The patches that show the frame, row by row, each row with its end."""
         top, left = canvas.padding(rows, columns)
-        cell = self._tile // (self._tile // self._patch)
+        cell = self._patch
         pieces: list[Piece] = []
         for row in range(top, rows - top):
             box = canvas.box(row * cell, left * cell, cell, (columns - 2 * left) * cell)

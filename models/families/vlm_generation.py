@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from transformers import PretrainedConfig
 
 from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
@@ -26,13 +27,11 @@ class GenerationRules:
     repetition_penalty: float
 
     @staticmethod
-    def read(files: CheckpointFiles) -> GenerationRules:
+    def read(files: CheckpointFiles, config: PretrainedConfig) -> GenerationRules:
         """Raises UserError for values of another kind, or where nothing says which token ends an answer."""
         file = files.find(FILE)
         asked = ConfigSection.read(file) if file is not None else ConfigSection(f"{FILE}:", {})
-        config = files.config()
-        text = config.section("text_config") if config.has("text_config") else config
-        ends = next((found for each in (asked, config, text) if (found := _ids(each, "eos_token_id"))), ())
+        ends = _ids(asked, "eos_token_id") or _default_ends(config)
         if not ends:
             raise UserError(f"{files.model}: neither {FILE} nor config.json has an eos_token_id, which ends an answer")
         banned = [ids[0] for ids in _lists(asked, "bad_words_ids") if len(ids) == 1 and ids[0] not in ends]
@@ -55,6 +54,13 @@ class GenerationRules:
         found = logits[seen]
         moved = torch.where(found < 0, found * self.repetition_penalty, found / self.repetition_penalty)
         return logits.scatter(0, seen, moved)
+
+
+def _default_ends(config: PretrainedConfig) -> tuple[int, ...]:
+    """As transformers takes them from config.json, where they may be left out because they are its own defaults."""
+    values = (getattr(each, "eos_token_id", None) for each in (config, config.get_text_config()))
+    value = next((value for value in values if value is not None), None)
+    return _ids(ConfigSection("config.json:", {"eos_token_id": value}), "eos_token_id")
 
 
 def _ids(section: ConfigSection, key: str) -> tuple[int, ...]:

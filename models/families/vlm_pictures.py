@@ -133,8 +133,9 @@ class TilePictures:
     def __call__(self, camera: str, frame: UInt8[np.ndarray, "H W 3"]) -> Picture:
         made = prepared(self._processor, frame, return_row_col_info=True)
         rows, columns = int(made["rows"][0][0]), int(made["cols"][0][0])
-        side = int(made["pixel_values"].shape[-1]) // self._patch
-        boxes = _tiles(frame, rows, columns)
+        size = int(made["pixel_values"].shape[-1])
+        side = size // self._patch
+        boxes = [_part(box, side * self._patch / size) for box in _tiles(frame, rows, columns)]
         tower = tuple(TowerSequence(PatchGrid(camera, side, side, box)) for box in boxes)
         side //= self._merge
         grids = [PatchGrid(camera, side, side, box) for box in boxes]
@@ -151,6 +152,12 @@ def _tiles(frame: UInt8[np.ndarray, "H W 3"], rows: int, columns: int) -> list[B
         for column in range(columns)
     ]
     return [*cut, (0.0, 0.0, float(width), float(height))]
+
+
+def _part(box: Box, share: float) -> Box:
+    """The upper left of a box that whole patches cover."""
+    left, top, right, bottom = box
+    return (left, top, left + (right - left) * share, top + (bottom - top) * share)
 
 
 def _tile_pieces(grids: list[PatchGrid], rows: int, columns: int) -> tuple[Piece, ...]:

@@ -70,7 +70,7 @@ class GridReading:
         self._model, self._image = model, model.config.image_token_id
 
     def prompt(self, ids: Int[Tensor, "1 P"], pictures: Sequence[Picture]) -> tuple[Inputs, Following]:
-        grids = torch.cat([picture.inputs["image_grid_thw"] for picture in pictures])
+        grids = torch.cat([picture.inputs["image_grid_thw"] for picture in pictures]).to(ids.device)
         kinds = (ids == self._image).int()
         positions, shift = self._model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)
         offset, device = int(shift[0, 0]), ids.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def inspect_vlm(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
         action_space=None,
         action_stats=(),
         generates_rationale=True,
-        unused=UNUSED,
+        unused={pattern: why for pattern, why in UNUSED.items() if fnmatch.filter(weights, pattern)},
         notes=_notes(config),
     )
 
@@ -134,7 +135,7 @@ def _vision(config: ConfigSection, kind: Kind) -> tuple[Tower, int, int]:
 
 
 def _notes(config: ConfigSection) -> dict[str, str]:
-    notes = {"actions": "a vision-language model: it writes text and predicts no actions"}
+    notes: dict[str, str] = {}
     if config.has("action_token_begin_idx"):  # DeepThinkVLA
         notes["actions"] = (
             "config.json names action tokens, which are made in one parallel step that is not supported: only the text "

@@ -283,6 +283,9 @@ def test_ends_are_read_from_config_where_generation_config_is_absent(tmp_path: P
     here, there = (models.load(each).predict(observation()) for each in (folder, folders["llava"]))
     np.testing.assert_array_equal(here.tokens, there.tokens)
     edit(folder / "config.json", lambda content: content["text_config"].pop("eos_token_id"))
+    default = models.load(folder).predict(observation())
+    np.testing.assert_array_equal(default.tokens, there.tokens, "transformers' own default for llama is 2 as well")
+    edit(folder / "config.json", lambda content: content["text_config"].update(eos_token_id=None))
     with pytest.raises(UserError, match=r"neither generation_config.json nor config.json has an eos_token_id"):
         models.load(folder)
 
@@ -439,6 +442,17 @@ def test_missing_files_are_named(case: str, missing: str, folders: dict[str, Pat
         models.load(folder)
 
 
+def test_action_tokens_that_are_not_read_are_told(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = copied(folders["paligemma"], tmp_path)
+    edit(folder / "config.json", lambda content: content.update(action_token_begin_idx=50))
+    assert "not supported: only the text is shown" in models.inspect(folder).notes["actions"]
+
+
+def test_only_what_is_there_is_called_unused(folders: dict[str, Path]) -> None:
+    assert set(models.inspect(folders["llava"]).unused) == {"*.position_ids"}
+    assert not models.inspect(folders["smolvlm"]).unused
+
+
 def test_code_in_the_folder_is_never_run(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = copied(folders["smolvlm"], tmp_path)
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
@@ -461,6 +475,13 @@ def test_a_full_class_token_is_a_position_of_its_own(tmp_path: Path) -> None:
     assert ("special", "cls", 1) in parts(layout.spans)
     assert ("image", "image", 16) in parts(layout.spans)
     models.load(folder).predict(observation())
+
+
+def test_canvases_of_processor_and_model_agree(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = copied(folders["llava next"], tmp_path)
+    edit(folder / "preprocessor_config.json", lambda content: content.update(image_grid_pinpoints=[[56, 56]]))
+    with pytest.raises(UserError, match="image_grid_pinpoints of the image processor are not those"):
+        models.load(folder)
 
 
 def test_pictures_name_a_tower_that_drops_a_patch(tmp_path: Path) -> None:
