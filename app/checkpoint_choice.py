@@ -101,9 +101,6 @@ def _cameras(spec: CheckpointSpec, meta: EpisodeMeta, key: str, wish: str | None
         picked.append(
             session.pick(f"{key}_{len(names)}_{place}", label, asked, meta.cameras, str, later, default) or usual
         )
-    if plan.note:
-        note = plain(plan.note)
-        later.append(lambda: st.caption(note))
     return None if default_cameras(spec.cameras, meta.cameras, picked) else camera_text(picked)
 
 

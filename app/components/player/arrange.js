@@ -42,14 +42,16 @@ function titled(title, node) {
   return el("div", { class: "titled" }, el("h4", { text: title }), node);
 }
 
-// `show`: whether each checkpoint predicts actions at all; one that does not is left out.
+// `show`: whether each checkpoint predicts actions at all, one that does not is left out; whether any predicts chunks.
 function legend(player) {
   const names = player.panes.map(({ run, name }, i) => (run
     ? el("span", {}, el("i", { class: `line predicted-${i + 1}` }), `predicted by ${name}`) : null));
+  const chunk = el("span", { hidden: true }, el("i", { class: "line chunk" }), "chunk predicted at this step");
   const difference = el("span", { class: "quiet grow" });
   const node = el("div", { class: "section-head" }, el("h4", { text: "Actions" }),
-    el("span", {}, el("i", { class: "line recorded-line" }), "recorded"), names, player.plotNote, difference);
-  const show = (acting) => {
+    el("span", {}, el("i", { class: "line recorded-line" }), "recorded"), names, chunk, player.plotNote, difference);
+  const show = (acting, chunks) => {
+    chunk.hidden = !chunks;
     names.forEach((entry, i) => { if (entry) entry.hidden = !acting[i]; });
     const shown = names.filter((entry, i) => entry && acting[i]).length;
     setText(difference, shown > 1 ? "Δ second − first" : shown ? "Δ predicted − recorded" : "");

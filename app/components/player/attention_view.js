@@ -111,7 +111,7 @@ function computeRow(bundle, view) {
   if (view.reduce === "mean") return done(meanHeads(rows, here), []);
   if (view.reduce === "max") return done(maxHeads(rows, here), []);
   if (view.reduce === "rollout") {
-    if (whyNoRollout(bundle)) return { row: null, why: "No rollout: see above.", heads: [], shares, tokens };
+    if (whyNoRollout(bundle)) return { row: null, why: "No rollout can be made of the rows of this step.", heads: [], shares, tokens };
     return done(meanRow(tokens.map(({ query }) => rolledOut(bundle, query))), []);
   }
   const { row, chosen } = fused(bundle, view, rows, here);

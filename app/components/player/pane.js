@@ -163,7 +163,7 @@ export class Pane {
     this.note.hidden = !this.run?.status.note;
     this.note.textContent = this.run?.status.note ?? "";
     this.strips.show({
-      bundle, row: attention.row, query: view.query, words: this.player.differing(this.index), reverse: this.reverse(bundle),
+      bundle, row: attention.row, query: view.query, tokens: attention.tokens, words: this.player.differing(this.index), reverse: this.reverse(bundle),
     });
     this.waiting.hidden = Boolean(bundle);
     this.waiting.textContent = this.run ? this.whyEmpty() : "Choose a checkpoint in the side bar to see what it attends to, says and does.";

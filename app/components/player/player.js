@@ -1,7 +1,7 @@
 // The player: one episode, one or two checkpoints, one view. Everything that happens while looking happens here,
 // without asking the server for more than frames and captured steps.
 
-import { imageRanges, layerRange } from "./attention_view.js";
+import { askedPatch, imageRanges, layerRange } from "./attention_view.js";
 import { actionDimensions } from "./action_match.js";
 import { ActionPlots } from "./action_plots.js";
 import { BinPlot } from "./bin_plot.js";
@@ -261,7 +261,7 @@ export class Player {
     this.drawControls();
     this.drawActions();
     this.header.show(this.view.step);
-    this.node.classList.toggle("reversing", this.view.patch >= 0);
+    this.node.classList.toggle("reversing", this.view.patch >= 0 && !this.panes.some((pane) => askedPatch(pane.bundle(), this.view) >= 0));
   }
 
   drawTime() {
@@ -301,7 +301,7 @@ export class Player {
     const key = this.panes.map(({ run }) => run?.steps.reduce((n, s) => n + Boolean(s), 0)).join(",");
     this.plots.show({ length: episode.length, step: view.step, dim: view.dim, recorded: episode.actions, dims, series, key });
     this.plotNote.hidden = !inOrder;
-    this.legend.show(this.panes.map(({ run }) => run?.status.actions?.names.length !== 0));
+    this.legend.show(this.panes.map(({ run }) => run?.status.actions?.names.length !== 0), series.some(({ chunk }) => chunk.length > 1));
     this.drawBins(dims[view.dim] ?? dims[0]);
   }
 

@@ -19,7 +19,8 @@ export class TokenStrips {
     this.node.addEventListener("keydown", (event) => this.key(event));
   }
 
-  // value: { bundle, row, sink, query, reverse: Map(token -> weight) | null, words: Set of differing word numbers | null }
+  // value: { bundle, row, query, tokens: those that the query asks, reverse: Map(token -> weight) | null,
+  // words: Set of differing word numbers | null }
   show(value) {
     const { bundle } = value;
     this.node.hidden = !bundle;
@@ -74,13 +75,13 @@ export class TokenStrips {
     });
   }
 
-  mark({ query, words, bundle }) {
+  mark({ query, tokens, words, bundle }) {
     let focusable = null;
-    const [kind, ...rest] = query.split(".");
-    const name = rest.join(".");
+    const asked = new Set(tokens);
+    const [kind, name] = query.split(".");
     for (const chip of this.chips) {
       const token = chip.token;
-      const inQuery = token && (chip.query === query || (kind === token.part && (!name || token.names.includes(name))));
+      const inQuery = token && asked.has(token);
       chip.node.classList.toggle("asked", Boolean(inQuery));
       if (chip.query) {
         chip.node.setAttribute("aria-pressed", String(Boolean(inQuery)));
