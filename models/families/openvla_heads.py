@@ -38,15 +38,16 @@ def describe_heads(files: CheckpointFiles) -> str:
 def refuse_heads(files: CheckpointFiles) -> None:
     """Raises UserError for a checkpoint whose actions come from such a part: as a plain OpenVLA they would be wrong."""
     found = head_files(files)
-    pickles = {name: what for name, what in found.items() if name.endswith(PICKLES)}
-    if pickles:
-        parts = "; ".join(f"{name} ({what})" for name, what in pickles.items())
-        raise UserError(
-            f"{files.folder} is an OpenVLA-OFT checkpoint, and these of its parts are pickles, which are never opened "
-            f"here, as they can run code: {parts}; convert each to a .safetensors file of the same name"
-        )
-    if found:
-        raise UserError(
-            f"{files.folder} is an OpenVLA-OFT checkpoint ({', '.join(found)}); chunks of continuous actions written "
-            "by such a head are not supported: only OpenVLA checkpoints that write action tokens are"
-        )
+    if not found:
+        return
+    pickles = [name for name in found if name.endswith(PICKLES)]
+    parts = "; ".join(f"{name} ({what})" for name, what in found.items())
+    reason = (
+        f"{', '.join(pickles)}: pickles, which are never opened here, as they can run code"
+        if pickles
+        else "how long its chunk is and which cameras it reads stands in none of its files"
+    )
+    raise UserError(
+        f"{files.folder} is an OpenVLA-OFT checkpoint, whose actions need {parts}; it cannot be opened ({reason}), and "
+        "without these parts its actions would be wrong: open an OpenVLA checkpoint that writes action tokens"
+    )

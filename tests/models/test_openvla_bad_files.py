@@ -180,12 +180,13 @@ def test_one_camera_only(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (("action_head--150000_checkpoint.pt",), r"parts are pickles.*action_head--150000_checkpoint\.pt \(the head"),
+        (("action_head--150000_checkpoint.pt",), r"action_head--150000_checkpoint\.pt \(the head.*never opened here"),
         (("vision_backbone--5_checkpoint.pt",), r"vision_backbone--5_checkpoint\.pt \(the vision tower with its FiLM"),
         (
             ("action_head--1_checkpoint.pt", "proprio_projector--1_checkpoint.pt"),
-            r"proprio_projector--1_checkpoint\.pt \(the projector that reads proprioception\); convert each",
+            r"proprio_projector--1_checkpoint\.pt \(the projector that reads proprioception\); it cannot be opened",
         ),
+        (("action_head.safetensors",), r"action_head\.safetensors \(the head.*how long its chunk is"),
     ],
 )
 def test_heads_of_openvla_oft_are_never_ignored(files: tuple[str, ...], message: str, folder: Path) -> None:
