@@ -290,6 +290,13 @@ def test_stops_at_the_end_token_as_the_original(tmp_path: Path) -> None:
     assert [span.name for span in said.layout.spans[-2:]] == ["incomplete", "eos"]
 
 
+def test_the_image_decides_the_action(tiny: Path) -> None:
+    policy = models.load(tiny)
+    said = [policy.predict(observation(seed)) for seed in range(4)]
+    assert len({tuple(each.tokens) for each in said}) == 4
+    assert len({each.actions.tobytes() for each in said}) == 4
+
+
 def test_bfloat16(tiny: Path) -> None:
     said = models.load(tiny, dtype="bfloat16").predict(observation(), EVERYTHING)
     assert np.isfinite(said.actions).all()
