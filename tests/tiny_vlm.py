@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -314,6 +315,18 @@ WRITERS: Mapping[str, Callable[[Path], Path]] = {  # seeds: answers of different
     "qwen2 vl": write_qwen,
     "qwen2.5 vl": partial(write_qwen, version="2.5", penalty=1.2, seed=1),
 }
+
+
+def copied(folder: Path, place: Path) -> Path:
+    """A copy of a checkpoint that a test may spoil."""
+    return Path(shutil.copytree(folder, place / "copy"))
+
+
+def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a JSON file in place."""
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from jinja2.exceptions import TemplateError
-from transformers import AutoTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from models.checkpoint_files import CheckpointFiles
-from models.config_section import ConfigSection
 from models.errors import UserError
 from models.families.action_token_prompt import LONGEST_TEXT, Prompt
+from models.families.chat_tokenizer import ChatTokenizer, visible
 from models.types import Part, PatchGrid, Span, TokenLayout
 
 INSTRUCTION = "\ue000\ue001"  # private-use characters: stand for the instruction while a template is rendered
@@ -39,76 +37,6 @@ class PlainForm:
     text: str
     image: str  # what stands for one image in {images}; {token} is the image token
     adds_bos: bool = True  # whether the tokenizer adds its own special tokens
-
-
-def chat_template(files: CheckpointFiles) -> str | None:
-    """The Jinja source of a checkpoint's chat template, from wherever transformers of any age wrote it."""
-    if (file := files.find("chat_template.jinja")) is not None:
-        return file.read_text(encoding="utf-8")
-    for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
-        file = files.find(name)
-        section = ConfigSection.read(file) if file is not None else None
-        if section is not None and section.has("chat_template"):
-            return _default_template(section)
-    return None
-
-
-def _default_template(section: ConfigSection) -> str:
-    """A template, or the one named "default" of a list of several."""
-    value = section.fields["chat_template"]
-    if isinstance(value, list):
-        named = {each.get("name"): each.get("template") for each in value if isinstance(each, dict)}
-        value = named.get("default")
-    if not isinstance(value, str):
-        raise UserError(f"{section.where} chat_template is {value!r}, expected text or a list with one named default")
-    return value
-
-
-class ChatTokenizer:
-    """A checkpoint's tokenizer, and what stands for an image in its text."""
-
-    def __init__(self, files: CheckpointFiles, image_token: int):
-        """Raises UserError for a tokenizer that cannot be read or has no such token."""
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(files.model, local_files_only=True, trust_remote_code=False)
-            self.backend = tokenizer.backend_tokenizer  # used directly: transformers' wrapper is not thread-safe
-        except Exception as error:  # tokenizers raises bare Exception
-            reason = " ".join(str(error).split())
-            raise UserError(f"{files.model} has no tokenizer that can be read here ({reason})") from error
-        self.backend.no_padding()
-        self.backend.no_truncation()
-        self.named = {
-            name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)
-        }
-        added = {int(id_): str(each) for id_, each in tokenizer.added_tokens_decoder.items() if each.special}
-        self.special = {**added, **{self.backend.token_to_id(text): text for text in tokenizer.all_special_tokens}}
-        self.bos = str(tokenizer.bos_token or "")
-        token = self.backend.id_to_token(image_token)
-        if token is None:
-            raise UserError(f"config.json names token {image_token} for images, which the tokenizer does not have")
-        self.image = str(token)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self.backend.decode(list(ids), skip_special_tokens=False))
-
-    def encode_words(self, text: str, ends: Sequence[int]) -> list[int]:
-        """A rationale as ids. Raises UserError for one that would end the answer."""
-        ids = [int(token) for token in self.backend.encode(text, add_special_tokens=False).ids]
-        for token in ids:
-            if token in ends:
-                name = self.backend.id_to_token(token)
-                raise UserError(f"the rationale contains {name!r}, a control token that cannot be part of it")
-        return ids
-
-    def shown(self, token: int) -> str:
-        """A generated token as a person should read it."""
-        text = self.decode([token])
-        return visible(text if "\ufffd" not in text else str(self.backend.id_to_token(token)))
-
-
-def visible(text: str) -> str:
-    """Text of one token with its white space made visible where it is nothing else."""
-    return text.replace("\n", "\\n").replace("\t", "\\t").strip() or "␣"
 
 
 @dataclass(frozen=True)
@@ -205,16 +133,21 @@ class ChatPrompts:
                 row, column = divmod(image, segment.grid.columns)
                 texts.append(f"{segment.name} {row},{column}")
                 _extend(spans, segment.part, segment.name, len(texts), segment.grid)
-            elif token in self._tokenizer.special:
-                name = self._tokenizer.special[token]
-                texts.append(name)
-                spans.append(Span(Part.SPECIAL, segment.name if segment.part is Part.SPECIAL else name, *_last(texts)))
+            elif self._is_control(token, text[left:right]):
+                own = self._tokenizer.special[token]
+                texts.append(segment.name if segment.part is Part.SPECIAL else own)
+                spans.append(Span(Part.SPECIAL, texts[-1], len(texts) - 1, len(texts)))
             else:
-                texts.append(visible(text[left:right]))
+                unknown = " (unknown)" if token == self._tokenizer.unknown else ""
+                texts.append(visible(text[left:right]) + unknown)
                 _extend(spans, segment.part, segment.name, len(texts), None)
         prompt = Prompt(tuple(encoding.ids), TokenLayout(tuple(texts), tuple(spans)))
         _check_runs(prompt.layout, self._tokenizer.image)
         return prompt
+
+    def _is_control(self, token: int, text: str) -> bool:
+        """Whether it was written as one, or added; an unknown word is no control token, whatever stands for it."""
+        return token in self._tokenizer.special and text.strip() in ("", self._tokenizer.special[token])
 
 
 def _at(segments: Sequence[_Segment], starts: Sequence[int], left: int, right: int) -> _Segment:
@@ -224,10 +157,6 @@ def _at(segments: Sequence[_Segment], starts: Sequence[int], left: int, right: i
         if segment.part is Part.INSTRUCTION and right > left:
             return segment
     return segments[first]
-
-
-def _last(texts: Sequence[str]) -> tuple[int, int]:
-    return len(texts) - 1, len(texts)
 
 
 def _extend(spans: list[Span], part: Part, name: str, stop: int, grid: PatchGrid | None) -> None:

@@ -16,7 +16,8 @@ from models.checkpoint_files import CheckpointFiles
 from models.decoding import GreedyRun
 from models.errors import UserError
 from models.families.action_token_prompt import Prompt
-from models.families.chat_prompt import ChatPrompts, ChatTokenizer, chat_template
+from models.families.chat_prompt import ChatPrompts
+from models.families.chat_tokenizer import ChatTokenizer, chat_template
 from models.families.vlm_answer import Answer, prediction, wanted
 from models.families.vlm_generation import GenerationRules
 from models.families.vlm_kinds import VLM_KINDS

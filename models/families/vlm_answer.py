@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.families.chat_prompt import ChatTokenizer
+from models.families.chat_tokenizer import ChatTokenizer
 from models.rationale_text import UNNAMED
 from models.types import AttentionRecord, Capture, Part, Prediction, Rationale, Span, TokenLayout
 
