@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from analysis.workspace import Workspace
 from app.library import Library
 from app.routes import lens_routes
+from tests.browser.planted_runs import store_chunk_run, store_text_run
 from tests.browser.world import HTML, checkpoint_named, store_synthetic_run, write_synthetic_episode
 from tests.tiny_checkpoints import write_action_token_paligemma
 
@@ -33,6 +34,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home.mkdir()
     (home / "workspace.toml").write_text('episodes = ["../episodes"]\ncheckpoints = ["../checkpoints"]\n')
     store_synthetic_run(home, "good", checkpoint_named(home, "tuned"))
+    write_synthetic_episode(folder / "episodes" / "two.hdf5", 3, id="two", cameras=("front", "wrist"))
+    store_chunk_run(home, "two", checkpoint_named(home, "tuned"))
+    write_synthetic_episode(folder / "episodes" / "text.hdf5", 2, id="text")
+    store_text_run(home, "text", checkpoint_named(home, "tuned"), "shoulder")
     return home
 
 

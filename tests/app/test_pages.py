@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import session
 from app.library import WORKSPACE_VARIABLE
 from app.server import MAIN
+from models import registry
+from models.registry import FAMILIES, Family
 from tests.browser.world import checkpoint_named
 from tests.tiny_checkpoints import write_action_token_paligemma
 
@@ -82,6 +85,42 @@ def test_several_action_statistics_are_a_choice_in_the_url(
     test.sidebar.selectbox(key="checkpoint").set_value(one).run()
     assert not test.exception
     assert "action_stats" not in test.query_params
+
+
+def test_what_was_recognised_can_be_read(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace)
+    assert any(entry.label == "About tuned" for entry in test.sidebar.expander)
+    said = " ".join(text.value for text in test.sidebar.markdown)
+    assert "**Vision tower**" in said and "**Action statistics of**" in said
+
+
+def test_the_camera_that_a_policy_sees_is_a_choice_in_the_url(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    test = run(monkeypatch, workspace, episode="two", cameras="wrist")
+    box = test.sidebar.selectbox(key="cameras_1_0")
+    assert (box.options, box.value) == (["front", "wrist"], "wrist")
+    box.set_value("front").run()
+    assert "cameras" not in test.query_params  # the first one is what it sees by itself
+    test.sidebar.selectbox(key="cameras_1_0").set_value("wrist").run()
+    assert test.query_params["cameras"] == "wrist"
+    test.sidebar.selectbox(key="episode").set_value("good").run()
+    assert not test.exception
+    assert "cameras" not in test.query_params
+
+
+def test_families_that_read_the_same_files_are_a_choice_in_the_url(
+    monkeypatch: pytest.MonkeyPatch, workspace: Path
+) -> None:
+    own = FAMILIES["paligemma"]
+    talking = Family((), own.inspect, own.load, title="talking PaliGemma")
+    monkeypatch.setattr(registry, "FAMILIES", dict(FAMILIES) | {"talking": talking})
+    session.alternatives.clear()
+    test = run(monkeypatch, workspace, family="talking")
+    box = test.sidebar.selectbox(key="family")
+    assert (len(box.options), box.value) == (2, "talking")
+    box.set_value("paligemma").run()
+    assert not test.exception
+    assert "family" not in test.query_params
+    session.alternatives.clear()
 
 
 def test_empty_workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

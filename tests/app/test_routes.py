@@ -92,6 +92,73 @@ def test_all_rows_are_asked_for_by_a_parameter(client: TestClient, asked: dict[s
     assert everything["revision"].split(":")[0] != plain["revision"].split(":")[0]
 
 
+def test_status_names_actions_cameras_and_layers(client: TestClient, asked: dict[str, str]) -> None:
+    status = client.get("/lens/run", params=asked | {"episode": "two"}).json()
+    assert status["actions"] == {"names": ["reach", "grip"], "units": ["m", "1"]}
+    assert (status["cameras"], status["note"]) == ({"front": "front"}, "")
+    assert status["layers"][""] == status["layers"]["language"] == [0, 1]
+    text = client.get("/lens/run", params=asked | {"episode": "text"}).json()
+    assert text["actions"] == {"names": [], "units": []} and text["steps"]["0"]["action"] is None
+
+
+def step_of(client: TestClient, asked: dict[str, str], **wanted: str) -> tuple[dict[str, Any], np.ndarray]:
+    """Header and rows of the first step of the planted chunk policy."""
+    header, body = unpack(client.get("/lens/step", params=asked | {"episode": "two", "step": "0"} | wanted).content)
+    weights = header["weights"]
+    rows = np.frombuffer(body, "<f2", int(np.prod(weights["shape"])), weights["offset"]).reshape(weights["shape"])
+    return header, rows
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stream", "denoising", "on_patch"),
+    [
+        ({}, "action expert", 2, 0.6),
+        ({"denoising": "0"}, "action expert", 0, 0.2),
+        ({"denoising": "77"}, "action expert", 2, 0.6),
+        ({"stream": "nothing"}, "action expert", 2, 0.6),
+        ({"stream": "language"}, "language", None, 1 / 17),
+    ],
+)
+def test_a_step_holds_the_rows_that_are_wanted(
+    client: TestClient, asked: dict[str, str], wanted: dict[str, str], stream: str, denoising: int, on_patch: float
+) -> None:
+    header, rows = step_of(client, asked, **wanted)
+    assert (header["stream"], header["denoising_step"]) == (stream, denoising)
+    assert header["streams"] == [
+        {"name": "language", "denoising": []},
+        {"name": "action expert", "denoising": [0, 1, 2]},
+    ]
+    assert rows[0, 0, 0, :4].max() == pytest.approx(on_patch, abs=1e-3)
+    assert (header["written"], len(header["action"]), header["logprobs"]) == (4, 4, [])
+
+
+def test_single_layers_of_a_stream(client: TestClient, asked: dict[str, str]) -> None:
+    header, rows = step_of(client, asked, denoising="1", layers="1")
+    assert (header["layers"], header["captured"], rows.shape[0]) == ([1], [0, 1], 1)
+
+
+def test_marks_and_depth_are_under_the_episodes_names(client: TestClient, asked: dict[str, str]) -> None:
+    header, _ = step_of(client, asked)
+    assert [(mark["camera"], mark["kind"]) for mark in header["marks"]] == [("front", "box"), ("wrist", "point")]
+    assert header["depth"][0]["camera"] == "front"
+    where = asked | {"episode": "two", "step": "0"}
+    depth, body = unpack(client.get("/lens/depth", params=where | {"camera": "front"}).content)
+    metres = np.frombuffer(body, "<f4", 4, depth["metres"]["offset"])
+    assert (metres.min(), metres.max()) == pytest.approx((depth["nearest"], depth["farthest"]), rel=1e-5)
+    answer = client.get("/lens/depth", params=where | {"camera": "wrist"})
+    assert answer.status_code == 404 and "no depth of the camera 'wrist'" in answer.json()["error"]
+
+
+def test_a_step_of_a_model_without_actions(client: TestClient, asked: dict[str, str]) -> None:
+    header, _ = unpack(client.get("/lens/step", params=asked | {"episode": "text", "step": "0"}).content)
+    assert (header["action"], header["distributions"], header["stream"]) == ([], [], "language")
+    assert [span["grid"]["box"] for span in header["spans"][:3]] == [
+        [0, 0, 256, 256],
+        [0, 0, 128, 256],
+        [128, 0, 256, 256],
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "change", "says"),
     [
@@ -103,6 +170,9 @@ def test_all_rows_are_asked_for_by_a_parameter(client: TestClient, asked: dict[s
         ("frame", {"camera": "shoulder", "step": "٣" * 12}, "whole number"),
         ("frame", {"camera": "shoulder"}, "lacks the parameter 'step'"),
         ("run", {"checkpoint": "../../root"}, "no usable checkpoint"),
+        ("run", {"family": "abacus"}, "no model family 'abacus'"),
+        ("run", {"cameras": "nose"}, "no camera 'nose'; its cameras are shoulder"),
+        ("step", {"step": "3", "denoising": "x"}, "whole number"),
         ("step", {"step": "77"}, "step 77"),
         ("step", {"step": "3", "layers": "4;5"}, "expected numbers"),
     ],

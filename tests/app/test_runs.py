@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -214,3 +215,124 @@ def test_a_run_that_nobody_watches_stops(library: Library, asked: Asked, monkeyp
     queue.start(asked, at=0)
     wait_for(queue, asked, State.IDLE)
     assert "no page was showing it" in queue.job(asked).message
+
+
+@pytest.fixture
+def two(library: Library, asked: Asked) -> Asked:
+    """The same checkpoint on an episode with two cameras."""
+    write_synthetic_episode(
+        library.workspace.path / "episodes" / "two.hdf5", STEPS, id="two", cameras=("front", "wrist")
+    )
+    return replace(asked, episode="two")
+
+
+class Seeing(Scripted):
+    """Remembers which images it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, ...]] = []
+
+    def predict(self, observation: Observation, capture: Capture) -> Prediction:
+        self.seen.append(tuple(observation.images))
+        return super().predict(observation, capture)
+
+
+def test_another_camera_is_another_record(library: Library, two: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Seeing()
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
+    queue, wrist = RunQueue(library), replace(two, cameras=("wrist",))
+    assert queue.record(replace(two, cameras=("front",))).run == queue.record(two).run
+    for each in (two, wrist):
+        queue.start(each, at=0)
+        wait_for(queue, each, State.COMPLETE)
+    assert policy.seen == [("front",)] * STEPS + [("wrist",)] * STEPS
+    assert queue.record(two).run.address != queue.record(wrist).run.address
+    assert run_status(queue, StepSummaries(), wrist, "")["cameras"] == {"wrist": "wrist"}
+
+
+def test_a_camera_that_is_not_there_is_said(library: Library, two: Asked) -> None:
+    with pytest.raises(UserError, match="no camera 'nose'; its cameras are front, wrist"):
+        RunQueue(library).record(replace(two, cameras=("nose",)))
+
+
+def test_the_recognised_family_is_the_same_run_and_another_is_not(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, opened = RunQueue(library), library.workspace.checkpoint
+    monkeypatch.setattr(
+        type(library.workspace),
+        "checkpoint",
+        lambda self, digest, family=None: replace(opened(digest), family=family or "paligemma"),
+    )
+    own = queue.record(asked).run
+    assert queue.record(replace(asked, family="paligemma")).run == own
+    other = queue.record(replace(asked, family="talking"))
+    assert other.run != own and other.run.key.settings["family"] == "talking"
+    own.write(0, synthetic_prediction(0, words=4, layers=1, heads=1))
+    assert queue.record(replace(asked, family="talking")).run == other.run
+
+
+def set_up(library: Library, *lines: str) -> Library:
+    """The same workspace with more said in its configuration."""
+    path = library.workspace.path
+    config = path / "workspace.toml"
+    config.write_text("\n".join((*config.read_text().splitlines(), *lines)))
+    return Library(Workspace.open(path))
+
+
+def test_a_workspace_says_device_and_number_type(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(runs.models, "load", lambda path, **given: (told.append(given), Scripted())[1])
+    library = set_up(library, 'dtype = "bfloat16"')
+    queue = RunQueue(library)
+    queue.start(asked, at=0)
+    wait_for(queue, asked, State.COMPLETE)
+    assert (told[0]["device"], told[0]["dtype"], told[0]["known_digest"]) == ("cpu", "bfloat16", asked.checkpoint)
+    assert queue.record(asked).run.key.settings["dtype"] == "bfloat16"
+
+
+def test_policies_that_do_not_fit_together_run_one_after_the_other(
+    library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_action_token_paligemma(
+        library.workspace.path / "checkpoints" / "two", rationale=False, name="two", image_size=32, layers=1, seed=4
+    )
+    other = replace(asked, checkpoint=checkpoint_named(library.workspace.path, "two").digest)
+    order = compared(library, asked, other, monkeypatch, memory_gb=1.0)
+    assert order[:4] in (["base", "two"] * 2, ["two", "base"] * 2), "both fit: they take turns"
+    for each in (asked, other):
+        shutil.rmtree(RunQueue(library).record(each).run.path)
+    order = compared(library, asked, other, monkeypatch, memory_gb=0.0001)
+    assert order in (["base"] * STEPS + ["two"] * STEPS, ["two"] * STEPS + ["base"] * STEPS)
+
+
+def compared(
+    library: Library, one: Asked, other: Asked, monkeypatch: pytest.MonkeyPatch, memory_gb: float
+) -> list[str]:
+    """Which checkpoint predicted, step by step, where two runs are started together."""
+    order: list[str] = []
+    gate = threading.Event()
+
+    class Named(Scripted):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def predict(self, observation: Observation, capture: Capture) -> Prediction:
+            gate.wait(20)
+            order.append(self.name)
+            return super().predict(observation, capture)
+
+    monkeypatch.setattr(runs.models, "load", lambda path, **_: Named(Path(path).name))
+    workspace = library.workspace
+    library = Library(replace(workspace, running=replace(workspace.running, memory_gb=memory_gb)))
+    queue = RunQueue(library)
+    for each in (one, other):
+        queue.start(each, at=0)
+    gate.set()
+    for each in (one, other):
+        wait_for(queue, each, State.COMPLETE)
+    return order
