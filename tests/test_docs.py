@@ -13,8 +13,8 @@ from tests.tiny_episode import write_tiny_episode
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def code(page: str) -> str:
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S))
+def code(page: str, language: str = "python") -> str:
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S))
 
 
 @pytest.fixture
@@ -40,6 +40,12 @@ def test_the_episode_format_example(beside_tiny_data, monkeypatch, capsys):
     write_tiny_episode(beside_tiny_data / "episode.hdf5")
     exec(compile(code("episode-hdf5.md"), "episode-hdf5.md", "exec"), {})
     assert "put the red block on the towel (6, 7) ['x', 'y', 'z'" in capsys.readouterr().out
+
+
+def test_the_example_of_a_workspace(tmp_path):
+    (tmp_path / "workspace.toml").write_text(code("workspace.md", "toml"))
+    opened = Workspace.open(tmp_path)
+    assert (opened.running.device, opened.running.memory_gb, list(opened.bases)) == ("cuda", 16, ["my-lora"])
 
 
 def test_links_between_pages_lead_somewhere():
