@@ -107,15 +107,15 @@ class RowCollector:
         if stream not in self._blocks:
             return np.zeros((0, 0, 0, length), np.float32)
         filled = max(count for site, count in self._filled.items() if site.stream == stream)
-        kept: np.ndarray = self._blocks[stream][:, sample, :, :filled, :length].cpu().numpy()
+        kept: np.ndarray = self._blocks[stream][:, sample, :, :filled, :length].numpy()
         return kept
 
     def _block(self, stream: str, first: Float[Tensor, "B A R k"]) -> Float[Tensor, "L B A R K"]:
         asked = self._streams[stream]
         rows, length = (asked.count, asked.length) if asked is not None else first.shape[2:]
         shape = (len(self._places[stream]), *first.shape[:2], rows, length)
-        # numpy's zeros take no memory before they are written to
-        return torch.from_numpy(np.zeros(shape, np.float32)).to(first.device)
+        # in main memory wherever the model is: numpy's zeros take none before they are written to
+        return torch.from_numpy(np.zeros(shape, np.float32))
 
 
 _active: ContextVar[RowCollector | None] = ContextVar("attention_row_collector", default=None)
