@@ -11,6 +11,7 @@ SPELLINGS = (
     (r"^language_model\.lm_head\.", "lm_head."),
     (r"^language_model\.model\.", "language_model."),
     (r"^vision_tower\.vision_model\.", "vision_tower."),
+    (r"^(layers|embed_tokens|norm)\.", r"language_model.\1."),  # Qwen2-VL
 )
 PLACES = (  # the first that matches; a group in the pattern is the layer
     (r"^(?:vision_zoe_model|position_embedding_3d)\.", "depth"),  # SpatialVLA

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 import models
 from models.errors import UserError
@@ -174,3 +175,33 @@ def test_half_precision(tmp_path: Path) -> None:
     record = policy.predict(observation(), Capture(vision=True)).attention[0]
     assert record.weights.dtype == np.float32
     np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["llava", "smolvlm", "qwen2 vl"])
+def test_a_lora_adapter_is_its_merge(case: str, tiny_vlms: dict[str, Path], tmp_path: Path) -> None:
+    """Its tensors are named as transformers' modules are, the base's as the hub's files are."""
+    auto: Any = AutoModelForImageTextToText
+    targets = LoraConfig(r=4, target_modules=r".*(language_model|text_model).*q_proj", init_lora_weights=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tuned = get_peft_model(auto.from_pretrained(tiny_vlms[case]), targets)
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    merged = copied(tiny_vlms[case], tmp_path)
+    tuned.merge_and_unload().save_pretrained(merged)
+    plain, whole = (models.load(folder).predict(observation()) for folder in (tiny_vlms[case], merged))
+    adapted = models.load(tmp_path / "adapter", base=tiny_vlms[case]).predict(observation())
+    np.testing.assert_array_equal(adapted.tokens, whole.tokens)
+    np.testing.assert_allclose(adapted.token_logprobs, whole.token_logprobs, atol=1e-4)
+    assert not np.array_equal(adapted.token_logprobs[:1], plain.token_logprobs[:1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("case", WRITERS)
+def test_the_same_on_a_gpu(case: str, tiny_vlms: dict[str, Path]) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = False
+    asked = Capture(vision=True)
+    there = models.load(tiny_vlms[case], device="cuda").predict(observation(), asked)
+    here = models.load(tiny_vlms[case]).predict(observation(), asked)
+    np.testing.assert_array_equal(there.tokens, here.tokens)
+    for one, other in zip(there.attention, here.attention, strict=True):
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-4)
