@@ -14,6 +14,7 @@ from models.errors import UserError
 
 DESCRIPTIONS = (  # files that change what a checkpoint does, beside its weights
     "config.json",
+    "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
     "tokenizer.json",
