@@ -80,10 +80,10 @@ def _family(workspace: Workspace, spec: CheckpointSpec, key: str, wish: str | No
 
 
 def _stats(spec: CheckpointSpec, key: str, wish: str | None, later: Later) -> str | None:
-    """Which action statistics to use where there are several."""
+    """Which action statistics to use where there are several: asked, never guessed."""
     if len(spec.action_stats) < 2:
         return None
-    return session.pick(key, f"Action statistics of {plain(spec.name)}", wish, spec.action_stats, str, later)
+    return session.pick(key, f"Action statistics of {plain(spec.name)}", wish, spec.action_stats, str, later, None)
 
 
 def _cameras(spec: CheckpointSpec, meta: EpisodeMeta, key: str, wish: str | None, later: Later) -> str | None:

@@ -7,6 +7,8 @@ import threading
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from analysis.prediction_file import StoredRows
 from analysis.records import Run, capture_of
 from app.facts import rounded
@@ -30,8 +32,7 @@ class StepSummaries:
             for step in sorted(run.steps_done() - known.keys()):
                 with run.open(step) as file:
                     prediction, size = file.prediction, max((_bytes(rows) for rows in file.rows), default=0)
-                first = next(iter(rounded(prediction.actions[:1])), None)  # none from a model without actions
-                known[step] = {"action": first, "version": run.address, "bytes": size}
+                known[step] = _said(prediction.actions) | {"version": run.address, "bytes": size}
                 names = {"names": list(prediction.action_names), "units": list(prediction.action_units)}
                 self._actions.setdefault(run.address, names)
             return dict(known)
@@ -40,6 +41,14 @@ class StepSummaries:
         """Names and units of the actions; None before the first step is there."""
         with self._lock:
             return self._actions.get(run.address)
+
+
+def _said(actions: np.ndarray) -> dict[str, Any]:
+    """The first action of a step's chunk, and the least and the most of each dimension in it; null without actions."""
+    if not len(actions):
+        return {"action": None, "reach": None}
+    reach = rounded(np.stack([actions.min(axis=0), actions.max(axis=0)])) if len(actions) > 1 else None
+    return {"action": rounded(actions[:1])[0], "reach": reach}
 
 
 def _bytes(rows: StoredRows) -> int:
@@ -57,17 +66,17 @@ def run_status(queue: RunQueue, summaries: StepSummaries, asked: Asked, since: s
     address, _, count = since.rpartition(":")
     new = list(steps.items())[int(count) if address == run.address and count.isdigit() else 0 :]
     state = _state(job, len(steps), length)
-    small = spec.parameters < AUTOMATIC_PARAMETERS
+    why_not = _why_not_by_itself(spec, asked)
     return {
         "state": state,
-        "message": job.message if job else "" if small else _large(spec.parameters),
+        "message": job.message if job else why_not,
         "layers": _layers(run, spec),
         "cameras": record.cameras.episode_names,
         "note": record.cameras.note,
         "actions": summaries.actions(run),
         "captured": len(steps),
         "total": length,
-        "automatic": job is None and small and len(steps) < length,
+        "automatic": job is None and not why_not and len(steps) < length,
         "seconds_per_step": median(job.seconds[-9:]) if job and job.seconds else None,
         "revision": f"{run.address}:{len(steps)}",
         "steps": {str(step): summary for step, summary in new},
@@ -90,5 +99,10 @@ def _state(job: Job | None, captured: int, length: int) -> State:
     return job.state if job else State.IDLE
 
 
-def _large(parameters: int) -> str:
-    return f"This checkpoint has {parameters / 1e9:.1f} billion parameters: it runs when you say so."
+def _why_not_by_itself(spec: CheckpointSpec, asked: Asked) -> str:
+    """Why a run is not started without a word from a person; empty where it is."""
+    if len(spec.action_stats) > 1 and asked.action_stats is None:
+        return f"Choose in the side bar whose statistics scale the actions: {', '.join(spec.action_stats)}."
+    if spec.parameters >= AUTOMATIC_PARAMETERS:
+        return f"This checkpoint has {spec.parameters / 1e9:.1f} billion parameters: it runs when you say so."
+    return ""

@@ -46,11 +46,11 @@ def camera_names(text: str | None) -> tuple[str, ...] | None:
     return tuple(unquote(camera) for camera in text.split(",")) if text else None
 
 
-def chosen(wanted: str | None, offered: Sequence[str], default: int = 0) -> tuple[str | None, bool]:
-    """The wanted entry if it is offered, else entry ``default``; and whether a wish could not be fulfilled."""
+def chosen(wanted: str | None, offered: Sequence[str], default: int | None = 0) -> tuple[str | None, bool]:
+    """The wanted entry if it is offered, else entry ``default`` (None: no entry); and whether a wish stayed unmet."""
     if wanted in offered:
         return wanted, False
-    fallback = offered[min(default, len(offered) - 1)] if offered else None
+    fallback = offered[min(default, len(offered) - 1)] if offered and default is not None else None
     return fallback, wanted is not None
 
 

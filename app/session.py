@@ -62,20 +62,23 @@ def pick(
     options: Sequence[str],
     format: Callable[[str], str],
     later: Later,
-    default: int = 0,
+    default: int | None = 0,
 ) -> str | None:
     """The value of a searchable select box, which is drawn ``later``.
 
-    It starts with what the URL asks for and keeps its value while it is offered.
+    It starts with what the URL asks for and keeps its value while it is offered. ``default`` None: nothing is chosen
+    for a person who has to decide.
     """
     if not options:
         return None
     value, unmet = chosen(st.session_state.get(key, wish), options, default)
     if unmet and key not in st.session_state:
-        said = f"The link asks for the {label.lower()} “{wish}”, which is not here. Another one is shown."
+        instead = "Another one is shown." if value is not None else "Choose another one."
+        said = f"The link asks for the {label.lower()} “{wish}”, which is not here. {instead}"
         later.append(lambda: st.warning(said))
     st.session_state[key] = value
-    later.append(lambda: st.selectbox(label, options, key=key, format_func=format))
+    empty = {"index": None, "placeholder": "Choose one"} if default is None else {}
+    later.append(lambda: st.selectbox(label, options, key=key, format_func=format, **empty))
     return value
 
 

@@ -77,6 +77,9 @@ def test_several_action_statistics_are_a_choice_in_the_url(
     episodes = workspace.parent / "episodes"
     (tmp_path / "workspace.toml").write_text(f'episodes = ["{episodes}"]\ncheckpoints = ["checkpoints"]\n')
     several, one = (checkpoint_named(tmp_path, name).digest for name in ("several", "one"))
+    test = run(monkeypatch, tmp_path, checkpoint=several)
+    assert test.sidebar.selectbox(key="action_stats").value is None, "which data set is meant is never guessed"
+    assert "action_stats" not in test.query_params
     test = run(monkeypatch, tmp_path, checkpoint=several, action_stats="fractal")
     assert test.sidebar.selectbox(key="action_stats").options == ["bridge", "fractal"]
     assert test.sidebar.selectbox(key="action_stats").value == "fractal"

@@ -96,6 +96,9 @@ def test_status_names_actions_cameras_and_layers(client: TestClient, asked: dict
     status = client.get("/lens/run", params=asked | {"episode": "two"}).json()
     assert status["actions"] == {"names": ["reach", "grip"], "units": ["m", "1"]}
     assert (status["cameras"], status["note"]) == ({"front": "front"}, "")
+    assert (
+        len(status["steps"]["0"]["reach"]) == 2 and status["steps"]["0"]["reach"][0] == status["steps"]["0"]["action"]
+    )
     assert status["layers"][""] == status["layers"]["language"] == [0, 1]
     text = client.get("/lens/run", params=asked | {"episode": "text"}).json()
     assert text["actions"] == {"names": [], "units": []} and text["steps"]["0"]["action"] is None

@@ -156,6 +156,9 @@ def test_runs_with_different_action_statistics_do_not_mix(library: Library, aske
     assert [run.key.settings["action_stats"] for run in runs_made] == ["bridge", "fractal"]
     assert all(run.steps_done() == set(range(STEPS)) for run in runs_made)
     unsaid = replace(bridge, action_stats=None)
+    status = run_status(queue, StepSummaries(), unsaid, "")
+    assert not status["automatic"]
+    assert status["message"] == "Choose in the side bar whose statistics scale the actions: bridge, fractal."
     queue.start(unsaid, at=0)
     wait_for(queue, unsaid, State.FAILED)
     assert "action_stats of bridge, fractal" in queue.job(unsaid).message

@@ -54,6 +54,8 @@ def test_chosen_falls_back_and_says_so() -> None:
     assert chosen(None, ["a", "b"], default=1) == ("b", False)
     assert chosen(None, ["a"], default=7) == ("a", False)
     assert chosen("z", []) == (None, True)
+    assert chosen(None, ["a", "b"], default=None) == (None, False)
+    assert chosen("b", ["a", "b"], default=None) == ("b", False)
 
 
 def test_episode_label_holds_what_a_person_searches_by() -> None:

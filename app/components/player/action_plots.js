@@ -42,7 +42,8 @@ export class ActionPlots {
     return { node, canvas, readout, title, error, unit };
   }
 
-  // value: { length, step, dim, recorded: [T][D], dims, key, series: [{ name, which, colour, values: [T][D] | null, chunk: [steps][D] }] }
+  // value: { length, step, dim, recorded: [T][D], dims, key, series: [{ name, which, colour, values: [T][D] | null,
+  // reach: [T][2][D] | null, least and most of the chunk, chunk: [steps][D] of the shown step }] }
   show(value, force = false) {
     this.build(value.dims);
     this.value = value;
@@ -117,8 +118,8 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [50, 8, 6, 6];
 
 // The value with everything of one dimension picked out: `recorded(t)`, and of every series `at(t)` and its chunk now.
 function ofDimension(value, { recorded, columns }) {
-  const series = value.series.filter(({ which }) => columns[which] >= 0).map(({ which, values, chunk, colour }) => ({
-    colour, at: (t) => values[t]?.[columns[which]], chunk: chunk.map((row) => row[columns[which]]),
+  const series = value.series.filter(({ which }) => columns[which] >= 0).map(({ which, values, reach, chunk, colour }) => ({
+    colour, at: (t) => values[t]?.[columns[which]], reach: (t) => reach[t]?.map((row) => row[columns[which]]) ?? [], chunk: chunk.map((row) => row[columns[which]]),
   }));
   return { ...value, recorded: (t) => (recorded < 0 ? null : value.recorded[t][recorded]), series };
 }
@@ -132,7 +133,7 @@ function rangeOf({ recorded, series, length }) {
   };
   for (let t = 0; t < length; t++) {
     take(recorded(t));
-    for (const { at } of series) take(at(t));
+    for (const { at, reach } of series) [at(t), ...reach(t)].forEach(take);
   }
   if (!Number.isFinite(low)) return [-1, 1];
   const pad = Math.max((high - low) * 0.08, Math.abs(high) * 1e-3, 1e-4);

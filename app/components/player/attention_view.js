@@ -190,15 +190,16 @@ export function percent(value) {
   return `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 }
 
-const ORDER = ["image", "instruction", "state", "rationale", "action", "special"];
+const ORDER = ["image", "instruction", "state", "rationale", "text", "action", "special"];
 
 // Shares of the row's sum per kind of token, the sink apart, images by camera where there are several:
 // [{ part, camera, value }], summing to one.
 export function spanShares(bundle, row) {
   const several = new Set(bundle.spans.filter(({ part }) => part === "image").map(cameraOf)).size > 1;
+  const plain = bundle.spans.every(({ part, name }) => part !== "rationale" || name === "text");
   const sums = new Map();
   for (const span of bundle.spans) {
-    const part = span.part === "prompt" ? "special" : span.part;
+    const part = span.part === "prompt" ? "special" : span.part === "rationale" && plain ? "text" : span.part;
     const camera = several && part === "image" ? cameraOf(span) : "";
     const key = `${part} ${camera}`;
     const held = sums.get(key) ?? { part, camera, value: 0 };

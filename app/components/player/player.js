@@ -297,7 +297,7 @@ export class Player {
     const colours = ["first", "second"];
     const { dims, inOrder } = this.matched();
     const series = this.panes.flatMap(({ run, name }, which) => (run
-      ? [{ name, which, colour: colours[which], values: run.steps.map((step) => step?.action ?? null), chunk: this.panes[which].bundle()?.action ?? [] }] : []));
+      ? [{ name, which, colour: colours[which], values: run.steps.map((step) => step?.action ?? null), reach: run.steps.map((step) => step?.reach ?? null), chunk: this.panes[which].bundle()?.action ?? [] }] : []));
     const key = this.panes.map(({ run }) => run?.steps.reduce((n, s) => n + Boolean(s), 0)).join(",");
     this.plots.show({ length: episode.length, step: view.step, dim: view.dim, recorded: episode.actions, dims, series, key });
     this.plotNote.hidden = !inOrder;

@@ -4,7 +4,7 @@ import { el, setText } from "./dom.js";
 import { percent } from "./attention_view.js";
 
 export const PART_NAMES = {
-  image: "image", instruction: "instruction", state: "state", rationale: "rationale", action: "actions",
+  image: "image", instruction: "instruction", state: "state", rationale: "rationale", text: "text", action: "actions",
   special: "sink (bos, markers)",
 };
 const CAMERA_SHADES = [1, 0.72, 0.5, 0.35];
