@@ -124,8 +124,12 @@ def _prediction_text(values: dict[str, Any]) -> str:
     parts, marks = (values["rationale"] or {}).items(), values["marks"]
     lines += [f"  {part}: {text}" for part, text in parts] or ([f"  {values['text']}"] if values["text"] else [])
     lines += [f"  {m['kind']} {m['name']!r} in {m['camera']} at {_plain([round(v) for v in m['at']])}" for m in marks]
-    lines += [f"  depth of {d['camera']}: {d['nearest']:.2f} m to {d['farthest']:.2f} m" for d in values["depth"]]
+    lines += [f"  depth of {d['camera']}: {_metres(d['nearest'])} to {_metres(d['farthest'])}" for d in values["depth"]]
     return "\n".join(lines)
+
+
+def _metres(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f} m"
 
 
 def _lines(values: dict[str, Any], indent: str) -> list[str]:

@@ -43,8 +43,8 @@ class Record:
 def find_record(library: Library, asked: Asked) -> Record:
     """The stored run with the most steps for what is asked, else the one that a start would fill.
 
-    Of runs with as many steps, one with all rows is preferred. Raises UserError for a checkpoint or an episode that is
-    not in the workspace, or that cannot be read as is asked.
+    Of runs with as many steps, one with all rows is preferred, then one with those of the vision towers. Raises
+    UserError for a checkpoint or an episode that is not in the workspace, or that cannot be read as is asked.
     """
     meta, workspace = library.episode(asked.dataset, asked.episode).meta, library.workspace
     recognised = workspace.checkpoint(asked.checkpoint)
@@ -69,7 +69,7 @@ def find_record(library: Library, asked: Asked) -> Record:
         and (_has_all_rows(run) or not asked.all_rows)
         and (cameras_of(run.key) or plan_cameras(spec.cameras, meta.cameras).chosen) == cameras.chosen
     ]
-    best = max([own, *stored], key=lambda run: (len(run.steps_done()), _has_all_rows(run)))
+    best = max([own, *stored], key=lambda run: (len(run.steps_done()), _has_all_rows(run), _has_vision(run)))
     return Record(best, meta.length, spec, cameras)
 
 
@@ -91,3 +91,7 @@ def _serves(run: Run, own: Run, spec: CheckpointSpec, recognised: str) -> bool:
 def _has_all_rows(run: Run) -> bool:
     settings = capture_key("", "", ALL_ROWS).settings
     return all(run.key.settings.get(name, 0) == settings[name] for name in ("layers", "queries", "prefix"))
+
+
+def _has_vision(run: Run) -> bool:
+    return run.key.settings.get("vision") is True

@@ -130,6 +130,12 @@ def test_a_record_with_all_rows_is_not_hidden_by_the_apps_own(library: Library, 
     assert queue.stored(asked, own.address).run == own  # a link to a step keeps its meaning
 
 
+def test_a_record_with_the_vision_towers_rows_is_preferred(library: Library, asked: Asked) -> None:
+    stored(library, asked, Capture(), 2)
+    seeing = stored(library, asked, Capture(vision=True), 2)
+    assert RunQueue(library).record(asked).run == seeing
+
+
 def test_a_half_filled_record_goes_on_with_what_it_keeps(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
