@@ -53,7 +53,7 @@ export class HeadMatrix {
     this.node.style.gridTemplateColumns = `auto repeat(${heads}, minmax(14px, 1fr))`;
     this.node.classList.toggle("dense", layers.length > 12);
     this.node.append(el("span", { class: "corner", text: "layer" }));
-    for (let head = 0; head < heads; head++) this.node.append(el("span", { class: "column", text: heads > 16 ? "" : `h${head}` }));
+    for (let head = 0; head < heads; head++) this.node.append(el("span", { class: "column", text: columnLabel(head, heads) }));
     layers.forEach((number, layer) => {
       const label = el("button", {
         type: "button", class: "row-label", text: String(number), tabindex: "-1",
@@ -79,3 +79,9 @@ export class HeadMatrix {
   }
 }
 
+// Only what has room above a narrow column.
+function columnLabel(head, heads) {
+  if (heads > 16) return "";
+  if (heads > 8) return head % 2 ? "" : String(head);
+  return `h${head}`;
+}
