@@ -28,7 +28,11 @@ DESCRIPTIONS = (  # files that change what a checkpoint does, beside its weights
     "policy_preprocessor.json",
     "policy_postprocessor.json",
 )
-PROCESSOR_STATES = "policy_*processor_*.safetensors"  # statistics that LeRobot's processor files name
+SIDE_FILES = (  # weights that change what a checkpoint does, in files of their own
+    "policy_*processor_*.safetensors",  # statistics that LeRobot's processor files name
+    "action_head*.safetensors",  # of OpenVLA-OFT
+    "proprio_projector*.safetensors",
+)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
@@ -99,7 +103,7 @@ def digest(path: str | Path) -> str:
     """First 16 hex digits of sha256 over names, sizes and bytes of configuration, tokenizer and weights files."""
     folder = checkpoint_folder(path)
     described = [folder / name for name in DESCRIPTIONS if (folder / name).is_file()]
-    described += [inside(folder, file.name) for file in folder.glob(PROCESSOR_STATES)]
+    described += side_files(folder)
     total = hashlib.sha256()
     for file in sorted((*described, *weight_files(folder)), key=lambda file: file.name):
         total.update(f"{file.name}\0{file.stat().st_size}\0".encode())
@@ -107,6 +111,11 @@ def digest(path: str | Path) -> str:
             while block := stream.read(1 << 20):
                 total.update(block)
     return total.hexdigest()[:16]
+
+
+def side_files(folder: Path) -> list[Path]:
+    """Files of ``folder`` that one of SIDE_FILES stands for."""
+    return [inside(folder, file.name) for pattern in SIDE_FILES for file in sorted(folder.glob(pattern))]
 
 
 def file_digest(file: Path) -> bytes:

@@ -50,6 +50,10 @@ class CheckpointFiles:
         called = [folder.parent.parent.name if folder.parent.name == "snapshots" else folder.name for folder in folders]
         return (*called, self.config().text("_name_or_path", default=""))
 
+    def entries(self) -> tuple[str, ...]:
+        """Names of everything in its folders, sorted."""
+        return tuple(sorted({entry.name for folder in {self.folder, self.model} for entry in folder.iterdir()}))
+
     def find(self, name: str) -> Path | None:
         """The file ``name``, of the adapter where it brings its own, else of the model; None where there is none."""
         for folder in dict.fromkeys((self.folder, self.model)):
@@ -83,6 +87,8 @@ class CheckpointFiles:
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, *checkpoint.DESCRIPTIONS):
             if (self.folder / name).is_file():
                 total.update(f"{name}\0".encode() + checkpoint.file_digest(self.folder / name))
+        for file in checkpoint.side_files(self.folder):
+            total.update(f"{file.name}\0".encode() + checkpoint.file_digest(file))
         return total.hexdigest()[:16]
 
 

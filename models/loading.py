@@ -27,7 +27,7 @@ def alternatives(path: str | Path, base: str | Path | None = None) -> tuple[str,
     Raises UserError for a folder that is no checkpoint or of no known kind.
     """
     files = CheckpointFiles.open(path, base)
-    return registry.alternatives(files.config(), files.names())
+    return registry.alternatives(files.config(), files.names(), files.entries())
 
 
 def load(
@@ -55,7 +55,7 @@ def load(
 
 
 def _inspect(files: CheckpointFiles, family: str | None, known_digest: str | None) -> CheckpointSpec:
-    name = registry.recognise(files.config(), family, files.names())
+    name = registry.recognise(files.config(), family, files.names(), files.entries())
     read = registry.function(registry.FAMILIES[name].inspect)
     spec: CheckpointSpec = read(files, name, known_digest or files.digest())
     return spec

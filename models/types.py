@@ -197,12 +197,16 @@ class Prediction:
 
     @property
     def written(self) -> int:
-        """Positions at the end of ``layout`` that the policy wrote: generated tokens, or steps of a continuous chunk.
+        """Positions at the end of ``layout`` that the policy wrote: generated tokens, or those of continuous actions.
 
-        A token's row is that of the position before it. Continuous actions have no tokens: each step of the chunk is a
-        position of its own, of ``Part.ACTION``, whose row is the position's own.
+        A token's row is that of the position before it. Continuous actions have no tokens: from the first position of
+        ``Part.ACTION`` on everything is theirs. Where they are denoised, each step of the chunk is a position of its
+        own, whose row is the position's own; where they are read off in one forward, as of tokens, the position before.
         """
-        return len(self.tokens) if len(self.tokens) else len(self.actions)
+        if len(self.tokens):
+            return len(self.tokens)
+        end = len(self.layout.tokens)
+        return end - min((span.start for span in self.layout.spans if span.part is Part.ACTION), default=end)
 
 
 @dataclass(frozen=True)
@@ -233,11 +237,12 @@ class CheckpointSpec:
     vision_heads: int
     patch_grid: tuple[int, int]  # rows, columns of the tokens of one image; (0, 0): they depend on the image
     image_size: tuple[int, int]  # height, width of what the vision tower sees; (0, 0): it depends on the image
-    cameras: tuple[str, ...]  # empty: one camera under any name
+    cameras: tuple[str, ...]  # empty: one camera under any name, or as `every_camera` says
     action_space: ActionSpace | None
     action_stats: tuple[str, ...]  # data-set keys that action un-normalisation can use
     state_names: tuple[str, ...] = ()
     generates_rationale: bool = False
+    every_camera: bool = False  # names none and reads as many images as there are, in their order
     expert_layers: int = 0  # of an action expert beside the language model
     expert_heads: int = 0
     denoising_steps: int = 0  # of a flow-matching policy

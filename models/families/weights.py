@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, rename_source_key
 
 from models.adapter import Adapter, Change
-from models.checkpoint import TensorInfo
+from models.checkpoint import TensorInfo, header
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.families.tensor_reading import read_tensor
@@ -36,13 +37,21 @@ _building = RLock()  # making a model without weights changes nn.Module itself f
 class Weights:
     """The tensors of a checkpoint, a LoRA adapter's changes already added."""
 
-    def __init__(self, files: CheckpointFiles, device: str = "cpu", dtype: str = "float32"):
-        """Raises UserError for a number type that is not known, a device that cannot be used, or broken files."""
+    def __init__(
+        self, files: CheckpointFiles, device: str = "cpu", dtype: str = "float32", side_file: Path | None = None
+    ):
+        """``side_file``: one beside the model's weights, whose tensors alone are meant.
+
+        Raises UserError for a number type that is not known, a device that cannot be used, or broken files.
+        """
         if dtype not in DTYPES:
             raise UserError(f"dtype {dtype!r} is not known; use one of {', '.join(DTYPES)}")
         self.files, self.device, self.dtype = files, usable_device(device), DTYPES[dtype]
-        self.stored: Mapping[str, TensorInfo] = files.tensors()
-        self._adapter = Adapter.read(files, self.stored) if files.is_adapter else None
+        self.where = side_file or files.model
+        self.stored: Mapping[str, TensorInfo] = (
+            {info.name: info for info in header(side_file)} if side_file is not None else files.tensors()
+        )
+        self._adapter = Adapter.read(files, self.stored) if files.is_adapter and side_file is None else None
 
     def read(self, name: str) -> Tensor:
         """One tensor by its stored name; floating-point ones in the number type asked for, all on the device."""
@@ -74,7 +83,7 @@ def fill(module: nn.Module, weights: Weights, places: Mapping[str, str], unused:
     stands for anything (the values say why). Raises UserError that names the tensor where one is missing, misshapen or
     left over.
     """
-    where = weights.files.model
+    where = weights.where
     slots = dict(_slots(module))
     for name in sorted(weights.stored):
         if places.get(name) not in slots and not _on_purpose(name, unused):
