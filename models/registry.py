@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from models.config_section import ConfigSection
@@ -22,6 +23,7 @@ class Family:
     lerobot_types: tuple[str, ...] = ()  # values of type in a LeRobot policy folder's config.json
     names: tuple[str, ...] = ()  # words in a checkpoint's name that tell it from others of the same model_type
     section: str = ""  # of config.json, that tells its checkpoints from others of the same model_type
+    file: str = ""  # name of a file, * for any, that tells its checkpoints from others of the same model_type
     title: str = ""  # what people call it
 
 
@@ -44,6 +46,13 @@ FAMILIES: Mapping[str, Family] = {
         "models.families.ecot:load_ecot",
         names=("ecot", "embodied-cot"),
         title="ECoT, an OpenVLA that writes its reasoning",
+    ),
+    "openvla_oft": Family(
+        ("openvla",),
+        "models.families.openvla_oft_spec:inspect_openvla_oft",
+        "models.families.openvla_oft:load_openvla_oft",
+        file="action_head*.safetensors",
+        title="OpenVLA-OFT",
     ),
     "spatialvla": Family(
         ("spatialvla",),
@@ -80,10 +89,13 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-def recognise(config: ConfigSection, family: str | None = None, called: Sequence[str] = ()) -> str:
+def recognise(
+    config: ConfigSection, family: str | None = None, called: Sequence[str] = (), holds: Sequence[str] = ()
+) -> str:
     """The family of a checkpoint, or ``family`` where the caller knows better. Raises UserError for an unknown one.
 
-    ``called``: the checkpoint's names, such as its folder's; they decide where families share a ``model_type``.
+    ``called``: the checkpoint's names, such as its folder's; ``holds``: names of its files. Both decide where families
+    share a ``model_type``.
     """
     if family is not None:
         if family not in FAMILIES:
@@ -92,19 +104,23 @@ def recognise(config: ConfigSection, family: str | None = None, called: Sequence
     if not config.has("model_type") and config.has("type"):
         return _recognise_lerobot(config)
     model_type = config.text("model_type")
-    for name in sorted(_fitting(config), key=lambda name: not FAMILIES[name].names):
+    for name in sorted(_fitting(config, holds), key=lambda name: not FAMILIES[name].names):
         if not FAMILIES[name].names or named_as(FAMILIES[name].names, called) is not None:
             return name
     known = ", ".join(dict.fromkeys(kind for entry in FAMILIES.values() for kind in entry.model_types))
     raise UserError(f"{config.where} model_type is {model_type!r}; the kinds that can be opened are {known}")
 
 
-def _fitting(config: ConfigSection) -> list[str]:
-    """Families of the model_type; only those that ask for a section of config.json where it is there."""
+def _fitting(config: ConfigSection, holds: Sequence[str]) -> list[str]:
+    """Families of the model_type; only those that ask for a section of config.json, or a file, where it is there."""
     kind = config.text("model_type", default="")
-    same = [name for name, entry in FAMILIES.items() if kind in entry.model_types]
-    marked = [name for name in same if FAMILIES[name].section and config.has(FAMILIES[name].section)]
-    return marked or [name for name in same if not FAMILIES[name].section]
+    same = {name: entry for name, entry in FAMILIES.items() if kind in entry.model_types}
+    marked = [
+        name
+        for name, entry in same.items()
+        if (entry.section and config.has(entry.section)) or any(fnmatchcase(each, entry.file) for each in holds)
+    ]
+    return marked or [name for name, entry in same.items() if not entry.section and not entry.file]
 
 
 def _recognise_lerobot(config: ConfigSection) -> str:
@@ -118,14 +134,14 @@ def _recognise_lerobot(config: ConfigSection) -> str:
     )
 
 
-def alternatives(config: ConfigSection, called: Sequence[str] = ()) -> tuple[str, ...]:
+def alternatives(config: ConfigSection, called: Sequence[str] = (), holds: Sequence[str] = ()) -> tuple[str, ...]:
     """Every family that opens checkpoints of this kind, the one that `recognise` takes by itself first.
 
     More than one where the files cannot tell (ECoT writes OpenVLA's): families that share the kind, or that have none
     of their own and read the same files. Raises UserError as `recognise` does.
     """
-    first = recognise(config, called=called)
-    policy, own, fitting = config.text("type", default=""), FAMILIES[first], _fitting(config)
+    first = recognise(config, called=called, holds=holds)
+    policy, own, fitting = config.text("type", default=""), FAMILIES[first], _fitting(config, holds)
     same = [
         name
         for name, entry in FAMILIES.items()

@@ -48,15 +48,21 @@ def open_openvla(
     refuse_heads(files)
     config = OpenVLAConfig.read(files, spec.family)
     scale = choose(config.statistics, action_stats)
-    tokenizer, images = open_tokenizer(files), PrismaticImages.read(files)
+    tokenizer, images = open_tokenizer(files), open_images(files, config)
+    network = load_network(config, Weights(files, device, dtype))
+    prompts = PromptBuilder(config, tokenizer, ends_empty=spec.family != "ecot")
+    return OpenVLAReader(config, network, images, prompts), tokenizer, scale
+
+
+def open_images(files: CheckpointFiles, config: OpenVLAConfig) -> PrismaticImages:
+    """Raises UserError where preprocessor_config.json is missing, makes no sense, or prepares other towers' images."""
+    images = PrismaticImages.read(files)
     if len(images.towers) != len(config.towers):
         raise UserError(
             f"{files.folder}: preprocessor_config.json prepares {len(images.towers)} images, config.json has "
             f"{len(config.towers)} vision towers"
         )
-    network = load_network(config, Weights(files, device, dtype))
-    prompts = PromptBuilder(config, tokenizer, ends_empty=spec.family != "ecot")
-    return OpenVLAReader(config, network, images, prompts), tokenizer, scale
+    return images
 
 
 class OpenVLAPolicy:

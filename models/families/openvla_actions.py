@@ -47,14 +47,19 @@ class OpenVLAActions:
 
 
 def read_statistics(files: CheckpointFiles, config: ConfigSection) -> dict[str, ConfigSection]:
-    """Data set -> q01, q99 and mask of its actions: ``norm_stats``, then dataset_statistics.json over it.
+    """Data set -> q01, q99 and mask of its actions. Raises UserError where there are none."""
+    return {key: section.section("action") for key, section in data_sets(files, config).items()}
+
+
+def data_sets(files: CheckpointFiles, config: ConfigSection) -> dict[str, ConfigSection]:
+    """Data set -> everything known of it: ``norm_stats``, then dataset_statistics.json over it.
 
     Raises UserError where there are none.
     """
     sections = [config.section("norm_stats")] if config.has("norm_stats") else []
     file = files.find(STATISTICS)
     sections += [ConfigSection.read(file)] if file is not None else []
-    found = {key: section.section(key).section("action") for section in sections for key in section.fields}
+    found = {key: section.section(key) for section in sections for key in section.fields}
     if not found:
         raise UserError(f"{config.where} norm_stats is empty and there is no {STATISTICS}: actions have no units")
     return found
@@ -67,13 +72,18 @@ def dimensions(statistics: ConfigSection) -> int:
 
 def choose(statistics: Mapping[str, ConfigSection], key: str | None) -> ActionScale:
     """Un-normalising by the data set ``key``, or the only one. Raises UserError where that is not clear."""
+    section = statistics[chosen(statistics, key)]
+    return ActionScale.read(section, dimensions(section))
+
+
+def chosen(statistics: Mapping[str, ConfigSection], key: str | None) -> str:
+    """``key``, or the only data set. Raises UserError where that is not clear."""
     known = ", ".join(statistics)
     if key is None and len(statistics) != 1:
         raise UserError(f"name the data set whose statistics un-normalise the actions: action_stats of {known}")
     if key is not None and key not in statistics:
         raise UserError(f"the checkpoint has no action statistics {key!r}; it has {known}")
-    section = statistics[key] if key is not None else next(iter(statistics.values()))
-    return ActionScale.read(section, dimensions(section))
+    return key if key is not None else next(iter(statistics))
 
 
 def action_names(count: int) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,8 +37,8 @@ class OpenVLANetwork(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.language_model.dtype
 
-    def image_features(self, pixels: tuple[Float[Tensor, "1 3 h w"], ...]) -> Float[Tensor, "1 P width"]:
-        """Patches as the language model reads them; one image for each tower."""
+    def image_features(self, pixels: tuple[Float[Tensor, "I 3 h w"], ...]) -> Float[Tensor, "I P width"]:
+        """Patches of each image as the language model reads them; the images once for each tower."""
         return self.projector(self.vision_backbone(pixels))
 
     def embed(self, ids: tuple[int, ...], pixels: tuple[Float[Tensor, "1 3 h w"], ...]) -> Float[Tensor, "1 P width"]:
@@ -60,7 +62,7 @@ class VisionBackbone(nn.Module):
         if len(towers) == 2:
             self.fused_featurizer = TimmViT(towers[1])
 
-    def forward(self, pixels: tuple[Float[Tensor, "1 3 h w"], ...]) -> Float[Tensor, "1 P width"]:
+    def forward(self, pixels: tuple[Float[Tensor, "I 3 h w"], ...]) -> Float[Tensor, "I P width"]:
         features = [tower(image) for tower, image in zip(self.towers, pixels, strict=True)]
         return torch.cat(features, dim=2)
 
@@ -78,16 +80,23 @@ class Projector(nn.Module):
         if fused:
             self.fc3 = nn.Linear(width, width)
 
-    def forward(self, x: Float[Tensor, "1 P vision"]) -> Float[Tensor, "1 P width"]:
+    def forward(self, x: Float[Tensor, "I P vision"]) -> Float[Tensor, "I P width"]:
         x = self.fc2(nn.functional.gelu(self.fc1(x)))
         return self.fc3(nn.functional.gelu(x)) if hasattr(self, "fc3") else x
 
 
-def load_network(config: OpenVLAConfig, weights: Weights) -> OpenVLANetwork:
-    """Raises UserError for a tensor that is missing, misshapen or left over."""
+def load_network(
+    config: OpenVLAConfig, weights: Weights, speaks: bool = True, unused: Mapping[str, str] | None = None
+) -> OpenVLANetwork:
+    """``speaks``: with the head that scores words; ``unused``: as of `fill`, beside what the configuration says.
+
+    Raises UserError for a tensor that is missing, misshapen or left over.
+    """
     text = _text_config(weights)
     network = without_weights(lambda: OpenVLANetwork(config.towers, text, weights.dtype))
-    fill(network, weights, _places(network, weights), config.unused)
+    if not speaks:
+        network.language_model.lm_head = nn.Identity()
+    fill(network, weights, _places(network, weights), {**config.unused, **(unused or {})})
     return network.to(weights.device).eval()
 
 

@@ -19,9 +19,9 @@ SURFACES = {"\n": "↵", "<0x0A>": "↵"}  # a line break drawn as itself would 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the policy reads. The image's tokens are features: they have positions but no ids."""
+    """What the policy reads. Images and state are features: they have positions but no ids."""
 
-    ids: tuple[int, ...]  # BOS first; the image comes between it and the rest
+    ids: tuple[int, ...]  # BOS first; images and state come between it and the rest
     layout: TokenLayout
 
     @property
@@ -48,8 +48,11 @@ class PromptBuilder:
         """``ends_empty``: the lone space marker follows the template, as OpenVLA's own code adds it."""
         self._config, self._tokenizer, self._ends_empty = config, tokenizer, ends_empty
 
-    def __call__(self, instruction: str, grid: PatchGrid) -> Prompt:
-        """Raises UserError for an instruction that is too long or holds control tokens."""
+    def __call__(self, instruction: str, *grids: PatchGrid, state: bool = False) -> Prompt:
+        """``grids``: of the images, in order; ``state``: proprioception follows them, as one position.
+
+        Raises UserError for an instruction that is too long or holds control tokens.
+        """
         if len(instruction) > LONGEST_TEXT:
             raise UserError(f"the instruction has {len(instruction)} characters; at most {LONGEST_TEXT} can be read")
         head, _, tail = self._config.prompt.partition("{instruction}")
@@ -58,8 +61,13 @@ class PromptBuilder:
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
         ids, texts = [self._config.bos], ["<s>"]
         spans = [Span(Part.SPECIAL, "bos", 0, 1)]
-        texts += [f"{grid.camera} {row},{column}" for row in range(grid.rows) for column in range(grid.columns)]
-        spans.append(Span(Part.IMAGE, grid.camera, 1, len(texts), grid))
+        for grid in grids:
+            start = len(texts)
+            texts += [f"{grid.camera} {row},{column}" for row in range(grid.rows) for column in range(grid.columns)]
+            spans.append(Span(Part.IMAGE, grid.camera, start, len(texts), grid))
+        if state:
+            texts.append("state")
+            spans.append(Span(Part.STATE, "state", len(texts) - 1, len(texts)))
         for token, (left, right) in zip(encoded.ids, encoded.offsets, strict=True):
             said = right > len(head) and left < len(head) + len(instruction)
             self._check(token, text[left:right]) if said else None

@@ -45,14 +45,7 @@ class OpenVLAReader:
     def question(self, observation: Observation) -> Question:
         """Raises UserError for an observation that the policy cannot read."""
         camera, frame = only_image(observation.images)
-        seen = self._images(frame)
-        for tower, image in zip(self.config.towers, seen, strict=True):
-            if image.pixels.shape[1:] != (tower.image, tower.image):
-                found = " x ".join(map(str, image.pixels.shape[1:]))
-                raise UserError(
-                    f"preprocessor_config.json makes images of {found} pixels; {tower.model_id} takes "
-                    f"{tower.image} x {tower.image}"
-                )
+        seen = see(self._images, self.config, frame)
         grid = seen[0].grid(camera, self.config.towers[0].patch)
         return Question(self._prompts(observation.instruction, grid), seen, camera, frame.shape[:2])
 
@@ -117,22 +110,7 @@ class OpenVLAReader:
             produced=tuple(token for _, _, token in kept),
             layout=layout,
         )
-        return (language, *self._vision_records(layout, collector)) if capture.vision else (language,)
-
-    def _vision_records(self, layout: TokenLayout, collector: RowCollector) -> list[AttentionRecord]:
-        image = next(span for span in layout.spans if span.part is Part.IMAGE)
-        patches = layout.tokens[image.start : image.stop]
-        records: list[AttentionRecord] = []
-        for stream, tower in zip(self.config.streams, self.config.towers, strict=True):
-            first, count = len(tower.special), len(tower.special) + len(patches)
-            spans = [Span(Part.SPECIAL, name, place, place + 1) for place, name in enumerate(tower.special)]
-            spans.append(Span(Part.IMAGE, image.name, first, count, image.grid))
-            seen = TokenLayout((*tower.special, *patches), tuple(spans))
-            rows = collector.weights(stream, count)
-            records.append(
-                AttentionRecord(rows, collector.layers(stream), tuple(range(count)), (-1,) * count, seen, stream)
-            )
-        return records
+        return (language, *vision_records(self.config, layout, collector)) if capture.vision else (language,)
 
 
 def only_image(images: Mapping[str, UInt8[np.ndarray, "H W 3"]]) -> tuple[str, UInt8[np.ndarray, "H W 3"]]:
@@ -141,3 +119,34 @@ def only_image(images: Mapping[str, UInt8[np.ndarray, "H W 3"]]) -> tuple[str, U
         found = ", ".join(images) or "none"
         raise UserError(f"the policy reads one image, the observation has {len(images)} ({found}); pass one camera's")
     return next(iter(images.items()))
+
+
+def see(images: PrismaticImages, config: OpenVLAConfig, frame: UInt8[np.ndarray, "H W 3"]) -> tuple[SeenImage, ...]:
+    """What each tower sees of a frame. Raises UserError where the files prepare images that a tower does not take."""
+    seen = images(frame)
+    for tower, image in zip(config.towers, seen, strict=True):
+        if image.pixels.shape[1:] != (tower.image, tower.image):
+            found = " x ".join(map(str, image.pixels.shape[1:]))
+            raise UserError(
+                f"preprocessor_config.json makes images of {found} pixels; {tower.model_id} takes "
+                f"{tower.image} x {tower.image}"
+            )
+    return seen
+
+
+def vision_records(config: OpenVLAConfig, layout: TokenLayout, collector: RowCollector) -> tuple[AttentionRecord, ...]:
+    """Every row of each tower, for each image of ``layout``."""
+    records: list[AttentionRecord] = []
+    images = [span for span in layout.spans if span.part is Part.IMAGE]
+    for stream, tower in zip(config.streams, config.towers, strict=True):
+        for sample, image in enumerate(images):
+            patches = layout.tokens[image.start : image.stop]
+            first, count = len(tower.special), len(tower.special) + len(patches)
+            spans = [Span(Part.SPECIAL, name, place, place + 1) for place, name in enumerate(tower.special)]
+            spans.append(Span(Part.IMAGE, image.name, first, count, image.grid))
+            seen = TokenLayout((*tower.special, *patches), tuple(spans))
+            rows = collector.weights(stream, count, sample)
+            records.append(
+                AttentionRecord(rows, collector.layers(stream), tuple(range(count)), (-1,) * count, seen, stream)
+            )
+    return tuple(records)

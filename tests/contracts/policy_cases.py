@@ -11,6 +11,7 @@ import numpy as np
 from models.types import CheckpointSpec, Observation
 from tests.tiny_checkpoints import write_action_token_paligemma
 from tests.tiny_openvla import write_ecot, write_openvla
+from tests.tiny_openvla_oft import write_openvla_oft
 from tests.tiny_pi0 import write_lerobot_pi0, write_pi0
 from tests.tiny_smolvla import write_smolvla
 from tests.tiny_spatialvla import write_tiny_spatialvla
@@ -35,6 +36,11 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
     ),
     "openvla-v01": ("openvla", partial(write_openvla, towers=("vit", "clip"), strategy="resize-crop", image=75)),
     "ECoT": ("ecot", write_ecot),
+    "OpenVLA-OFT": ("openvla_oft", write_openvla_oft),
+    "OpenVLA-OFT of ALOHA, without state": (
+        "openvla_oft",
+        partial(write_openvla_oft, key="aloha_fold", dimensions=14, state=None, towers=("siglip",), prefix="module."),
+    ),
     "spatial": ("spatialvla", write_tiny_spatialvla),
     "spatial, two depth heads": ("spatialvla", partial(write_tiny_spatialvla, metric_heads=2, chunk=4, kv_heads=1)),
     "spatial without depth": (

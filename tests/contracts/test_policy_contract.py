@@ -45,7 +45,12 @@ def same_rows(left: Prediction, right: Prediction) -> bool:
 
 def speaks(policy: Policy) -> bool:
     """Whether it writes tokens; else its actions are continuous."""
-    return policy.info.denoising_steps == 0
+    return policy.info.action_space is None or policy.info.action_space.bins is not None
+
+
+def denoises(policy: Policy) -> bool:
+    """Whether an action expert writes the actions, whose rows are those of the actions' own positions."""
+    return policy.info.denoising_steps > 0
 
 
 def written_rows(prediction: Prediction) -> list[AttentionRecord]:
@@ -110,20 +115,20 @@ def test_rows_sum_to_one_and_belong_to_what_they_produced(policy: Policy) -> Non
     prediction = policy.predict(observation_for(policy.info), Capture())
     records = written_rows(prediction)
     assert [each.denoising_step for each in records] == (
-        [None] if speaks(policy) else list(range(policy.info.denoising_steps))
+        list(range(policy.info.denoising_steps)) if denoises(policy) else [None]
     )
     prompt = len(prediction.layout.tokens) - prediction.written
     wanted = np.concatenate([prediction.layout.positions(part) for part in Capture().queries]) - prompt
     for record in records:
-        layers = policy.info.layers if speaks(policy) else policy.info.expert_layers
-        assert record.weights.shape[1] == (policy.info.heads if speaks(policy) else policy.info.expert_heads)
+        layers = policy.info.expert_layers if denoises(policy) else policy.info.layers
+        assert record.weights.shape[1] == (policy.info.expert_heads if denoises(policy) else policy.info.heads)
         assert record.layers == tuple(range(layers))
         assert record.weights.shape[3] == len(prediction.layout.tokens)
         assert record.layout == prediction.layout
         np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
         produced = [(query, token) for query, token in zip(record.queries, record.produced, strict=True) if token >= 0]
         assert sorted(wanted) == [token for _, token in produced]
-        assert all(query - (prompt - speaks(policy)) == token for query, token in produced)
+        assert all(query - (prompt - (not denoises(policy))) == token for query, token in produced)
         for row, query in enumerate(record.queries if speaks(policy) else ()):
             assert not record.weights[:, :, row, query + 1 :].any(), "a row looks at tokens that did not exist yet"
 
