@@ -114,7 +114,8 @@ def capture(
     records = Workspace.open(workspace).records
     opening = Opening(checkpoint, action_stats, family, base, Running(device, dtype))
     policy = _policy(opening)
-    cameras, default = _cameras(policy, opened, camera), (policy.info.cameras, opened.meta.cameras)
+    cameras, info = _cameras(policy, opened, camera), policy.info
+    usual = default_cameras(info.cameras, opened.meta.cameras, cameras.chosen, info.every_camera)
     key = capture_key(
         policy.info.digest,
         opened.meta.digest,
@@ -122,7 +123,7 @@ def capture(
         action_stats=action_stats,
         family=family,
         dtype=opening.running.recorded_number_type(policy.info),
-        cameras=None if default_cameras(*default, cameras.chosen) else [*cameras.chosen],
+        cameras=None if usual else [*cameras.chosen],
     )
     run = records.run(key)
     with tqdm(total=len(wanted), unit="step", desc=opened.meta.id, file=sys.stderr) as bar:
@@ -219,7 +220,7 @@ def _policy(opening: Opening) -> Policy:
 
 
 def _cameras(policy: Policy, episode: Episode, chosen: list[str] | None) -> CameraPlan:
-    plan = plan_cameras(policy.info.cameras, episode.meta.cameras, chosen or None)
+    plan = plan_cameras(policy.info.cameras, episode.meta.cameras, chosen or None, policy.info.every_camera)
     if plan.note:
         typer.echo(f"note: {plan.note}", err=True)
     return plan

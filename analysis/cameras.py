@@ -31,18 +31,21 @@ class CameraPlan:
         return replace(observation, images={name: observation.images[camera] for name, camera in self.pairs})
 
 
-def plan_cameras(wanted: Sequence[str], offered: Sequence[str], chosen: Sequence[str] | None = None) -> CameraPlan:
+def plan_cameras(
+    wanted: Sequence[str], offered: Sequence[str], chosen: Sequence[str] | None = None, every: bool = False
+) -> CameraPlan:
     """Matches a policy's cameras ``wanted`` (empty: one under any name) with an episode's cameras ``offered``.
 
     A policy with one camera gets the first that the episode has, or the one of its name. For several, equal names are
     matched first, then equal last parts ("observation.images.top" and "top"), then what is left in order, with a note.
-    ``chosen`` overrides this: the episode's cameras in the policy's order.
+    ``chosen`` overrides this: the episode's cameras in the policy's order. With ``every``, a policy without names gets
+    all that there are, or all that were chosen.
     Raises UserError where ``chosen`` has a camera that the episode lacks, or too many or few.
     """
     if chosen is not None:
-        return _as_chosen(wanted, offered, chosen)
+        return _as_chosen(wanted or (chosen if every else ()), offered, chosen)
     if not wanted:
-        return CameraPlan(tuple((camera, camera) for camera in offered[:1]))
+        return CameraPlan(tuple((camera, camera) for camera in (offered if every else offered[:1])))
     found = _by_name(wanted, offered)
     if len(wanted) == 1:
         return CameraPlan(tuple((wanted[0], found.get(wanted[0], camera)) for camera in offered[:1]))
@@ -53,9 +56,11 @@ def plan_cameras(wanted: Sequence[str], offered: Sequence[str], chosen: Sequence
     return CameraPlan(pairs, _note(ordered, [name for name in wanted if name not in found]))
 
 
-def default_cameras(wanted: Sequence[str], offered: Sequence[str], chosen: Sequence[str] | None) -> bool:
+def default_cameras(
+    wanted: Sequence[str], offered: Sequence[str], chosen: Sequence[str] | None, every: bool = False
+) -> bool:
     """Whether ``chosen`` is what `plan_cameras` would do by itself: such a choice is not part of a record's key."""
-    return chosen is None or tuple(chosen) == plan_cameras(wanted, offered).chosen
+    return chosen is None or tuple(chosen) == plan_cameras(wanted, offered, every=every).chosen
 
 
 def _as_chosen(wanted: Sequence[str], offered: Sequence[str], chosen: Sequence[str]) -> CameraPlan:

@@ -32,7 +32,7 @@ def capture_episode(
     if (run.key.checkpoint, run.key.episode) != (policy.info.digest, episode.meta.digest):
         raise ValueError(f"record {run.address} belongs to another checkpoint or episode")
     capture = capture_of(run.key)
-    cameras = plan_cameras(policy.info.cameras, episode.meta.cameras, cameras_of(run.key))
+    cameras = plan_cameras(policy.info.cameras, episode.meta.cameras, cameras_of(run.key), policy.info.every_camera)
     wanted = set(range(episode.meta.length)) if steps is None else set(steps)
     left = wanted - run.steps_done()
     did: list[int] = []

@@ -34,7 +34,7 @@ def checkpoint_facts(spec: CheckpointSpec) -> tuple[Fact, ...]:
         ("Action expert", _stack(spec.expert_layers, spec.expert_heads)),
         ("Vision tower", _stack(spec.vision_layers, spec.vision_heads)),
         ("Image", _image(spec)),
-        ("Cameras", ", ".join(spec.cameras) if spec.cameras else "one, under any name"),
+        ("Cameras", _cameras(spec)),
         ("Actions", _actions(spec)),
         ("Denoising steps", str(spec.denoising_steps) if spec.denoising_steps else ""),
         ("State", _listed(spec.state_names)),
@@ -43,6 +43,10 @@ def checkpoint_facts(spec: CheckpointSpec) -> tuple[Fact, ...]:
         *((name.replace("_", " ").capitalize(), text) for name, text in spec.notes.items()),
     ]
     return tuple(Fact(label, text) for label, text in facts if text)
+
+
+def _cameras(spec: CheckpointSpec) -> str:
+    return ", ".join(spec.cameras) or ("every one that there is" if spec.every_camera else "one, under any name")
 
 
 def family_title(family: str) -> str:
@@ -75,12 +79,14 @@ def _image(spec: CheckpointSpec) -> str:
     rows, columns = spec.patch_grid
     height, width = spec.image_size
     patches = f"{rows} × {columns} patches" if rows else "patches depend on the image"
-    return f"{patches} of {width} × {height} px" if height else patches
+    return f"{patches}, the image seen at {width} × {height} px" if height else patches
 
 
 def _actions(spec: CheckpointSpec) -> str:
     space = spec.action_space
-    return "none: it describes what it sees" if space is None else f"{_listed(space.names)} ({_kind(space)})"
+    if space is None:
+        return "none: it describes what it sees"
+    return f"{_listed(space.names) or 'as many as the chosen statistics have'} ({_kind(space)})"
 
 
 def _kind(space: ActionSpace) -> str:

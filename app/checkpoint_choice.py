@@ -88,6 +88,8 @@ def _stats(spec: CheckpointSpec, key: str, wish: str | None, later: Later) -> st
 
 def _cameras(spec: CheckpointSpec, meta: EpisodeMeta, key: str, wish: str | None, later: Later) -> str | None:
     """Which of the episode's cameras the policy sees, asked where names do not tell."""
+    if spec.every_camera:
+        return None
     plan = plan_cameras(spec.cameras, meta.cameras)
     names = spec.cameras or ("",)
     if len(meta.cameras) < 2 or not (plan.note or len(names) == 1):

@@ -49,8 +49,8 @@ def find_record(library: Library, asked: Asked) -> Record:
     meta, workspace = library.episode(asked.dataset, asked.episode).meta, library.workspace
     recognised = workspace.checkpoint(asked.checkpoint)
     spec = recognised if asked.family is None else workspace.checkpoint(asked.checkpoint, asked.family)
-    cameras = plan_cameras(spec.cameras, meta.cameras, asked.cameras)
-    usual = default_cameras(spec.cameras, meta.cameras, asked.cameras)
+    cameras = plan_cameras(spec.cameras, meta.cameras, asked.cameras, spec.every_camera)
+    usual = default_cameras(spec.cameras, meta.cameras, asked.cameras, spec.every_camera)
     own = workspace.records.run(
         capture_key(
             spec.digest,
@@ -62,12 +62,13 @@ def find_record(library: Library, asked: Asked) -> Record:
             cameras=None if usual else [*cameras.chosen],
         )
     )
+    by_name = plan_cameras(spec.cameras, meta.cameras, every=spec.every_camera).chosen
     stored = [
         run
         for run in workspace.records.runs(meta.digest, spec.digest)
         if _serves(run, own, spec, recognised.family)
         and (_has_all_rows(run) or not asked.all_rows)
-        and (cameras_of(run.key) or plan_cameras(spec.cameras, meta.cameras).chosen) == cameras.chosen
+        and (cameras_of(run.key) or by_name) == cameras.chosen
     ]
     best = max([own, *stored], key=lambda run: (len(run.steps_done()), _has_all_rows(run), _has_vision(run)))
     return Record(best, meta.length, spec, cameras)

@@ -93,8 +93,9 @@ def _checkpoints(
         return checkpoint_label(by_digest[digest], specs)
 
     # A reasoning model alone shows more than its base; compared, the base comes first.
-    talking = next((i for i, spec in enumerate(specs) if spec.generates_rationale), 0)
-    default = 0 if comparing else talking
+    acting = [i for i, spec in enumerate(specs) if spec.action_space is not None] or list(range(len(specs)))
+    talking = [i for i in acting if specs[i].generates_rationale]
+    default = next(iter(acting if comparing else talking or acting), 0)
     first = session.pick("checkpoint", "Checkpoint", wish.checkpoint, digests, label, later, default)
     one = Wish(wish.family, wish.action_stats, wish.cameras)
     read, other = reading(workspace, by_digest.get(first or ""), meta, FIRST, one, later), Reading()

@@ -41,6 +41,7 @@ def inspect_pi0(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
         patch_grid=(side, side),
         image_size=(vision.image, vision.image),
         cameras=cameras if len(cameras) > 1 else (),
+        every_camera=folder is None,
         action_space=robot.action_space(next(iter(scalings)) if len(scalings) == 1 else None),
         action_stats=tuple(scalings),
         state_names=robot.state_names,

@@ -45,6 +45,17 @@ def test_a_last_part_that_two_share_decides_nothing():
     assert plan.pairs == (("left.rgb", "rgb"), ("right.rgb", "depth")) and "matched in order" in plan.note
 
 
+def test_a_policy_that_reads_every_camera_gets_all_or_those_chosen():
+    offered = ("one", "two", "three")
+    assert plan_cameras((), offered, every=True).chosen == offered
+    assert plan_cameras((), offered, ("three", "one"), every=True).pairs == (("three", "three"), ("one", "one"))
+    assert default_cameras((), offered, offered, every=True)
+    assert not default_cameras((), offered, ("one",), every=True)
+    with pytest.raises(UserError, match="no camera 'nose'"):
+        plan_cameras((), offered, ("nose",), every=True)
+    assert plan_cameras(("two",), offered, every=False).pairs == (("two", "two"),)
+
+
 def test_too_few_cameras_are_named():
     plan = plan_cameras(PI0, ("high",))
     assert plan.pairs == ((PI0[0], "high"),)

@@ -17,7 +17,7 @@ def test_a_policy_with_bins():
     found = said(SPEC)
     assert found["Actions"] == "brightness (one step at a time, 3 bins)"
     assert found["Cameras"] == "one, under any name"
-    assert found["Image"] == "2 × 2 patches of 2 × 2 px"
+    assert found["Image"] == "2 × 2 patches, the image seen at 2 × 2 px"
     assert found["Rationale"] == "writes one"
     assert not {"Action expert", "Denoising steps", "Vision tower", "State"} & found.keys()
 
