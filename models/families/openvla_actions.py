@@ -51,14 +51,14 @@ def read_statistics(files: CheckpointFiles, config: ConfigSection) -> dict[str, 
     return {key: section.section("action") for key, section in data_sets(files, config).items()}
 
 
-def data_sets(files: CheckpointFiles, config: ConfigSection) -> dict[str, ConfigSection]:
+def data_sets(files: CheckpointFiles, config: ConfigSection, last: bool = False) -> dict[str, ConfigSection]:
     """Data set -> everything known of it: ``norm_stats``, then dataset_statistics.json over it.
 
-    Raises UserError where there are none.
+    ``last``: of the two only that which was written last. Raises UserError where there are none.
     """
     sections = [config.section("norm_stats")] if config.has("norm_stats") else []
     file = files.find(STATISTICS)
-    sections += [ConfigSection.read(file)] if file is not None else []
+    sections = [*([] if last else sections), ConfigSection.read(file)] if file is not None else sections
     found = {key: section.section(key) for section in sections for key in section.fields}
     if not found:
         raise UserError(f"{config.where} norm_stats is empty and there is no {STATISTICS}: actions have no units")

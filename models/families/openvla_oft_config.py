@@ -56,7 +56,7 @@ class OftConfig:
     base: OpenVLAConfig
     head: HeadShape
     projector: ProjectorShape | None
-    statistics: Mapping[str, ConfigSection]  # data set -> its statistics of actions and proprioception
+    statistics: Mapping[str, ConfigSection]  # data set that the heads know -> statistics of actions, proprioception
 
     @staticmethod
     def read(files: CheckpointFiles, family: str) -> OftConfig:
@@ -67,7 +67,7 @@ class OftConfig:
             base=base,
             head=_head(head, base.width),
             projector=_projector(projector) if projector is not None else None,
-            statistics=data_sets(files, files.config()),
+            statistics=data_sets(files, files.config(), last=True),
         )
 
     def data_set(self, key: str | None) -> DataSet:

@@ -21,10 +21,12 @@ def inspect_openvla_oft(files: CheckpointFiles, family: str, digest: str) -> Che
     keys = tuple(config.statistics)
     state = config.projector.state if config.projector else 0
     parts = [part.size for part in (config.head, config.projector) if part is not None]
-    notes = {name: text for name, text in spec.notes.items() if name not in ("heads", "family")}
+    notes = {name: text for name, text in spec.notes.items() if name not in ("heads", "family", "action_stats")}
     return replace(
         spec,
         parameters=spec.parameters + sum(parts),
+        every_camera=True,
+        action_stats=keys,
         action_space=config.action_space(keys[0] if len(keys) == 1 else None),
         state_names=tuple(f"state {number}" for number in range(state)),
         unused=dict(spec.unused) | UNUSED,
@@ -44,7 +46,8 @@ def _notes(config: OftConfig) -> dict[str, str]:
         reason = f"as on {known.word.upper()}" if known else "an assumption: the key names no platform of the original"
         low, high = assumed(key).limits
         chunks.append(f"{key}: {assumed(key).chunk} steps scaled by {low} and {high}, {reason}")
-    return {
+    several = {"action_stats": "several data sets: name one to get actions in robot units"} if len(chunks) > 1 else {}
+    return several | {
         "chunk": f"its length stands in no file; {'; '.join(chunks)}",
         "images": "as many as the observation has, in its order; how many the checkpoint was trained on stands in no "
         "file. The original's evaluation also cuts the outer tenth of their area away; here the whole image is seen",

@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 import models
+from analysis.attention import rollout
 from models.errors import UserError
 from models.policy import Differentiable, Policy
 from models.types import Capture, Observation, Part, Prediction
 from tests.contracts.policy_cases import observation
-from tests.tiny_openvla import EOS
+from tests.tiny_openvla import EOS, statistics
 from tests.tiny_openvla_oft import LIBERO, write_openvla_oft
 
 EVERYTHING = Capture(queries=tuple(Part), prefix=True, vision=True)
@@ -162,6 +163,15 @@ def test_rows_of_the_actions_alone(tiny: Path, plain: tuple[np.ndarray, np.ndarr
     np.testing.assert_allclose(record.weights[0], plain[0][2][:, list(record.queries)], atol=1e-5)
 
 
+def test_rollout_passes_through_what_stands_behind_too(tiny: Path) -> None:
+    record = models.load(tiny).predict(two_images(), EVERYTHING).attention[0]
+    assert record.queries == tuple(range(len(record.layout.tokens)))
+    assert record.produced[-3:] == (55, -1, -1), "the last action is read off the one before it, the end token is none"
+    flow = rollout(record, record.queries[-4:-2])
+    np.testing.assert_allclose(flow.sum(axis=1), 1, atol=1e-6)
+    assert (flow > 0).all()
+
+
 def test_layout(tiny: Path) -> None:
     policy = models.load(tiny)
     said = policy.predict(two_images())
@@ -218,7 +228,7 @@ def test_capture_changes_nothing_and_there_are_no_gradients(tiny: Path) -> None:
 
 def test_what_is_told(tiny: Path) -> None:
     info = models.inspect(tiny)
-    assert (info.family, info.cameras, len(info.state_names)) == ("openvla_oft", (), 8)
+    assert (info.family, info.cameras, info.every_camera, len(info.state_names)) == ("openvla_oft", (), True, 8)
     assert (info.action_space.chunk, info.action_space.bins, info.action_stats) == (8, None, (LIBERO,))
     stored = [load_file(file) for file in tiny.glob("*.safetensors")]
     assert info.parameters == sum(tensor.numel() for each in stored for tensor in each.values())
@@ -252,10 +262,22 @@ def test_several_data_sets_are_asked_for(folder: Path) -> None:
     known = json.loads((folder / "dataset_statistics.json").read_text())
     known["bridge_orig"] = known[LIBERO]
     (folder / "dataset_statistics.json").write_text(json.dumps(known))
-    assert models.inspect(folder).action_space.low == ()
+    info = models.inspect(folder)
+    assert (info.action_space.low, info.action_space.chunk) == ((), 1)
+    assert info.notes["action_stats"].startswith("several data sets")
     with pytest.raises(UserError, match=f"action_stats of {LIBERO}, bridge_orig"):
         models.load(folder)
     assert models.load(folder, action_stats="bridge_orig").predict(two_images()).actions.shape == (5, 7)
+
+
+def test_only_the_heads_own_data_sets_count(folder: Path) -> None:
+    """config.json's norm_stats are those of the OpenVLA that was tuned."""
+    config = json.loads((folder / "config.json").read_text())
+    config["norm_stats"] = {"fractal": statistics(6)}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert models.inspect(folder).action_stats == (LIBERO,)
+    assert "action_stats" not in models.inspect(folder).notes
+    assert models.load(folder).predict(two_images()).actions.shape == (8, 7)
 
 
 def test_names_that_were_saved_on_several_devices(tiny: Path, tmp_path: Path) -> None:
