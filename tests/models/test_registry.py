@@ -24,6 +24,7 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
         "arm": Family((), "arm", "", lerobot_types=("arm",)),
         "native arm": Family(("abacus_arm",), "native", "", lerobot_types=("arm", "hand")),
         "school": Family(("slate",), "school", "", names=("pupil",)),
+        "marked": Family(("slate",), "marked", "", file="marks*.txt"),
     }
     monkeypatch.setattr(registry, "FAMILIES", made)
 
@@ -44,6 +45,11 @@ def test_alternatives(fields: dict[str, str], found: tuple[str, ...]) -> None:
 
 def test_a_name_that_tells_puts_its_family_first() -> None:
     assert registry.alternatives(config(model_type="slate"), ("a pupil's slate",)) == ("school", "proofs")
+
+
+def test_a_file_that_tells_leaves_no_other_family() -> None:
+    found = registry.alternatives(config(model_type="slate"), ("a pupil's slate",), ("config.json", "marks-3.txt"))
+    assert found == ("marked",)
 
 
 def test_what_nobody_opens_has_none() -> None:
