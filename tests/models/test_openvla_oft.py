@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -382,3 +383,25 @@ def test_too_few_positions(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="prompt and actions have 128 positions, the policy has 100"):
         models.load(folder).predict(two_images())
+
+
+def test_heads_beside_a_lora_adapter(folder: Path, tmp_path: Path) -> None:
+    """As training saves them before the adapter is merged: the adapter's folder holds heads and statistics."""
+    name = "language_model.model.layers.1.self_attn.q_proj"
+    random = torch.Generator().manual_seed(0)
+    a, b = torch.randn(4, 64, generator=random), torch.randn(64, 4, generator=random)
+    adapter, merged = tmp_path / "adapter", tmp_path / "merged"
+    shutil.copytree(folder, merged)
+    change(merged / "model.safetensors", lambda tensors: tensors[f"{name}.weight"].add_(2 * b @ a))
+    adapter.mkdir()
+    for file in (HEAD, PROJECTOR, "dataset_statistics.json"):
+        (folder / file).rename(adapter / file)
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "it"}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    prefix = f"base_model.model.{name}"
+    save_file({f"{prefix}.lora_A.weight": a, f"{prefix}.lora_B.weight": b}, adapter / "adapter_model.safetensors")
+    one, other = models.load(adapter).predict(two_images()), models.load(merged).predict(two_images())
+    np.testing.assert_allclose(one.actions, other.actions, atol=1e-5)
+    before = models.inspect(adapter).digest
+    change(adapter / HEAD, lambda tensors: tensors["model.fc2.bias"].add_(1))
+    assert models.inspect(adapter).digest != before
