@@ -78,7 +78,15 @@ def _candidates(root: Path) -> Iterator[Path]:
     """The folder itself if it looks like a checkpoint, else the folders in it."""
     entries = sorted(root.iterdir()) if root.is_dir() and os.access(root, os.R_OK) else []
     inner = [path for path in entries if path.is_dir() and not path.name.startswith(".")]
-    yield from (root,) if not inner or looks_like_checkpoint(root) else inner
+    if not inner or looks_like_checkpoint(root):
+        yield root
+    else:
+        yield from (path for path in inner if not _lends_a_tokenizer(path))
+
+
+def _lends_a_tokenizer(folder: Path) -> bool:
+    """A folder that is there for another checkpoint's sake, which names its tokenizer."""
+    return os.access(folder, os.R_OK) and (folder / "tokenizer.json").is_file() and not looks_like_checkpoint(folder)
 
 
 def _read_cache(cache: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def checkpoint_line(spec: CheckpointSpec) -> str:
     if space is not None:
         kind = f"{space.bins} bins" if space.bins else "continuous"
         chunk = f" × {space.chunk} steps" if space.chunk > 1 else ""
-        parts.append(f"{len(space.names)}-D actions{chunk}, {kind}")
+        parts.append(f"{f'{len(space.names)}-D ' if space.names else ''}actions{chunk}, {kind}")
     writes = "writes a rationale" if spec.generates_rationale else "actions only"
     parts.append(writes if space is not None else "describes, no actions")
     return " · ".join(parts)

@@ -142,6 +142,15 @@ def test_a_folder_of_checkpoints_lists_each(tmp_path, tiny_base):
     assert isinstance(outside, BrokenCheckpoint) and "leads out of" in outside.reason
 
 
+def test_a_tokenizer_that_another_checkpoint_names_is_no_broken_one(tmp_path):
+    for name in ("lent", "empty"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+    (tmp_path / "all" / "lent" / "tokenizer.json").write_text("{}")
+    (tmp_path / "workspace.toml").write_text('checkpoints = ["all"]')
+    (empty,) = Workspace.open(tmp_path).checkpoints()
+    assert Path(empty.path).name == "empty"
+
+
 def test_digests_are_computed_once_until_a_file_changes(tmp_path, tiny_base, monkeypatch):
     (tmp_path / "workspace.toml").write_text('checkpoints = ["copy"]')
     copy = tmp_path / "copy"

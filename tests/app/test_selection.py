@@ -79,6 +79,9 @@ def test_checkpoint_line() -> None:
         "0 parameters · 2 layers × 2 heads · 2 × 2 patches of each of 2 cameras · "
         "2-D actions × 4 steps, continuous · actions only"
     )
+    assert SPEC.action_space is not None
+    several = replace(SPEC, action_space=replace(SPEC.action_space, names=()))  # as many as the chosen statistics have
+    assert checkpoint_line(several).endswith(" patches · actions, 256 bins · actions only")
     talks = replace(SPEC, action_space=None, patch_grid=(0, 0), generates_rationale=True)
     assert checkpoint_line(talks).endswith("patches depend on the image · describes, no actions")
 

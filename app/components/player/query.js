@@ -22,14 +22,14 @@ function spanAt(bundle, position) {
 }
 
 // What was written, and where it stands: { index, position, query, part, name, names, text }; `names` are also those of
-// the action dimensions that a token says.
+// the action dimensions that a token says, or whose position it is ("step 3 x").
 function generatedTokens(bundle) {
   const start = bundle.tokens.length - bundle.written;
   return bundle.produced.flatMap((index, query) => {
     if (index < 0) return [];
     const position = start + index;
     const { part, name } = spanAt(bundle, position);
-    const names = [name, ...bundle.distributions.filter(({ token }) => token === index).map((entry) => entry.name)];
+    const names = [name, name.replace(/^step \d+ /, ""), ...bundle.distributions.filter(({ token }) => token === index).map((entry) => entry.name)];
     return [{ index, position, query, part, name, names, text: bundle.tokens[position] }];
   });
 }
