@@ -1,0 +1,59 @@
+"""An episode with the annotations that were found for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from analysis.annotations.ecot import CAMERA, EcotAnnotation
+from analysis.types import Episode, EpisodeMeta, Step
+from models.types import Rationale
+
+
+@dataclass(frozen=True)
+class AnnotatedEpisode:
+    """Another episode, to whose rationales and boxes those of the annotations are added."""
+
+    episode: Episode
+    annotation: EcotAnnotation
+    camera: str  # whose frames the boxes lie on
+
+    @classmethod
+    def join(cls, episode: Episode, annotation: EcotAnnotation) -> AnnotatedEpisode:
+        """The boxes go to camera ``image_0``, from which the annotations were made, else to the first."""
+        cameras = episode.meta.cameras
+        return cls(episode, annotation, CAMERA if CAMERA in cameras else cameras[0])
+
+    @property
+    def meta(self) -> EpisodeMeta:
+        return replace(self.episode.meta, has_rationale=bool(self.rationales))
+
+    @property
+    def actions(self) -> Float[np.ndarray, "T D"]:
+        """Robot units, named in ``meta.action_units``."""
+        return self.episode.actions
+
+    @property
+    def states(self) -> Float[np.ndarray, "T S"] | None:
+        """Units: ``meta.state_units``."""
+        return self.episode.states
+
+    @property
+    def rationales(self) -> tuple[Rationale, ...]:
+        return (*self.episode.rationales, *self.annotation.rationales_within(self.episode.meta.length))
+
+    def step(self, index: int) -> Step:
+        """The moment ``index``, with the boxes in pixels of the episode's own frame. Raises UserError as it does."""
+        step = self.episode.step(index)
+        height, width, _ = step.observation.images[self.camera].shape
+        added = self.annotation.objects(index, width, height)
+        own = step.objects.get(self.camera, ())
+        return replace(step, objects={**step.objects, self.camera: (*own, *added)} if added else step.objects)
+
+    def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        return self.episode.frame(camera, index)
+
+    def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
+        return self.episode.encoded_frame(camera, index)
