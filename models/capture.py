@@ -23,6 +23,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from models.errors import UserError
+
 ROW_ATTENTION = "vla_lens_rows"  # the attention implementation to set on a model, once, when it is loaded
 LANGUAGE, VISION = "language", "vision"
 
@@ -43,6 +45,13 @@ def attention_sites(model: nn.Module, patterns: Mapping[str, str]) -> dict[nn.Mo
             if match := re.search(pattern, name):
                 sites[module] = AttentionSite(stream, int(match[1]))
     return sites
+
+
+def check_layers(asked: Collection[int] | None, count: int) -> None:
+    """Raises UserError for a layer that is not among the ``count`` that there are."""
+    outside = [layer for layer in asked or () if not 0 <= layer < count]
+    if outside:
+        raise UserError(f"there is no layer {outside[0]}; the policy has layers 0 to {count - 1}")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ SIDE_FILES = (  # weights that change what a checkpoint does, in files of their 
     "proprio_projector*.safetensors",
 )
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+NUMBER_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -97,6 +99,14 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 def tensors(folder: Path) -> Mapping[str, TensorInfo]:
     """Every tensor that the weights' headers name. Raises UserError for a truncated or broken file."""
     return {info.name: info for file in weight_files(folder) for info in header(file)}
+
+
+def number_type(stored: Mapping[str, TensorInfo]) -> str:
+    """The number type of most of the weights, as torch names it; "" where there are none."""
+    sizes = Counter[str]()
+    for info in stored.values():
+        sizes[NUMBER_TYPES.get(info.dtype, info.dtype)] += info.size
+    return sizes.most_common(1)[0][0] if sizes else ""
 
 
 def digest(path: str | Path) -> str:

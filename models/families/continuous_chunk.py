@@ -16,9 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.capture import LANGUAGE, VISION, AttentionSite, RowCollector, Rows
-from models.errors import UserError
 from models.families.chunk_noise import NOISE_SEED
-from models.types import ActionSpace, AttentionRecord, Capture, CheckpointSpec, Part, Prediction, Span, TokenLayout
+from models.types import ActionSpace, AttentionRecord, Capture, Part, Prediction, Span, TokenLayout
 
 EXPERT = "action expert"  # the stream of the rows of an action expert
 
@@ -37,14 +36,6 @@ def with_chunk(prompt: TokenLayout, chunk: int) -> TokenLayout:
     start = len(prompt.tokens)
     steps = tuple(Span(Part.ACTION, name, start + step, start + step + 1) for step, name in enumerate(names))
     return TokenLayout((*prompt.tokens, *names), (*prompt.spans, *steps))
-
-
-def check_layers(info: CheckpointSpec, capture: Capture | None) -> None:
-    """Raises UserError for a layer that neither the language model nor the action expert has."""
-    count = max(info.layers, info.expert_layers)
-    outside = [layer for layer in (capture.layers if capture else None) or () if not 0 <= layer < count]
-    if outside:
-        raise UserError(f"there is no layer {outside[0]}; {info.name} has layers 0 to {count - 1}")
 
 
 def continuous_prediction(

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.capture import LANGUAGE, RowCollector, Rows, collecting
+from models.capture import LANGUAGE, RowCollector, Rows, check_layers, collecting
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
-from models.families.continuous_chunk import check_layers, continuous_prediction
+from models.families.continuous_chunk import continuous_prediction
 from models.families.openvla import open_images
 from models.families.openvla_oft_config import DataSet, OftConfig
 from models.families.openvla_oft_network import OftNetwork, load_oft_network
@@ -91,7 +91,7 @@ class OpenVLAOFTPolicy:
     ) -> Prediction:
         if force is not None:
             raise UserError(f"{self.info.name} writes no rationale, so none can be forced on it")
-        check_layers(self.info, capture)
+        check_layers(capture.layers if capture else None, self.info.layers)
         question = self._question(observation)
         asked = self._queries(question.prompt, capture)
         collector = self._collector(question.prompt, capture, asked)

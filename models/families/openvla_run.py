@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from models.capture import LANGUAGE, RowCollector, Rows
+from models.capture import RowCollector
 from models.decoding import GreedyRun
 from models.errors import UserError
+from models.families.generated_rows import generated_rows, row_collector
 from models.families.openvla_config import OpenVLAConfig
 from models.families.openvla_network import OpenVLANetwork
 from models.families.openvla_prompt import Prompt, PromptBuilder
@@ -73,15 +74,8 @@ class OpenVLAReader:
 
     def collector(self, question: Question, capture: Capture | None, longest: int) -> RowCollector | None:
         """Raises UserError for a layer that is not there."""
-        if capture is None:
-            return None
-        layers = self.config.layers
-        outside = [layer for layer in capture.layers or () if not 0 <= layer < layers]
-        if outside:
-            raise UserError(f"there is no layer {outside[0]}; the policy has layers 0 to {layers - 1}")
-        count = longest if capture.prefix else longest - question.prompt.length + 1
-        towers: dict[str, Rows | None] = dict.fromkeys(self.config.streams) if capture.vision else {}
-        return RowCollector(self._sites, {LANGUAGE: Rows(count, longest, capture.layers)} | towers)
+        towers = self.config.streams
+        return row_collector(self._sites, self.config.layers, capture, question.prompt.length, longest, towers)
 
     def start(self, question: Question, capture: Capture | None, collector: RowCollector | None) -> GreedyRun:
         """Read the prompt; call it, and what follows, under ``collecting(collector)``."""
@@ -95,21 +89,7 @@ class OpenVLAReader:
         self, run: GreedyRun, layout: TokenLayout, capture: Capture, collector: RowCollector
     ) -> tuple[AttentionRecord, ...]:
         """Rows of what was asked for, over the whole sequence."""
-        prompt = len(layout.tokens) - len(run.tokens)
-        parts = [span.part for span in layout.spans for _ in range(span.start, span.stop)]
-        kept: list[tuple[int, int, int]] = []  # row, query, token it produced
-        for row, query in enumerate(run.queries):
-            token = query - (prompt - 1)
-            wanted = 0 <= token < len(run.tokens) and parts[query + 1] in capture.queries
-            if wanted or (capture.prefix and query < prompt):
-                kept.append((row, query, token if wanted else -1))
-        language = AttentionRecord(
-            weights=collector.weights(LANGUAGE, len(layout.tokens))[:, :, [row for row, _, _ in kept]],
-            layers=collector.layers(LANGUAGE),
-            queries=tuple(query for _, query, _ in kept),
-            produced=tuple(token for _, _, token in kept),
-            layout=layout,
-        )
+        language = generated_rows(run, layout, capture, collector)
         return (language, *vision_records(self.config, layout, collector)) if capture.vision else (language,)
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 
-from models.checkpoint import TensorInfo
+from models.checkpoint import TensorInfo, number_type
 from models.checkpoint_files import CheckpointFiles
 from models.families.openvla_actions import action_space, choose, dimensions, unchosen_action_space
 from models.families.openvla_config import OpenVLAConfig
 from models.families.openvla_heads import describe_heads
 from models.types import CheckpointSpec
-
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def inspect_openvla(files: CheckpointFiles, family: str, digest: str) -> CheckpointSpec:
@@ -33,7 +30,7 @@ def inspect_openvla(files: CheckpointFiles, family: str, digest: str) -> Checkpo
         name=files.names()[0],
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
-        dtype=_dtype(weights),
+        dtype=number_type(weights),
         layers=config.layers,
         heads=config.heads,
         vision_layers=first.used,
@@ -46,13 +43,6 @@ def inspect_openvla(files: CheckpointFiles, family: str, digest: str) -> Checkpo
         unused=_found(config.unused, weights),
         notes=_notes(files, config),
     )
-
-
-def _dtype(weights: Mapping[str, TensorInfo]) -> str:
-    sizes = Counter[str]()
-    for info in weights.values():
-        sizes[DTYPES.get(info.dtype, info.dtype)] += info.size
-    return sizes.most_common(1)[0][0] if sizes else ""
 
 
 def _found(unused: Mapping[str, str], weights: Mapping[str, TensorInfo]) -> dict[str, str]:

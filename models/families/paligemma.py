@@ -15,13 +15,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
-from models.capture import LANGUAGE, ROW_ATTENTION, VISION, RowCollector, Rows, attention_sites, collecting
+from models.capture import LANGUAGE, ROW_ATTENTION, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
 from models.decoding import GreedyRun, bin_probabilities
 from models.errors import UserError
 from models.families.action_token_answer import Answer, AnswerReader
 from models.families.action_token_config import ActionTokenConfig
 from models.families.action_token_prompt import Prompt, PromptBuilder, Vocabulary, encode_words, read_tokenizer
+from models.families.generated_rows import language_and_image_rows, row_collector
 from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.images import ImagePreprocessing, SeenImage
 from models.policy import Policy
@@ -34,7 +35,6 @@ from models.types import (
     Part,
     Prediction,
     Rationale,
-    Span,
     TokenLayout,
 )
 
@@ -95,7 +95,7 @@ class ActionTokenPaliGemma:
         prompt, seen = self._read(observation)
         forced = self._forced_ids(force)
         longest = self._longest(prompt, forced)
-        collector = self._collector(capture, len(prompt.ids), longest)
+        collector = row_collector(self._sites, self.info.layers, capture, len(prompt.ids), longest, (VISION,))
         run = GreedyRun(self.model, collector)
         with torch.inference_mode(), collecting(collector):
             self._prefill(run, prompt, seen, capture)
@@ -104,7 +104,7 @@ class ActionTokenPaliGemma:
         distributions = tuple(
             self._answers.distribution(place, token, *bins[place]) for place, token in enumerate(answer.action_tokens)
         )
-        attention = self._records(run, answer, capture, collector) if capture and collector else ()
+        attention = language_and_image_rows(run, answer.layout, capture, collector) if capture and collector else ()
         return self._prediction(answer, run, distributions, attention)
 
     def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
@@ -153,15 +153,6 @@ class ActionTokenPaliGemma:
                 f"the policy has {self._positions} positions; use a shorter instruction or rationale"
             )
         return total
-
-    def _collector(self, capture: Capture | None, prompt: int, longest: int) -> RowCollector | None:
-        if capture is None:
-            return None
-        outside = [layer for layer in capture.layers or () if not 0 <= layer < self.info.layers]
-        if outside:
-            raise UserError(f"there is no layer {outside[0]}; {self.info.name} has layers 0 to {self.info.layers - 1}")
-        rows = Rows(longest if capture.prefix else longest - prompt + 1, longest, capture.layers)
-        return RowCollector(self._sites, {LANGUAGE: rows, VISION: None} if capture.vision else {LANGUAGE: rows})
 
     def _prefill(self, run: GreedyRun, prompt: Prompt, seen: SeenImage, capture: Capture | None) -> None:
         ids = torch.tensor([prompt.ids], device=self.model.device)
@@ -212,30 +203,6 @@ class ActionTokenPaliGemma:
                 allowed[token] = False
         return allowed
 
-    def _records(
-        self, run: GreedyRun, answer: Answer, capture: Capture, collector: RowCollector
-    ) -> tuple[AttentionRecord, ...]:
-        prompt = len(answer.layout.tokens) - len(answer.tokens)
-        produced = [_wanted(query - (prompt - 1), answer, capture) for query in run.queries]
-        rows = [
-            row for row, query in enumerate(run.queries) if produced[row] >= 0 or (capture.prefix and query < prompt)
-        ]
-        language = AttentionRecord(
-            weights=collector.weights(LANGUAGE, len(answer.layout.tokens))[:, :, rows],
-            layers=collector.layers(LANGUAGE),
-            queries=tuple(run.queries[row] for row in rows),
-            produced=tuple(produced[row] for row in rows),
-            layout=answer.layout,
-        )
-        return (language, self._vision_record(answer.layout, collector)) if capture.vision else (language,)
-
-    def _vision_record(self, layout: TokenLayout, collector: RowCollector) -> AttentionRecord:
-        span = next(span for span in layout.spans if span.part is Part.IMAGE)
-        count = span.stop - span.start
-        seen = TokenLayout(layout.tokens[span.start : span.stop], (Span(Part.IMAGE, span.name, 0, count, span.grid),))
-        weights = collector.weights(VISION, count)
-        return AttentionRecord(weights, collector.layers(VISION), tuple(range(count)), (-1,) * count, seen, VISION)
-
     def _prediction(
         self,
         answer: Answer,
@@ -263,8 +230,3 @@ def _only_image(images: Mapping[str, UInt8[np.ndarray, "H W 3"]]) -> tuple[str, 
         found = ", ".join(images) or "none"
         raise UserError(f"the policy reads one image, the observation has {len(images)} ({found}); pass one camera's")
     return next(iter(images.items()))
-
-
-def _wanted(token: int, answer: Answer, capture: Capture) -> int:
-    """``token`` where a row of that generated token was asked for, else -1."""
-    return token if 0 <= token < len(answer.tokens) and answer.parts[token] in capture.queries else -1

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
+from models.checkpoint import number_type
 from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.families.action_token_config import ActionTokenConfig
@@ -12,7 +11,6 @@ from models.types import CheckpointSpec
 # transformers leaves values out of config.json that equal its own defaults
 TEXT_DEFAULTS = {"gemma": {"layers": 28, "heads": 16}, "gemma2": {"layers": 26, "heads": 8}}
 VISION_DEFAULTS = {"layers": 12, "heads": 12, "image": 224, "patch": 16}
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def inspect_paligemma(files: CheckpointFiles, family: str, digest: str) -> CheckpointSpec:
@@ -23,9 +21,6 @@ def inspect_paligemma(files: CheckpointFiles, family: str, digest: str) -> Check
     image = vision.integer("image_size", default=VISION_DEFAULTS["image"])
     patches = image // vision.integer("patch_size", default=VISION_DEFAULTS["patch"])
     weights = files.tensors()
-    dtypes = Counter[str]()
-    for info in weights.values():
-        dtypes[DTYPES.get(info.dtype, info.dtype)] += info.size
     robot = ActionTokenConfig.read(config)
     only = robot.scale(None) if robot is not None and len(robot.scales) == 1 else None
     return CheckpointSpec(
@@ -34,7 +29,7 @@ def inspect_paligemma(files: CheckpointFiles, family: str, digest: str) -> Check
         name=robot.name if robot is not None else files.folder.resolve().name,
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
-        dtype=dtypes.most_common(1)[0][0] if dtypes else "",
+        dtype=number_type(weights),
         layers=text.integer("num_hidden_layers", default=defaults["layers"]),
         heads=text.integer("num_attention_heads", default=defaults["heads"]),
         vision_layers=vision.integer("num_hidden_layers", default=VISION_DEFAULTS["layers"]),

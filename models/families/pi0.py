@@ -16,14 +16,13 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, PI0ForConditionalGeneration
 
-from models.capture import LANGUAGE, VISION, RowCollector, attention_sites, collecting
+from models.capture import LANGUAGE, VISION, RowCollector, attention_sites, check_layers, collecting
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.families.continuous_chunk import (
     EXPERT,
     ChunkPlaces,
     DenoisingRows,
-    check_layers,
     continuous_prediction,
     starting_noise,
     with_chunk,
@@ -102,7 +101,7 @@ class PI0Policy:
     ) -> Prediction:
         if force is not None:
             raise UserError(f"{self.info.name} writes no rationale, so none can be forced on it")
-        check_layers(self.info, capture)
+        check_layers(capture.layers if capture else None, max(self.info.layers, self.info.expert_layers))
         seen = self._seen(observation)
         prompt = self._prompts(seen, observation.instruction)
         state = torch.from_numpy(self._robot.read_state(observation, self._data_set))[None]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
+from models.checkpoint import number_type
 from models.checkpoint_files import CheckpointFiles
 from models.families.chunk_noise import NOISE_NOTE
 from models.families.lerobot_folder import LerobotFolder
@@ -11,8 +10,6 @@ from models.families.pi0_config import PI0Config, lerobot_folder, tokenizer_fold
 from models.families.pi0_places import unused
 from models.families.pi0_robot import Robot
 from models.types import CheckpointSpec
-
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def inspect_pi0(files: CheckpointFiles, family: str, digest: str) -> CheckpointSpec:
@@ -22,9 +19,6 @@ def inspect_pi0(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
     robot = Robot.read(files, folder, config)
     scalings, cameras = robot.folder.scalings, tuple(robot.folder.cameras)
     weights = files.tensors()
-    dtypes = Counter[str]()
-    for info in weights.values():
-        dtypes[DTYPES.get(info.dtype, info.dtype)] += info.size
     vision = config.sizes.vision
     side = vision.image // vision.patch
     return CheckpointSpec(
@@ -33,7 +27,7 @@ def inspect_pi0(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
         name=files.folder.resolve().name,
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
-        dtype=dtypes.most_common(1)[0][0] if dtypes else "",
+        dtype=number_type(weights),
         layers=config.sizes.language.layers,
         heads=config.sizes.language.heads,
         vision_layers=vision.layers,

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.capture import LANGUAGE, VISION, RowCollector, attention_sites, collecting
+from models.capture import LANGUAGE, VISION, RowCollector, attention_sites, check_layers, collecting
 from models.checkpoint import TensorInfo
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
@@ -22,7 +22,6 @@ from models.families.continuous_chunk import (
     EXPERT,
     ChunkPlaces,
     DenoisingRows,
-    check_layers,
     continuous_prediction,
     starting_noise,
     with_chunk,
@@ -93,7 +92,7 @@ class SmolVLAPolicy:
     ) -> Prediction:
         if force is not None:
             raise UserError(f"{self.info.name} writes no rationale, so none can be forced on it")
-        check_layers(self.info, capture)
+        check_layers(capture.layers if capture else None, max(self.info.layers, self.info.expert_layers))
         prompt, state = self._prompts(observation), self._state(observation)
         layout = with_chunk(prompt.layout, self._config.chunk)
         places = ChunkPlaces(len(prompt.layout.tokens), len(layout.tokens), self._config.chunk)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
+from models.checkpoint import number_type
 from models.checkpoint_files import CheckpointFiles
 from models.families.chunk_noise import NOISE_NOTE
 from models.families.lerobot_folder import ACTION, STATE, LerobotFolder
@@ -11,7 +10,6 @@ from models.families.lerobot_folder import UNUSED as STATISTICS
 from models.families.smolvla_config import NEW_LINE, Backbone, ExpertPlan, SmolVLAConfig
 from models.types import CheckpointSpec
 
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNUSED = {**STATISTICS, "model.*vlm_with_expert.vlm.lm_head.weight": "the policy writes no words"}
 
 
@@ -25,9 +23,6 @@ def inspect_smolvla(files: CheckpointFiles, family: str, digest: str) -> Checkpo
     if config.image_size is not None:
         backbone.check_image(height, width)
     weights = files.tensors()
-    dtypes = Counter[str]()
-    for info in weights.values():
-        dtypes[DTYPES.get(info.dtype, info.dtype)] += info.size
     only = next(iter(folder.scalings)) if len(folder.scalings) == 1 else None
     cameras = tuple(folder.cameras)
     return CheckpointSpec(
@@ -36,7 +31,7 @@ def inspect_smolvla(files: CheckpointFiles, family: str, digest: str) -> Checkpo
         name=files.folder.resolve().name,
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
-        dtype=dtypes.most_common(1)[0][0] if dtypes else "",
+        dtype=number_type(weights),
         layers=backbone.layers,
         heads=backbone.heads,
         vision_layers=backbone.vision_layers,

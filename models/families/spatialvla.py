@@ -15,17 +15,17 @@ from jaxtyping import Float
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from models.capture import attention_sites, collecting
+from models.capture import LANGUAGE, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
 from models.decoding import GreedyRun, bin_probabilities
 from models.errors import UserError
 from models.families.action_token_answer import Answer
 from models.families.action_token_prompt import Prompt, read_tokenizer
+from models.families.generated_rows import language_and_image_rows, row_collector
 from models.families.spatial_action_grid import KINDS, NAMES, UNITS
 from models.families.spatialvla_answer import SpatialAnswerReader, written
 from models.families.spatialvla_model import SpatialVLAModel, load_spatialvla_model
 from models.families.spatialvla_prompt import SpatialVLAPrompt
-from models.families.spatialvla_rows import SITES, records, row_collector
 from models.families.spatialvla_settings import PREPROCESSOR, SpatialVLASettings
 from models.families.weights import Weights
 from models.images import ImagePreprocessing, SeenImage
@@ -45,6 +45,10 @@ from models.types import (
 
 MOST_TOKENS = 256  # generated ones, actions included, as published
 EVERY_TOKEN = slice(0, None)
+SITES = {
+    LANGUAGE: r"^language_model\.model\.layers\.(\d+)\.self_attn$",
+    VISION: r"^vision_tower\.(?:vision_model\.)?encoder\.layers\.(\d+)\.self_attn$",
+}
 
 
 def load_spatialvla(
@@ -108,7 +112,7 @@ class SpatialVLA:
         read = self._read(observation)
         prompt, forced = len(read.prompt.ids), self._forced_ids(force)
         longest = self._longest(prompt, forced)
-        collector = row_collector(self._sites, self.info, capture, prompt, longest)
+        collector = row_collector(self._sites, self.info.layers, capture, prompt, longest, (VISION,))
         run = GreedyRun(self._language, collector)
         with torch.inference_mode(), collecting(collector):
             embedded, depth = self._embedded(read)
@@ -118,7 +122,7 @@ class SpatialVLA:
             if self.info.generates_rationale and run.tokens[-1] != self._settings.eos:
                 self._speak(run, forced, longest - prompt, capture)
         answer = self._answers(run.tokens, read.prompt.layout)
-        attention = records(run, answer, capture, collector) if capture and collector else ()
+        attention = language_and_image_rows(run, answer.layout, capture, collector) if capture and collector else ()
         maps = (DepthMap(read.camera, depth[0, 0].cpu().numpy(), read.seen.box),) if depth is not None else ()
         return self._prediction(answer, run, distributions, attention, maps)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from models.checkpoint import number_type
 from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
@@ -15,7 +15,6 @@ from models.types import CheckpointSpec
 # transformers leaves values out of config.json that equal its own defaults: those of Gemma 2 and of SigLIP
 LAYERS, HEADS = 26, 8
 VISION_LAYERS, VISION_HEADS, IMAGE, PATCH = 12, 12, 224, 16
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 WITH_RATIONALE = "refinevla"  # the family whose checkpoints go on with words after the actions; nothing in files tells
 
 
@@ -29,9 +28,6 @@ def inspect_spatialvla(files: CheckpointFiles, family: str, digest: str) -> Chec
     if settings.use_depth and patch % settings.reso:
         raise UserError(f"{config.where} ego3d_patch_reso is {settings.reso}, which does not divide patches of {patch}")
     weights = files.tensors()
-    dtypes = Counter[str]()
-    for info in weights.values():
-        dtypes[DTYPES.get(info.dtype, info.dtype)] += info.size
     only = next(iter(settings.scales)) if len(settings.scales) == 1 else None
     return CheckpointSpec(
         path=str(files.folder),
@@ -39,7 +35,7 @@ def inspect_spatialvla(files: CheckpointFiles, family: str, digest: str) -> Chec
         name=files.folder.resolve().name,
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
-        dtype=dtypes.most_common(1)[0][0] if dtypes else "",
+        dtype=number_type(weights),
         layers=text.integer("num_hidden_layers", default=LAYERS),
         heads=text.integer("num_attention_heads", default=HEADS),
         vision_layers=vision.integer("num_hidden_layers", default=VISION_LAYERS),

@@ -11,14 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from models.capture import LANGUAGE, ROW_ATTENTION, VISION, RowCollector, Rows, attention_sites, collecting
+from models.capture import LANGUAGE, ROW_ATTENTION, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
 from models.decoding import GreedyRun
 from models.errors import UserError
 from models.families.action_token_prompt import Prompt
 from models.families.chat_prompt import ChatPrompts
 from models.families.chat_tokenizer import ChatTokenizer, chat_template
-from models.families.vlm_answer import Answer, prediction, wanted
+from models.families.generated_rows import generated_rows, row_collector
+from models.families.vlm_answer import Answer, prediction
 from models.families.vlm_generation import GenerationRules
 from models.families.vlm_kinds import VLM_KINDS
 from models.families.vlm_pictures import Picture, Pictures
@@ -85,7 +86,7 @@ class VisionLanguageModel:
         prompt, pictures = self._read(observation)
         forced = None if force is None else self._tokenizer.encode_words(_words(force), self._rules.ends)
         longest = self._longest(prompt, forced)
-        collector = self._collector(capture, len(prompt.ids), longest)
+        collector = row_collector(self._sites, self.info.layers, capture, len(prompt.ids), longest)
         ids = self._ids(prompt)
         with torch.inference_mode():
             embedded, vision = self._embedded(ids, pictures, capture is not None and capture.vision)
@@ -96,8 +97,8 @@ class VisionLanguageModel:
                 run.read({"inputs_embeds": embedded, **inputs}, len(prompt.ids), every, capture is not None)
                 self._speak(run, prompt.ids, forced, capture)
         answer = Answer.read(run.tokens, prompt.layout, self._tokenizer, self._rules.ends, self.info.digest)
-        records = self._records(run, answer, capture, collector) if capture and collector else ()
-        return prediction(answer, run.logprobs, (*records, *vision))
+        rows = (generated_rows(run, answer.layout, capture, collector),) if capture and collector else ()
+        return prediction(answer, run.logprobs, (*rows, *vision))
 
     def _read(self, observation: Observation) -> tuple[Prompt, tuple[Picture, ...]]:
         if not observation.images:
@@ -134,15 +135,6 @@ class VisionLanguageModel:
             )
         return total
 
-    def _collector(self, capture: Capture | None, prompt: int, longest: int) -> RowCollector | None:
-        if capture is None:
-            return None
-        outside = [layer for layer in capture.layers or () if not 0 <= layer < self.info.layers]
-        if outside:
-            raise UserError(f"there is no layer {outside[0]}; {self.info.name} has layers 0 to {self.info.layers - 1}")
-        rows = Rows(longest if capture.prefix else longest - prompt + 1, longest, capture.layers)
-        return RowCollector(self._sites, {LANGUAGE: rows})
-
     def _speak(self, run: GreedyRun, prompt: Sequence[int], forced: list[int] | None, capture: Capture | None) -> None:
         """Words until an end token or the limit; forced words end as the model's own would."""
         kept = capture.queries if capture else ()
@@ -157,23 +149,6 @@ class VisionLanguageModel:
             token, _ = run.choose(allowed, keep, adjusted)
             if token in self._rules.ends:
                 return
-
-    def _records(
-        self, run: GreedyRun, answer: Answer, capture: Capture, collector: RowCollector
-    ) -> tuple[AttentionRecord, ...]:
-        prompt = len(answer.layout.tokens) - len(answer.tokens)
-        produced = [wanted(query - (prompt - 1), answer, capture) for query in run.queries]
-        rows = [
-            row for row, query in enumerate(run.queries) if produced[row] >= 0 or (capture.prefix and query < prompt)
-        ]
-        language = AttentionRecord(
-            weights=collector.weights(LANGUAGE, len(answer.layout.tokens))[:, :, rows],
-            layers=collector.layers(LANGUAGE),
-            queries=tuple(run.queries[row] for row in rows),
-            produced=tuple(produced[row] for row in rows),
-            layout=answer.layout,
-        )
-        return (language,)
 
 
 class DifferentiableVisionLanguageModel(VisionLanguageModel):

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.families.chat_tokenizer import ChatTokenizer
 from models.rationale_text import UNNAMED
-from models.types import AttentionRecord, Capture, Part, Prediction, Rationale, Span, TokenLayout
+from models.types import AttentionRecord, Part, Prediction, Rationale, Span, TokenLayout
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,6 @@ class Answer:
         layout = TokenLayout((*prompt.tokens, *texts), (*prompt.spans, *spans))
         rationale = Rationale({UNNAMED: text}, author=author) if text.strip() else None
         return Answer(tuple(tokens), layout, words, texts, text, rationale)
-
-
-def wanted(token: int, answer: Answer, capture: Capture) -> int:
-    """``token`` where a row of that generated token was asked for, else -1."""
-    part = Part.RATIONALE if token < answer.words else Part.SPECIAL
-    return token if 0 <= token < len(answer.tokens) and part in capture.queries else -1
 
 
 def prediction(answer: Answer, logprobs: Sequence[float], attention: tuple[AttentionRecord, ...]) -> Prediction:

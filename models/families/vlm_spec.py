@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from models.checkpoint import number_type
 from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
-from models.families.paligemma_spec import DTYPES
 from models.types import CheckpointSpec
 
 UNUSED = {  # what older files hold besides weights
@@ -81,9 +80,6 @@ def inspect_vlm(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
     kind = kind_of(config)
     text = config.section("text_config") if config.has("text_config") else config
     weights = files.tensors()
-    dtypes = Counter[str]()
-    for info in weights.values():
-        dtypes[DTYPES.get(info.dtype, info.dtype)] += info.size
     usual = TEXT.get(text.text("model_type", default=kind.text), TEXT[kind.text])
     tower, size, patch = _vision(config, kind)
     grid = (size // patch, size // patch) if kind.one_grid else (0, 0)
@@ -93,7 +89,7 @@ def inspect_vlm(files: CheckpointFiles, family: str, digest: str) -> CheckpointS
         name=files.folder.resolve().name,
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
-        dtype=dtypes.most_common(1)[0][0] if dtypes else "",
+        dtype=number_type(weights),
         layers=text.integer("num_hidden_layers", default=usual.layers),
         heads=text.integer("num_attention_heads", default=usual.heads),
         vision_layers=tower.layers,
