@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +13,16 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from analysis.episodes.encoded_image import decode, decode_labels, header
+from analysis.episodes.hdf5_file import SIGNATURE, SUFFIXES, begins_with, check_inside, hdf5_files, reading, stamp
+from analysis.episodes.hdf5_guard import check
+from analysis.episodes.hdf5_layout import layout
 from analysis.episodes.hdf5_meta import ENCODINGS, dataset, names, read_meta, read_rationales, series, text
 from analysis.episodes.source import BrokenEpisode
 from analysis.types import EpisodeMeta, SceneObject, Step
 from models.errors import UserError
 from models.types import Observation, Rationale
 
-SUFFIXES = (".hdf5", ".h5")
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
+FOREIGN = ("robomimic", "aloha")
 
 
 class Hdf5Source:
@@ -33,13 +34,14 @@ class Hdf5Source:
 
     @classmethod
     def handles(cls, path: Path) -> bool:
-        if path.is_file():
-            return path.suffix in SUFFIXES or _starts_with_signature(path)
-        return path.is_dir() and next(_files(path), None) is not None
+        """Every HDF5 file that no other format claims: if it is none of ours either, the list says so."""
+        if path.is_file() and path.suffix not in SUFFIXES and not begins_with(path, SIGNATURE):
+            return False
+        return next(hdf5_files(path), None) is not None and layout(path) not in FOREIGN
 
     def scan(self) -> Iterator[EpisodeMeta | BrokenEpisode]:
         paths: dict[str, Path] = {}
-        for path in _files(self.root):
+        for path in hdf5_files(self.root):
             try:
                 meta = self._meta(path)
                 if meta.id in paths:
@@ -58,25 +60,21 @@ class Hdf5Source:
             raise UserError(f"there is no readable episode {id!r} at {self.root}; it has {_some(self._paths)}")
         path = self._paths[id]
         meta = self._meta(path)
-        with _reading(path) as file:
+        with reading(path) as file:
             episode = Hdf5Episode(
                 meta=meta,
                 actions=series(file, "actions", path),
                 states=series(file, "observations/state", path) if meta.state_names else None,
                 rationales=read_rationales(file, meta.length, path),
-                stamp=_stamp(path),
+                stamp=stamp(path),
             )
         for camera in meta.cameras:
             episode.encoded_frame(camera, 0)
         return episode
 
     def _meta(self, path: Path) -> EpisodeMeta:
-        if path.is_symlink() and not path.resolve().is_relative_to(self.root.resolve()):
-            raise UserError(f"{path.name} is a link that leads out of {self.root}; put the file itself there")
-        try:
-            return _read_meta(path, _stamp(path))
-        except FileNotFoundError:
-            raise UserError(f"{path.name} is gone, or is a link to nothing") from None
+        check_inside(path, self.root)
+        return _read_meta(path, stamp(path))
 
 
 @dataclass(frozen=True)
@@ -129,9 +127,9 @@ class Hdf5Episode:
     @contextmanager
     def _file(self) -> Iterator[h5py.File]:
         path = Path(self.meta.source)
-        if not path.exists() or _stamp(path) != self.stamp:
+        if not path.exists() or stamp(path) != self.stamp:
             raise UserError(f"{path.name} was changed or removed after it was opened; open the episode again")
-        with _reading(path) as file:
+        with reading(path) as file:
             yield file
 
     def _encoded(self, file: h5py.File, camera: str, index: int) -> tuple[bytes, str]:
@@ -186,58 +184,16 @@ def _row(values: np.ndarray | None, k: int) -> np.ndarray | None:
     return None if values is None or k >= len(values) or np.isnan(values[k]).any() else values[k]
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[h5py.File]:
-    """The file open for reading, without a lock (a reader must not keep others out, nor need a writable disk)."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises for damaged files
-        raise UserError(_unreadable(path, error)) from None
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    said = (str(error).splitlines() or [""])[0]
-    if isinstance(error, PermissionError) or "Permission denied" in said:
-        return f"{path.name} may not be read by this user; change its permissions"
-    if "truncated" in said:
-        size = path.stat().st_size
-        return f"{path.name} is cut short: it has {size:,} bytes and its header promises more; copy it again"
-    if not _starts_with_signature(path):
-        return f"{path.name} is no HDF5 file: it does not begin with HDF5's signature"
-    return f"{path.name} cannot be read as HDF5 and is probably damaged ({said or type(error).__name__})"
-
-
 @lru_cache(maxsize=4096)
 def _read_meta(path: Path, stamp: tuple[int, int]) -> EpisodeMeta:
     """Kept by size and modification time, so that listing a folder again costs a stat for each file."""
+    if layout(path) != "hdf5":
+        check(path)
     try:
-        with _reading(path) as file:
+        with reading(path) as file:
             return read_meta(file, path)
     except (TypeError, ValueError, AttributeError) as error:  # things of another type than the format's own
         raise UserError(f"{path.name} does not follow docs/episode-hdf5.md: {error}") from None
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _starts_with_signature(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(SIGNATURE)) == SIGNATURE
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """Candidate files in a stable order; folders behind symbolic links are not entered, hidden files not listed."""
-    if root.is_file():
-        yield root
-        return
-    for folder, inner, found in os.walk(root, followlinks=False):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for name in sorted(found):
-            if name.endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(folder) / name
 
 
 def _some(ids: Mapping[str, Path]) -> str:

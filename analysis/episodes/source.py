@@ -14,7 +14,13 @@ from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 
 FORMATS: Mapping[str, str] = MappingProxyType(  # name -> "module:class", imported when asked for
-    {"hdf5": "analysis.episodes.hdf5:Hdf5Source"}
+    {
+        "hdf5": "analysis.episodes.hdf5:Hdf5Source",
+        "robomimic": "analysis.episodes.robomimic:RobomimicSource",
+        "aloha": "analysis.episodes.aloha:AlohaSource",
+        "rlds": "analysis.episodes.rlds:RldsSource",
+        "images": "analysis.episodes.image_folder:ImageFolderSource",
+    }
 )
 
 

@@ -12,7 +12,11 @@ from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
 from analysis.episodes.source import FORMATS
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
+from tests.tiny_aloha import write_aloha
 from tests.tiny_episode import write_tiny_episode
+from tests.tiny_image_folder import write_image_folder
+from tests.tiny_rlds import write_bridge
+from tests.tiny_robomimic import write_libero
 
 
 def write_hdf5(folder: Path) -> Path:
@@ -21,7 +25,27 @@ def write_hdf5(folder: Path) -> Path:
     return folder
 
 
-WRITERS: Mapping[str, Callable[[Path], Path]] = {"hdf5": write_hdf5}  # each writes two good episodes of known content
+def write_robomimic_folder(folder: Path) -> Path:
+    return write_libero(folder / "KITCHEN_SCENE3_turn_on_the_stove_demo.hdf5").parent
+
+
+def write_aloha_folder(folder: Path) -> Path:
+    write_aloha(folder / "episode_0.hdf5", seed=0)
+    return write_aloha(folder / "episode_1.hdf5", seed=1, compressed=True).parent
+
+
+def write_image_folders(folder: Path) -> Path:
+    write_image_folder(folder / "episode_0", seed=0)
+    return write_image_folder(folder / "episode_1", seed=1, cameras=("front", "wrist")).parent
+
+
+WRITERS: Mapping[str, Callable[[Path], Path]] = {  # each writes two good episodes of known content
+    "hdf5": write_hdf5,
+    "robomimic": write_robomimic_folder,
+    "aloha": write_aloha_folder,
+    "rlds": write_bridge,
+    "images": write_image_folders,
+}
 
 
 @pytest.fixture(scope="module", params=FORMATS)

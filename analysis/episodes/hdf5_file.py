@@ -1,0 +1,71 @@
+"""Finding and opening HDF5 files, ours and foreign ones, and what is said when one cannot be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from models.errors import UserError
+
+SUFFIXES = (".hdf5", ".h5")
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+LFS_POINTER = b"version https://git-lfs"
+
+
+def hdf5_files(root: Path) -> Iterator[Path]:
+    """Candidate files in a stable order; folders behind symbolic links are not entered, hidden files not listed."""
+    if root.is_file():
+        yield root
+        return
+    for folder, inner, found in os.walk(root, followlinks=False):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in sorted(found):
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder) / name
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size in bytes and modification time in ns: what is remembered about a file is forgotten when they change."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Raises UserError for a link that leads out of ``root``, or to nothing."""
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{path.name} is a link that leads out of {root}; put the file itself there")
+    if not path.exists():
+        raise UserError(f"{path.name} is gone, or is a link to nothing")
+
+
+def begins_with(path: Path, beginning: bytes) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(beginning)) == beginning
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """The file open for reading, without a lock (a reader must not keep others out, nor need a writable disk)."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises for damaged files
+        raise UserError(_unreadable(path, error)) from None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    said = (str(error).splitlines() or [""])[0]
+    if isinstance(error, PermissionError) or "Permission denied" in said:
+        return f"{path.name} may not be read by this user; change its permissions"
+    if "truncated" in said:
+        size = path.stat().st_size
+        return f"{path.name} is cut short: it has {size:,} bytes and its header promises more; copy it again"
+    if begins_with(path, LFS_POINTER):
+        return f"{path.name} is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'"
+    if not begins_with(path, SIGNATURE):
+        return f"{path.name} is no HDF5 file: it does not begin with HDF5's signature"
+    return f"{path.name} cannot be read as HDF5 and is probably damaged ({said or type(error).__name__})"
