@@ -6,7 +6,7 @@ Zawalski et al., 2024 (2407.08693). The answer begins inside TASK, as the prompt
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.errors import UserError
@@ -29,11 +29,11 @@ TAGS: Mapping[str, str] = {  # part -> tag, in the order of the training data
     ACTION: "ACTION:",
 }
 PARTS = {tag: part for part, tag in TAGS.items()}
-# SUBTASK: ends in TASK:, so a tag begins where no letter stands before it
-TAG = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(map(re.escape, TAGS.values()))})")
+# SUBTASK: ends in TASK:, so a tag begins where no capital stands before it
+TAG = re.compile(rf"(?<![A-Z])(?:{'|'.join(map(re.escape, TAGS.values()))})")
 NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"
-BOX = re.compile(rf"(?P<name>[^\[\]]*)\[(?P<numbers>{NUMBER}(?:,{NUMBER}){{3}})\]")
-POINTS = re.compile(rf"\[(?P<numbers>{NUMBER}(?:,{NUMBER})+),?\s*\]?")
+BOX = re.compile(rf"(?P<name>[^\[\]]*)\[(?P<numbers>{NUMBER}(?:[,;]{NUMBER}){{3}})\]")
+POINTS = re.compile(rf"\[(?P<numbers>{NUMBER}(?:[,;]{NUMBER})+)[,;]?\s*\]?[\s,;]*")
 
 Box = tuple[float, float, float, float]
 
@@ -105,18 +105,25 @@ def _boxes(words: str, camera: str, box: Box, frame: tuple[int, int]) -> list[Fr
 
 
 def _points(words: str, camera: str, box: Box, frame: tuple[int, int]) -> list[FrameMark]:
-    match = POINTS.search(words)
-    values = _numbers(match["numbers"]) if match else []
     found: list[FrameMark] = []
-    for number, (x, y) in enumerate(zip(values[::2], values[1::2], strict=False)):
+    for number, (x, y) in enumerate(_pairs(words)):
         if 0 <= x <= FRAME and 0 <= y <= FRAME:
             name = "gripper" if number == 0 else f"gripper {number} later"
             found.append(FrameMark(camera, name, "point", _on_frame(x, y, box, frame)))
     return found
 
 
+def _pairs(words: str) -> Iterator[tuple[float, float]]:
+    """Of the first list of numbers, as published, and of those right behind it: some write a list for each point."""
+    match = POINTS.search(words)
+    while match is not None:
+        values = _numbers(match["numbers"])
+        yield from zip(values[::2], values[1::2], strict=False)
+        match = POINTS.match(words, match.end())
+
+
 def _numbers(text: str) -> list[float]:
-    return [float(each) for each in text.split(",")]
+    return [float(each) for each in re.split("[,;]", text)]
 
 
 def _on_frame(x: float, y: float, box: Box, frame: Sequence[int]) -> tuple[float, float]:

@@ -87,6 +87,7 @@ def test_positions_go_through_what_the_policy_saw() -> None:
         ("pot [10, 20, 60, 71]", ["pot"]),
         ("pot [60, 71, 10, 20]", ["pot"]),  # corners the other way round
         ("pot [10,20,60,71], lid[1, 2, 3, 4]", ["pot", "lid"]),
+        ("pot [10;20;60;71];lid[1, 2, 3, 4]", ["pot", "lid"]),
         ("[10, 20, 60, 71]", ["object"]),
         ("pot [10, 20, 60], lid [1, 2, 3, 4]", ["lid"]),
         ("pot [10, 20, 60, 71, 80], lid [1, 2, 3, 4]", ["lid"]),
@@ -119,6 +120,8 @@ def test_boxes_that_can_be_read_are_read(words: str, names: list[str]) -> None:
         ("[128, 64, 130, 66", [(128, 64), (130, 66)]),  # cut off
         ("[128, 64, 130,", [(128, 64)]),
         ("at [128, 64] or so [1, 2]", [(128, 64)]),
+        ("[128, 64], [130, 66]", [(128, 64), (130, 66)]),  # a list for each point
+        ("[[128,64];[130,66]]", [(128, 64), (130, 66)]),
         ("[300, 64]", []),
         ("128, 64", []),
         ("[]", []),
@@ -130,6 +133,12 @@ def test_points_that_can_be_read_are_read(words: str, points: list[tuple[int, in
     found = marks(f"GRIPPER POSITION: {words}", "image", *WHOLE)
     assert [mark.at for mark in found] == points
     assert all(mark.kind == "point" for mark in found)
+
+
+def test_a_tag_right_behind_a_word() -> None:
+    rationale = parse("lift itPLAN: reach.SUBTASK REASONING: itSUBTASK:grasp", "")
+    assert rationale is not None
+    assert rationale.parts == {"task": "lift it", "plan": "reach.", "subtask reasoning": "it", "subtask": "grasp"}
 
 
 def test_boxes_elsewhere_are_words() -> None:
