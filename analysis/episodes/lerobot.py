@@ -1,0 +1,232 @@
+"""LeRobot data sets, versions 2.0 to 3.1: docs/episode-lerobot.md says what is read and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, UInt8
+
+from analysis.episodes.lerobot_digest import episode_digest, video_index
+from analysis.episodes.lerobot_info import INFO, Camera, LerobotInfo, Vector, read_info
+from analysis.episodes.lerobot_language import file_flags, read_rationales
+from analysis.episodes.lerobot_listing import EpisodeRow, read_listing
+from analysis.episodes.lerobot_paths import present, stamp
+from analysis.episodes.lerobot_places import ImagePlace, VideoPlace
+from analysis.episodes.lerobot_rows import RowGroup, matrix, read_episode, row_groups
+from analysis.episodes.source import BrokenEpisode
+from analysis.types import EpisodeMeta, Step
+from models.errors import UserError
+from models.types import Observation, Rationale
+
+LISTS = ("episodes.jsonl", "episodes", "tasks.jsonl", "tasks.parquet", "stats.json")
+
+
+class LerobotSource:
+    """A folder with ``meta/info.json``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._rows: tuple[tuple[Any, ...], dict[str, EpisodeRow]] | None = None  # of the list as it was read last
+
+    @classmethod
+    def handles(cls, path: Path) -> bool:
+        info = path / INFO
+        if not info.is_file():
+            return False
+        with info.open("rb") as stream:
+            head = stream.read(1 << 16)
+        return b'"codebase_version"' in head or any((path / "meta" / name).exists() for name in LISTS)
+
+    def scan(self) -> Iterator[EpisodeMeta | BrokenEpisode]:
+        """Reads lists, footers and indices; no row is unpacked (but success and language columns), no frame decoded."""
+        try:
+            info = read_info(self.root)
+        except UserError as error:
+            yield BrokenEpisode(str(self.root / INFO), str(error))
+            return
+        seen: set[str] = set()
+        for row in read_listing(self.root, info):
+            if isinstance(row, BrokenEpisode):
+                yield row
+            elif row.id in seen:
+                yield BrokenEpisode(
+                    str(self.root / row.data), f"the list under meta/ has {row.id} twice; ids are unique"
+                )
+            else:
+                seen.add(row.id)
+                try:
+                    yield self._meta(info, row)
+                except UserError as error:
+                    yield BrokenEpisode(str(self.root / row.data), f"{row.id}: {error}")
+
+    def open(self, id: str) -> LerobotEpisode:
+        info = read_info(self.root)
+        rows = self._listed(info)
+        if id not in rows:
+            some = ", ".join(list(rows)[:5])
+            raise UserError(
+                f"there is no episode {id!r} at {self.root}; it lists {len(rows)}, such as {some or 'none'}"
+            )
+        row = rows[id]
+        meta = self._meta(info, row)
+        path = self.root / row.data
+        groups = row_groups(path, stamp(path), info.image_keys)
+        columns = [vector.key for vector in (*info.actions, *info.states)]
+        found = read_episode(
+            path,
+            groups,
+            [*columns, *(("timestamp",) if info.timed else ()), *info.language],
+            row.index if row.shared else None,
+            row.length,
+        )
+        times = np.arange(row.length) / info.fps
+        if info.timed:
+            times = _finite(matrix(found.table, "timestamp", 1, path), ("timestamp",), path)[:, 0].astype(np.float64)
+        episode = LerobotEpisode(
+            meta=meta,
+            actions=_joined(found.table, info.actions, path),
+            states=_joined(found.table, info.states, path) if info.states else None,
+            rationales=read_rationales(found.table, info.language, times, path) if info.language else (),
+            places={camera.name: _place(self.root, info, camera, row, found.first, times) for camera in info.cameras},
+        )
+        for place in episode.places.values():
+            place.check()
+        return episode
+
+    def _listed(self, info: LerobotInfo) -> dict[str, EpisodeRow]:
+        """The list by id, kept while the files under meta/ stay as they are."""
+        files = [path for path in sorted((self.root / "meta").rglob("*.*")) if path.is_file()]
+        now = (info, tuple((str(path), *stamp(path)) for path in files))
+        if self._rows is None or self._rows[0] != now:
+            rows: dict[str, EpisodeRow] = {}
+            for row in read_listing(self.root, info):
+                if isinstance(row, EpisodeRow):
+                    rows.setdefault(row.id, row)
+            self._rows = now, rows
+        return self._rows[1]
+
+    def _meta(self, info: LerobotInfo, row: EpisodeRow) -> EpisodeMeta:
+        path = present(self.root, row.data)
+        groups = row_groups(path, stamp(path), info.image_keys)
+        own = [group for group in groups if not row.shared or group.may_hold(row.index)]
+        _check_rows(row, own, path)
+        videos = [present(self.root, part.path) for part in row.videos.values()]
+        indices = [video_index(video, stamp(video)) for video in videos]
+        success, said = row.success, False
+        if info.success or info.language:
+            flags = file_flags(path, stamp(path), info.success, info.language, row.shared)
+            if (one := flags.get(row.index if row.shared else 0)) is not None:
+                success, said = one.success if success is None else success, one.has_rationale
+        return EpisodeMeta(
+            id=row.id,
+            source=str(path),
+            instruction=row.tasks[0] if row.tasks else "",
+            length=row.length,
+            fps=info.fps,
+            cameras=tuple(camera.name for camera in info.cameras),
+            success=success,
+            task=row.tasks[0] if row.tasks else "",
+            robot=info.robot,
+            action_names=_names(info.actions),
+            action_units=("",) * len(_names(info.actions)),
+            state_names=_names(info.states),
+            state_units=("",) * len(_names(info.states)),
+            has_rationale=said,
+            digest=episode_digest(info, row, own, indices),
+            extra={"codebase_version": info.version}
+            | ({"other tasks": "\n".join(row.tasks[1:])} if len(row.tasks) > 1 else {})
+            | ({"depth cameras, not shown": ", ".join(info.depth)} if info.depth else {}),
+        )
+
+
+@dataclass(frozen=True)
+class LerobotEpisode:
+    """One episode; rows are in memory, frames are decoded when asked for."""
+
+    meta: EpisodeMeta
+    actions: Float[np.ndarray, "T D"]  # as info.json names them; LeRobot states no units
+    states: Float[np.ndarray, "T S"] | None
+    rationales: tuple[Rationale, ...]
+    places: Mapping[str, VideoPlace | ImagePlace] = field(repr=False)  # camera -> where its frames are
+
+    def step(self, index: int) -> Step:
+        """The moment ``index`` with its frames decoded. Raises UserError for a frame that is missing or damaged."""
+        self._check_index(index)
+        return Step(
+            index=index,
+            time=index / self.meta.fps,
+            observation=Observation(
+                images={camera: place.image(index) for camera, place in self.places.items()},
+                instruction=self.meta.instruction,
+                state=None if self.states is None else self.states[index],
+            ),
+            action=self.actions[index],
+        )
+
+    def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        """One camera's frame. Raises UserError for an unknown camera and a frame that is missing or damaged."""
+        return self._place(camera, index).image(index)
+
+    def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
+        """Stored JPEG or PNG bytes as they are; a video's frame as a JPEG of quality 92."""
+        return self._place(camera, index).encoded(index)
+
+    def _place(self, camera: str, index: int) -> VideoPlace | ImagePlace:
+        self._check_index(index)
+        if camera not in self.places:
+            raise UserError(
+                f"episode {self.meta.id!r} has no camera {camera!r}; its cameras are {', '.join(self.places)}"
+            )
+        return self.places[camera]
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < self.meta.length:
+            raise UserError(
+                f"episode {self.meta.id!r} has steps 0 to {self.meta.length - 1}; step {index} was asked for"
+            )
+
+
+def _place(
+    root: Path, info: LerobotInfo, camera: Camera, row: EpisodeRow, first: int, times: np.ndarray
+) -> VideoPlace | ImagePlace:
+    if camera.video:
+        path = root / row.videos[camera.name].path
+        return VideoPlace(camera.name, row.id, path, stamp(path), times + row.videos[camera.name].start, info.fps)
+    path = root / row.data
+    return ImagePlace(camera.name, row.id, root, path, stamp(path), info.image_keys, camera.key, first)
+
+
+def _check_rows(row: EpisodeRow, own: list[RowGroup], path: Path) -> None:
+    """Compares lengths where the footer alone can tell."""
+    alone = not row.shared or all(group.low == group.high == row.index for group in own)
+    if alone and (found := sum(group.rows for group in own)) != row.length:
+        raise UserError(f"lengths disagree: the list of episodes says {row.length} steps, {path.name} has {found}")
+
+
+def _names(vectors: tuple[Vector, ...]) -> tuple[str, ...]:
+    """The names of all dimensions; with several columns, a name that two have is told apart by its column."""
+    names = [name for vector in vectors for name in vector.names]
+    if len(set(names)) == len(names):
+        return tuple(names)
+    return tuple(f"{vector.key}.{name}" for vector in vectors for name in vector.names)
+
+
+def _joined(table: pa.Table, vectors: tuple[Vector, ...], path: Path) -> Float[np.ndarray, "T D"]:
+    values = [_finite(matrix(table, vector.key, len(vector.names), path), vector.names, path) for vector in vectors]
+    return np.concatenate(values, axis=1)
+
+
+def _finite(values: np.ndarray, names: tuple[str, ...], path: Path) -> np.ndarray:
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        step, column = (int(place) for place in bad[0])
+        raise UserError(
+            f"{path.name} has {len(bad)} values that are no finite number; the first is {values[step, column]} at step "
+            f"{step}, dimension {names[column]!r}"
+        )
+    return values
