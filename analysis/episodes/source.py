@@ -15,6 +15,7 @@ from models.errors import UserError
 
 FORMATS: Mapping[str, str] = MappingProxyType(  # name -> "module:class", imported when asked for
     {
+        "lerobot": "analysis.episodes.lerobot:LerobotSource",  # first: one file tells, no walk
         "hdf5": "analysis.episodes.hdf5:Hdf5Source",
         "robomimic": "analysis.episodes.robomimic:RobomimicSource",
         "aloha": "analysis.episodes.aloha:AlohaSource",

@@ -15,6 +15,7 @@ from models.errors import UserError
 from tests.tiny_aloha import write_aloha
 from tests.tiny_episode import write_tiny_episode
 from tests.tiny_image_folder import write_image_folder
+from tests.tiny_lerobot_dataset import write_lerobot
 from tests.tiny_rlds import write_bridge
 from tests.tiny_robomimic import write_libero
 
@@ -39,7 +40,12 @@ def write_image_folders(folder: Path) -> Path:
     return write_image_folder(folder / "episode_1", seed=1, cameras=("front", "wrist")).parent
 
 
+def write_lerobot_folder(folder: Path) -> Path:
+    return write_lerobot(folder, "v3.1", language=True)
+
+
 WRITERS: Mapping[str, Callable[[Path], Path]] = {  # each writes two good episodes of known content
+    "lerobot": write_lerobot_folder,
     "hdf5": write_hdf5,
     "robomimic": write_robomimic_folder,
     "aloha": write_aloha_folder,
