@@ -56,6 +56,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 encoding="utf-8",
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # threads reserve address space, which is limited
             )
         except OSError as error:
             raise UserError(f"no process could be started to try HDF5 files in: {error.strerror}") from None

@@ -20,7 +20,7 @@ WHOLE_BYTES = 4_000_000  # datasets up to this size are read whole, of larger on
 ROW_BYTES = 256_000_000  # a larger row, or chunk, is not read: no source reads it either
 MAX_OBJECTS = 200_000
 MAX_LISTED = 5_000  # elements of variable length, each of which has a reference of its own that may be damaged
-MEMORY_BYTES = 8_000_000_000  # of address space
+MEMORY_BYTES = 3_000_000_000  # of address space
 SECONDS = 300  # after which the process ends itself, should nobody be there any more to end it
 READ_ERRORS = (Exception,)  # h5py raises many kinds for damage; the source that reads the file names it properly
 
@@ -117,8 +117,9 @@ def _damage_aside() -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except READ_ERRORS:
-        pass
+    except READ_ERRORS as error:
+        if "memory" in str(error):  # the HDF5 library's own allocations fail without a MemoryError
+            raise MemoryError from None
 
 
 def _limit() -> None:

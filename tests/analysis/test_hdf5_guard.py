@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from analysis.episodes.aloha import AlohaSource
 from analysis.episodes.image_folder import ImageFolderSource
 from analysis.episodes.robomimic import RobomimicSource
 from models.errors import UserError
-from tests.tiny_aloha import write_aloha
+from tests.tiny_aloha import CAMERAS, STEPS, jpeg, write_aloha
 from tests.tiny_image_folder import write_image_folder
 from tests.tiny_robomimic import write_libero, write_robomimic
 
@@ -106,6 +108,18 @@ def padded_aloha(folder: Path) -> Path:
     return write_aloha(folder / "episode_0.hdf5", compressed=True)
 
 
+def listed_aloha(folder: Path) -> Path:
+    """JPEGs of variable length: the layout in which damage makes the HDF5 library crash or hang most often."""
+    path = padded_aloha(folder)
+    with h5py.File(path, "r+") as file:
+        for name in [f"observations/images/{camera}" for camera in CAMERAS]:
+            del file[name]
+            data = file.create_dataset(name, shape=(STEPS,), dtype=h5py.vlen_dtype(np.uint8))
+            for step in range(STEPS):
+                data[step] = np.frombuffer(jpeg(0, step), np.uint8)
+    return path
+
+
 def damaged(data: bytes, chance: np.random.Generator) -> bytes:
     """Bytes changed, mostly in the first kilobytes where structures lie; sometimes cut short or a part zeroed."""
     out = bytearray(data)
@@ -149,6 +163,7 @@ def test_damaged_hdf5_files_end_in_an_answer(tmp_path, monkeypatch):
         (robomimic, RobomimicSource),
         (aloha, AlohaSource),
         (padded_aloha, AlohaSource),
+        (listed_aloha, AlohaSource),
     ]
     originals = [(write(tmp_path / write.__name__), source) for write, source in kinds]
     contents = [path.read_bytes() for path, _ in originals]
@@ -183,8 +198,6 @@ def test_the_child_ends_with_its_parent(tmp_path):
         "import sys; from pathlib import Path; from analysis.episodes import hdf5_guard as g; "
         "g.check(Path(sys.argv[1])); print(g._child()._process.pid, flush=True); import os; os._exit(1)"
     )
-    import subprocess
-
     out = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False).stdout
     child, deadline = int(out), time.monotonic() + 10
     while time.monotonic() < deadline and _runs(child):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from analysis.episodes import BrokenEpisode, open_source
 from analysis.episodes.hdf5_writer import encode_image
@@ -34,6 +35,17 @@ def test_frames_come_in_numeric_order(tmp_path):
     meta = episode.meta
     assert (meta.action_names, meta.action_units) == (("x", "yaw", "gripper"), ("m", "rad", "open"))
     assert (meta.instruction, meta.fps, meta.success) == ("put the red block on the towel", 5.0, True)
+
+
+def test_the_ten_lines_of_the_documentation_write_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "episode-image-folder.md").read_text(encoding="utf-8")
+    names: dict[str, Callable[..., None]] = {}
+    exec(compile(page.split("```python\n")[1].split("```")[0], "episode-image-folder.md", "exec"), names)
+    frames = [Image.fromarray(picture(0, step)) for step in range(STEPS)]
+    names["save"](tmp_path / "e", frames, [[step, 0, 1] for step in range(STEPS)], "push", 10)
+    episode = open_source(tmp_path).open("e")
+    assert (episode.meta.instruction, episode.meta.fps, episode.meta.action_units) == ("push", 10.0, ("m", "m", "open"))
+    np.testing.assert_array_equal(episode.frame("front", 11), picture(0, 11))
 
 
 def test_bytes_are_passed_through(tmp_path):
