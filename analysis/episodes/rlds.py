@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class RldsSource:
         index, opened_at = index_shard(path), stamp(path)
         with opened(path) as descriptor:
             payload = _payload(descriptor, index, number)
-            with _named(path, number):
+            with _naming(path, number):
                 payload.check()
                 recording = _read(payload, data_set, shard, number, _features(data_set))
                 frames = frame_ranges(payload, recording)
@@ -119,23 +120,22 @@ class RldsSource:
         return shard.path
 
     def _find(self, id: str) -> tuple[DataSet, _Numbered, int] | None:
+        """Where the episode lies. Raises UserError if it is lost in the damaged part of a file."""
         for data_set in find_data_sets(self.root):
-            told = ID.fullmatch(id.removeprefix(data_set.prefix)) if id.startswith(data_set.prefix) else None
-            for shard in _numbered(data_set) if told else ():
-                number = int(told["number"]) - (0 if told["shard"] else shard.first or 0) if told else -1
-                if shard.shard.path is None or number < 0 or f"{data_set.prefix}{shard.id(number)}" != id:
+            told = ID.fullmatch(id.removeprefix(data_set.prefix))
+            if told is None or not id.startswith(data_set.prefix):
+                continue
+            for shard in _numbered(data_set):
+                number = int(told["number"]) - (0 if told["shard"] else shard.first or 0)
+                if shard.shard.path is None or number < 0 or data_set.prefix + shard.id(number) != id:
                     continue
-                if shard.shard.claimed is None or number < shard.shard.claimed or (told and told["shard"]):
-                    if number < len(index_shard(self._checked(shard.shard))):
-                        return data_set, shard, number
-                    self._explain(shard, number)
+                path = self._checked(shard.shard)
+                index = index_shard(path)
+                if number < len(index):
+                    return data_set, shard, number
+                if index.problem:
+                    raise UserError(f"record {number} of {path.name} cannot be read: {index.problem}")
         return None
-
-    def _explain(self, shard: _Numbered, number: int) -> None:
-        """Raises UserError with the reason why a record cannot be found in a damaged file, if it is one."""
-        path = self._checked(shard.shard)
-        if problem := index_shard(path).problem:
-            raise UserError(f"record {number} of {path.name} cannot be read: {problem}")
 
     def _some(self) -> str:
         listed = []
@@ -153,7 +153,7 @@ def _entries(
     with opened(path) as descriptor:
         for number in range(len(index)):
             try:
-                with _named(path, number):
+                with _naming(path, number):
                     payload = _payload(descriptor, index, number)
                     if thorough:
                         payload.check()
@@ -184,18 +184,13 @@ def _payload(descriptor: int, index: ShardIndex, number: int) -> Payload:
     return Payload(descriptor, int(index.offsets[number]), int(index.lengths[number]))
 
 
-class _named:
+@contextmanager
+def _naming(path: Path, number: int) -> Iterator[None]:
     """Makes a UserError of Malformed, naming the record."""
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.where = f"record {number} of {path.name}"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Malformed):
-            raise UserError(f"{self.where} cannot be used: {error}; records beside it can be") from None
+    try:
+        yield
+    except Malformed as error:
+        raise UserError(f"record {number} of {path.name} cannot be used: {error}; records beside it can be") from None
 
 
 def _numbered(data_set: DataSet) -> Iterator[_Numbered]:

@@ -81,7 +81,10 @@ class Payload:
             raise Malformed("its bytes do not have the checksum that was written with them")
 
     def _pread(self, start: int, stop: int) -> bytes:
-        found = os.pread(self.descriptor, stop - start, self.offset + start)
+        try:
+            found = os.pread(self.descriptor, stop - start, self.offset + start)
+        except OSError as error:  # a failing disk, a network share that is gone
+            raise Malformed(f"it cannot be read: {error.strerror}") from None
         if len(found) < stop - start:
             raise Malformed("the file ends within it")
         return found

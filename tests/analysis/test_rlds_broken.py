@@ -269,12 +269,12 @@ def mutated(data: bytes, choose: random.Random) -> bytes:
         elif kind == 1:
             data = data[:at] + choose.randbytes(8) + data[at + 8 :]
         elif kind == 2:
-            data = data[:at] + data[at + some :]
+            data = data[:at] + data[at + some :] or b"\x00"
         elif kind == 3:
             data = data[:at] + data[at : at + some] + data[at:]
         else:
             data = data[:at] + choose.choice([b"\xff" * 9 + b"\x01", b"\x00" * 4, b"\x0a\xff\xff\xff\x7f"]) + data[at:]
-    return data or b"\x00"
+    return data
 
 
 def mutated_shard(payloads: list[bytes], choose: random.Random) -> bytes:
