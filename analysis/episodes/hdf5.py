@@ -23,6 +23,7 @@ from models.errors import UserError
 from models.types import Observation, Rationale
 
 FOREIGN = ("robomimic", "aloha")
+SHIPPED = Path(__file__).resolve().parents[2] / "sample_data"  # as trusted as the program that it comes with
 
 
 class Hdf5Source:
@@ -187,7 +188,7 @@ def _row(values: np.ndarray | None, k: int) -> np.ndarray | None:
 @lru_cache(maxsize=4096)
 def _read_meta(path: Path, stamp: tuple[int, int]) -> EpisodeMeta:
     """Kept by size and modification time, so that listing a folder again costs a stat for each file."""
-    if layout(path) != "hdf5":
+    if not path.resolve().is_relative_to(SHIPPED):
         check(path)
     try:
         with reading(path) as file:

@@ -19,6 +19,7 @@ import h5py
 WHOLE_BYTES = 4_000_000  # datasets up to this size are read whole, of larger ones the first, middle and last row
 ROW_BYTES = 256_000_000  # a larger row, or chunk, is not read: no source reads it either
 MAX_OBJECTS = 200_000
+LISTED_BYTES = 50_000_000  # in a file up to this size, elements of variable length are read in one go
 MAX_LISTED = 5_000  # elements of variable length, each of which has a reference of its own that may be damaged
 MEMORY_BYTES = 3_000_000_000  # of address space
 SECONDS = 300  # after which the process ends itself, should nobody be there any more to end it
@@ -98,6 +99,8 @@ def _selections(data: h5py.Dataset) -> list[object]:
         return [()] if data.nbytes <= ROW_BYTES else []
     if data.nbytes // len(data) > ROW_BYTES:
         return []
+    if data.dtype.hasobject and data.file.id.get_filesize() <= LISTED_BYTES:
+        return [()]  # ten times quicker than one by one
     if data.dtype.hasobject:
         return list(range(min(len(data), MAX_LISTED)))
     return [0, len(data) // 2, len(data) - 1]

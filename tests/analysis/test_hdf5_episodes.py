@@ -277,6 +277,7 @@ def test_no_handle_outlives_its_use(tiny_episode):
     def handles() -> int:
         return len(os.listdir("/proc/self/fd"))
 
+    open_source(tiny_episode).open("tiny")  # starts the process that tries HDF5 files, which stays
     before = handles()
     episodes = [open_source(tiny_episode).open("tiny") for _ in range(20)]
     assert all(episode.step(0).index == 0 for episode in episodes)

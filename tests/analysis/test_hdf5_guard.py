@@ -16,10 +16,12 @@ import pytest
 
 from analysis.episodes import BrokenEpisode, EpisodeSource, hdf5_guard
 from analysis.episodes.aloha import AlohaSource
+from analysis.episodes.hdf5 import Hdf5Source
 from analysis.episodes.image_folder import ImageFolderSource
 from analysis.episodes.robomimic import RobomimicSource
 from models.errors import UserError
 from tests.tiny_aloha import CAMERAS, STEPS, jpeg, write_aloha
+from tests.tiny_episode import write_tiny_episode
 from tests.tiny_image_folder import write_image_folder
 from tests.tiny_robomimic import write_libero, write_robomimic
 
@@ -108,6 +110,10 @@ def padded_aloha(folder: Path) -> Path:
     return write_aloha(folder / "episode_0.hdf5", compressed=True)
 
 
+def ours(folder: Path) -> Path:
+    return write_tiny_episode(folder / "tiny.hdf5")
+
+
 def listed_aloha(folder: Path) -> Path:
     """JPEGs of variable length: the layout in which damage makes the HDF5 library crash or hang most often."""
     path = padded_aloha(folder)
@@ -164,6 +170,7 @@ def test_damaged_hdf5_files_end_in_an_answer(tmp_path, monkeypatch):
         (aloha, AlohaSource),
         (padded_aloha, AlohaSource),
         (listed_aloha, AlohaSource),
+        (ours, Hdf5Source),
     ]
     originals = [(write(tmp_path / write.__name__), source) for write, source in kinds]
     contents = [path.read_bytes() for path, _ in originals]
