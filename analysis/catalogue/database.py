@@ -31,6 +31,7 @@ CREATE TABLE episodes (episode INTEGER PRIMARY KEY, scan INTEGER NOT NULL, id TE
                        instruction TEXT COLLATE NOCASE, task TEXT COLLATE NOCASE, robot TEXT COLLATE NOCASE,
                        length INTEGER, duration REAL, success INTEGER, has_rationale INTEGER, broken TEXT, kind TEXT);
 CREATE INDEX by_id ON episodes (id, scan);
+CREATE INDEX by_length ON episodes (length, scan, broken);
 CREATE INDEX by_instruction ON episodes (instruction, scan, broken);
 CREATE TABLE contents (episode INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (id, instruction, task, tokenize = 'unicode61 remove_diacritics 2',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,21 +50,22 @@ def overview(connection: sqlite3.Connection, where: str, given: list[Any]) -> Ov
     """The numbers for the rows of ``episodes`` for which ``where`` holds."""
     good = f"FROM episodes WHERE {where} AND broken IS NULL"
     numbers = connection.execute(
-        "SELECT count(*), total(length), total(duration), total(success), count(success), total(has_rationale), "
-        f"min(length), max(length) {good}",
+        f"SELECT count(*), total(length), total(duration), total(success), count(success), total(has_rationale) {good}",
         given,
     ).fetchone()
-    episodes, steps, seconds, succeeded, recorded, rationales, shortest, longest = numbers
+    episodes, steps, seconds, succeeded, recorded, rationales = numbers
     kinds = connection.execute(
         f"SELECT min(broken), count(*) FROM episodes WHERE {where} AND broken IS NOT NULL "
         "GROUP BY kind ORDER BY count(*) DESC, kind",
         given,
     ).fetchall()
     frequent = connection.execute(
-        f"SELECT instruction, count(*), count(*) OVER () {good} GROUP BY instruction "
-        f"ORDER BY count(*) DESC, instruction LIMIT {LISTED}",
+        f"SELECT instruction, count(*) {good} GROUP BY instruction ORDER BY count(*) DESC, instruction LIMIT {LISTED}",
         given,
     ).fetchall()
+    # several small queries: each is answered from an index, one large one would sort all rows
+    (distinct,) = connection.execute(f"SELECT count(*) FROM (SELECT 1 {good} GROUP BY instruction)", given).fetchone()
+    lengths = connection.execute(f"SELECT length, count(*) {good} GROUP BY length", given).fetchall()
     return Overview(
         episodes=episodes,
         broken=sum(count for _, count in kinds),
@@ -73,19 +75,21 @@ def overview(connection: sqlite3.Connection, where: str, given: list[Any]) -> Ov
         failed=recorded - int(succeeded),
         unrecorded=episodes - recorded,
         with_rationale=int(rationales),
-        lengths=_lengths(connection, good, given, shortest, longest) if episodes else (),
-        instructions=tuple((instruction, count) for instruction, count, _ in frequent),
-        distinct_instructions=frequent[0][2] if frequent else 0,
+        lengths=_bins(dict(lengths)),
+        instructions=tuple(frequent),
+        distinct_instructions=distinct,
         broken_kinds=tuple(BrokenKind(reason, count) for reason, count in kinds),
     )
 
 
-def _lengths(
-    connection: sqlite3.Connection, good: str, given: list[Any], shortest: int, longest: int
-) -> tuple[LengthBin, ...]:
+def _bins(counts: Mapping[int, int]) -> tuple[LengthBin, ...]:
+    """Length in steps -> number of episodes, in at most BINS bins."""
+    if not counts:
+        return ()
+    shortest, longest = min(counts), max(counts)
     width = (longest - shortest) // BINS + 1
-    found = dict(
-        connection.execute(f"SELECT (length - ?) / ?, count(*) {good} GROUP BY 1", [shortest, width, *given]).fetchall()
-    )
+    found = [0] * ((longest - shortest) // width + 1)
+    for length, episodes in counts.items():
+        found[(length - shortest) // width] += episodes
     starts = range(shortest, longest + 1, width)
-    return tuple(LengthBin(start, start + width, found.get(number, 0)) for number, start in enumerate(starts))
+    return tuple(LengthBin(start, start + width, episodes) for start, episodes in zip(starts, found, strict=True))
