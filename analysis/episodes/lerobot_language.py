@@ -129,7 +129,11 @@ def _filled(
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
     steps = np.flatnonzero(lengths)
     for step in steps[:1] if first_only else steps:
-        yield int(step), [row for row in column[int(step)].as_py() if row is not None]
+        try:
+            rows = column[int(step)].as_py()
+        except ValueError as error:  # bytes that are no UTF-8
+            raise UserError(f"column {name!r} of {path.name} cannot be read: {error}") from None
+        yield int(step), [row for row in rows if row is not None]
 
 
 def _truth(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:

@@ -64,7 +64,7 @@ def read_tasks(root: Path, major: int) -> dict[int, str]:
         lines = bounded_text(root, "meta/tasks.jsonl", MAX_TASKS_BYTES).splitlines()
         rows = [_object(line, "meta/tasks.jsonl", number) for number, line in enumerate(lines, 1) if line.strip()]
     else:
-        rows = [row for batch in _batches(root, "meta/tasks.parquet", all_columns=True) for row in batch.to_pylist()]
+        rows = list(_entries(root, "meta/tasks.parquet", all_columns=True))
     out = {}
     for row in rows:
         text = next((row[key] for key in ("task", "__index_level_0__", "index") if isinstance(row.get(key), str)), None)
@@ -111,12 +111,11 @@ def _files(root: Path, info: LerobotInfo, tasks: Mapping[int, str]) -> Iterator[
         yield BrokenEpisode(str(root / "meta/episodes"), "meta/episodes holds no parquet file; the list is missing")
     for name in names:
         try:
-            for batch in _batches(root, name, all_columns=False):
-                for row in batch.to_pylist():
-                    try:
-                        yield _placed(row, info, tasks, name)
-                    except UserError as error:
-                        yield BrokenEpisode(str(root / name), str(error))
+            for row in _entries(root, name, all_columns=False):
+                try:
+                    yield _placed(row, info, tasks, name)
+                except UserError as error:
+                    yield BrokenEpisode(str(root / name), str(error))
         except UserError as error:
             yield BrokenEpisode(str(root / name), str(error))
 
@@ -183,8 +182,8 @@ def _object(line: str, name: str, number: int) -> dict[str, Any]:
     return row
 
 
-def _batches(root: Path, name: str, all_columns: bool) -> Iterator[pa.RecordBatch]:
-    """A small table in pieces; of a list of episodes the per-episode statistics are left unread."""
+def _entries(root: Path, name: str, all_columns: bool) -> Iterator[dict[str, Any]]:
+    """The rows of a table under meta/; of a list of episodes the per-episode statistics are left unread."""
     path = present(root, name)
     if path.stat().st_size > MAX_META_BYTES:
         raise UserError(f"{name} has {path.stat().st_size:,} bytes; at most {MAX_META_BYTES:,} are read")
@@ -193,6 +192,7 @@ def _batches(root: Path, name: str, all_columns: bool) -> Iterator[pa.RecordBatc
             columns = None
             if not all_columns:
                 columns = [column for column in file.schema_arrow.names if not column.startswith("stats/")]
-            yield from file.iter_batches(batch_size=4096, columns=columns, use_threads=False)
+            for batch in file.iter_batches(batch_size=1024, columns=columns, use_threads=False):
+                yield from batch.to_pylist()
     except DAMAGED as error:
         raise UserError(f"{name} is damaged or no parquet file ({str(error).splitlines()[0][:200]})") from None

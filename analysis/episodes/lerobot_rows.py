@@ -28,7 +28,7 @@ IMAGES = 8  # rows of images in memory at a time
 class RowGroup:
     start: int  # first row in the file
     rows: int
-    low: int | None  # lowest and highest episode in it; None: the footer does not say
+    low: int | None  # lowest and highest episode in it; None: it does not say
     high: int | None
     digest: bytes  # of its bytes without those of images, of which only the sizes count
 
@@ -46,28 +46,47 @@ class EpisodeTable:
 
 @lru_cache(maxsize=131_072)
 def row_groups(path: Path, stamp: tuple[int, int], images: tuple[str, ...]) -> tuple[RowGroup, ...]:
-    """What the footer says of each row group, kept by size and modification time. Unpacks nothing.
+    """What is in each row group, kept by size and modification time. Unpacks episode numbers and a row of the rest.
 
     Raises UserError for a file that is cut short or no parquet.
     """
     out, start = [], 0
-    with reading(path) as file, path.open("rb") as stream:
+    with reading(path, buffered=True) as file, path.open("rb") as stream:
         meta = file.metadata
+        leaves = range(len(file.schema))
+        names = [file.schema.column(place).path for place in leaves]
         for number in range(meta.num_row_groups):
+            low, high = _checked_span(file, number)
             group = meta.row_group(number)
             digest = hashlib.sha256()
-            low = high = None
-            for place in range(group.num_columns):
-                column = group.column(place)
-                name = column.path_in_schema
+            for place in leaves:
+                column, name = group.column(place), names[place]
                 digest.update(f"{name}:{column.num_values}:{column.total_compressed_size};".encode())
                 if not any(name == key or name.startswith(f"{key}.") for key in images):
                     digest.update(_chunk(stream, column, stamp[0], path))
-                if name == "episode_index" and column.statistics is not None and column.statistics.has_min_max:
-                    low, high = int(column.statistics.min), int(column.statistics.max)
             out.append(RowGroup(start, group.num_rows, low, high, digest.digest()))
             start += group.num_rows
     return tuple(out)
+
+
+def _checked_span(file: pq.ParquetFile, number: int) -> tuple[int | None, int | None]:
+    """The lowest and highest episode of a row group; they are read, because damaged statistics end the process.
+
+    So does a damaged description of a column when it is looked at; reading a row of every column raises instead.
+    """
+    for _ in file.iter_batches(batch_size=1, row_groups=[number], use_threads=False):
+        break
+    if "episode_index" not in file.schema_arrow.names:
+        return None, None
+    low: int | None = None
+    high: int | None = None
+    for batch in file.iter_batches(BATCH, row_groups=[number], columns=["episode_index"], use_threads=False):
+        found = pc.min_max(batch.column(batch.schema.get_field_index("episode_index"))).as_py()
+        if not isinstance(found["min"], int) or not isinstance(found["max"], int):
+            return None, None
+        low = found["min"] if low is None else min(low, found["min"])
+        high = found["max"] if high is None else max(high, found["max"])
+    return low, high
 
 
 def _chunk(stream: Any, column: pq.ColumnChunkMetaData, size: int, path: Path) -> bytes:
