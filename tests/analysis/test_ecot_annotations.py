@@ -221,3 +221,19 @@ def test_a_large_file_is_indexed_in_less_than_300_mb(tmp_path):
     found, peak = done.stdout.split()
     assert int(found) == episodes
     assert float(peak) < 300
+
+
+def test_joined_to_real_bridge_episodes(tmp_path, shared_data):
+    source = open_source(shared_data / "episodes" / "bridge_rlds" / "bridge_dataset" / "1.0.0")
+    metas = [entry for entry in source.scan() if isinstance(entry, EpisodeMeta)]
+    keys = {(meta.extra["file_path"], meta.extra["episode_id"]) for meta in metas}
+    assert len(keys) == len(metas) == 25
+    path, id = metas[3].extra["file_path"], metas[3].extra["episode_id"]
+    index = built(
+        write_tiny_ecot(tmp_path / "ecot.json", {path: {id: tiny_ecot.episode(steps=10)}}), tmp_path / "ecot.sqlite"
+    )
+    assert [index.has_rationale(meta) for meta in metas] == [meta is metas[3] for meta in metas]
+    joined = AnnotatedEpisode.join(source.open(metas[3].id), annotation(index, metas[3]))
+    assert joined.camera == "image_0" and joined.rationales[-1].stop == metas[3].length == 10
+    carrot, plate = joined.step(2).objects["image_0"]  # frames of 64 x 64
+    assert (carrot.name, carrot.box, plate.box) == ("carrot", (8.0, 0.0, 12.0, 4.0), (8.0, 8.0, 12.0, 12.0))
