@@ -65,7 +65,8 @@ class ActionScale:
     @staticmethod
     def read(section: ConfigSection, dimensions: int) -> ActionScale:
         mask = section.fields.get("mask") or [True] * dimensions
-        if len(mask) != dimensions or not all(isinstance(value, bool) for value in mask):
+        is_list = isinstance(mask, list) and len(mask) == dimensions
+        if not is_list or not all(isinstance(value, bool) for value in mask):
             raise UserError(f"{section.where}.mask is {mask!r}, expected {dimensions} times true or false")
         return ActionScale(section.numbers("q01", dimensions), section.numbers("q99", dimensions), tuple(mask))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from models.errors import UserError
 
+LFS_POINTER = "version https://git-lfs"  # how a file begins that was cloned without Git LFS
+
 
 @dataclass(frozen=True)
 class ConfigSection:
@@ -22,7 +24,10 @@ class ConfigSection:
     def read(file: Path) -> ConfigSection:
         """The whole file as one section."""
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            if text.startswith(LFS_POINTER):
+                raise UserError(f"{file} is a Git LFS pointer, not the file itself; fetch it with: git lfs pull")
+            content = json.loads(text)
         except FileNotFoundError:
             raise UserError(f"{file.parent} has no {file.name}") from None
         except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models import registry
 from models.checkpoint_files import CheckpointFiles
+from models.errors import UserError
 from models.policy import Policy
 from models.types import CheckpointSpec
 
@@ -58,4 +59,10 @@ def _inspect(files: CheckpointFiles, family: str | None, known_digest: str | Non
     name = registry.recognise(files.config(), family, files.names(), files.entries())
     read = registry.function(registry.FAMILIES[name].inspect)
     spec: CheckpointSpec = read(files, name, known_digest or files.digest())
+    stored = len(files.tensors())
+    if max(spec.layers, spec.vision_layers) > stored:  # building so many would take for ever
+        raise UserError(
+            f"{files.model / 'config.json'} asks for {spec.layers} layers and {spec.vision_layers} of the vision "
+            f"tower; the weights have {stored} tensors"
+        )
     return spec

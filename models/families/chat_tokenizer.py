@@ -42,6 +42,8 @@ class ChatTokenizer:
         try:
             tokenizer = AutoTokenizer.from_pretrained(files.model, local_files_only=True, trust_remote_code=False)
             self.backend = tokenizer.backend_tokenizer  # used directly: transformers' wrapper is not thread-safe
+            special = {self.backend.token_to_id(text): text for text in tokenizer.all_special_tokens}
+            self.bos, self.unknown = str(tokenizer.bos_token or ""), tokenizer.unk_token_id
         except Exception as error:  # tokenizers raises bare Exception
             reason = " ".join(str(error).split())
             raise UserError(f"{files.model} has no tokenizer that can be read here ({reason})") from error
@@ -51,9 +53,8 @@ class ChatTokenizer:
             name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)
         }
         added = {int(id_): str(each) for id_, each in tokenizer.added_tokens_decoder.items() if each.special}
-        self.special = {**added, **{self.backend.token_to_id(text): text for text in tokenizer.all_special_tokens}}
-        self.bos, self.unknown = str(tokenizer.bos_token or ""), tokenizer.unk_token_id
-        token = self.backend.id_to_token(image_token)
+        self.special = {**added, **special}
+        token = self.backend.id_to_token(image_token) if image_token >= 0 else None
         if token is None:
             raise UserError(f"config.json names token {image_token} for images, which the tokenizer does not have")
         self.image = str(token)

@@ -22,7 +22,7 @@ PURE = "In: What action should the robot take to {instruction}?\nOut:"
 VICUNA = f"{SYSTEM} USER: What action should the robot take to {{instruction}}? ASSISTANT:"
 ECOT = f"{VICUNA} TASK:"
 # transformers' LlamaConfig leaves these out of config.json where they equal its defaults
-TEXT_DEFAULTS = {"layers": 32, "heads": 32, "width": 4096, "positions": 2048}
+TEXT_DEFAULTS = {"layers": 32, "heads": 32, "width": 4096, "positions": 2048, "vocabulary": 32000}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class OpenVLAConfig:
             raise UserError(
                 f"{text.where}.model_type is {kind!r}; an OpenVLA's language model is expected to be 'llama'"
             )
-        vocabulary = text.integer("vocab_size", minimum=EMPTY_TOKEN + 1)
+        vocabulary = text.integer("vocab_size", default=TEXT_DEFAULTS["vocabulary"], minimum=EMPTY_TOKEN + 1)
         prompt, reason = _prompt(config, files.names(), family)
         return OpenVLAConfig(
             towers=_towers(config, files.tensors()),
@@ -125,6 +125,8 @@ def _towers(config: ConfigSection, tensors: Mapping[str, TensorInfo]) -> tuple[V
     for name, values in (("timm_model_ids", ids), ("image_sizes", sizes), ("timm_override_act_layers", overrides)):
         if not isinstance(values, list | tuple) or len(values) < count:
             raise UserError(f"{config.where} {name} is {values!r}, expected {count}, one for each vision tower")
+    if not all(size.is_integer() and size > 0 for size in sizes):
+        raise UserError(f"{config.where} image_sizes is {list(sizes)}, expected whole numbers of at least 1")
     if any(override is not None and not isinstance(override, str) for override in overrides):
         raise UserError(f"{config.where} timm_override_act_layers is {overrides!r}, expected names or null")
     towers = tuple(

@@ -14,7 +14,7 @@ from models.errors import UserError
 from models.families.openvla_config import OpenVLAConfig
 from models.families.timm_vit import TimmViT
 from models.families.timm_vit_shape import VitShape
-from models.families.weights import Weights, fill, transformers_places, without_weights
+from models.families.weights import Weights, described, fill, transformers_places, without_weights
 
 TOWER_NAMES = ("featurizer", "fused_featurizer")
 LANGUAGE_SITES = r"^language_model\.model\.layers\.(\d+)\.self_attn$"
@@ -93,7 +93,10 @@ def load_network(
     Raises UserError for a tensor that is missing, misshapen or left over.
     """
     text = _text_config(weights)
-    network = without_weights(lambda: OpenVLANetwork(config.towers, text, weights.dtype))
+    network = described(
+        f"{weights.files.model / 'config.json'} does not describe an OpenVLA",
+        lambda: without_weights(lambda: OpenVLANetwork(config.towers, text, weights.dtype)),
+    )
     if not speaks:
         network.language_model.lm_head = nn.Identity()
     fill(network, weights, _places(network, weights), {**config.unused, **(unused or {})})
@@ -116,7 +119,4 @@ def _text_config(weights: Weights) -> LlamaConfig:
     settings = {key: value for key, value in section.fields.items() if key != "model_type"}
     if settings.get("tie_word_embeddings"):
         raise UserError(f"{section.where}.tie_word_embeddings is true; OpenVLA's files hold an lm_head of their own")
-    try:
-        return LlamaConfig.from_dict(settings)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{section.where} does not describe a Llama: {' '.join(str(error).split())}") from error
+    return described(f"{section.where} does not describe a Llama", lambda: LlamaConfig.from_dict(settings))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PI0ForConditionalGeneration
 
 from models.capture import ROW_ATTENTION
 from models.checkpoint_files import CheckpointFiles
-from models.errors import UserError
 from models.families.pi0_config import PI0Config
 from models.families.pi0_places import places, stored_name, unused
-from models.families.weights import Weights, fill, read_transformers_config, without_weights
+from models.families.weights import Weights, described, fill, read_transformers_config, without_weights
 
 
 def build_network(
@@ -22,14 +20,14 @@ def build_network(
 ) -> PI0ForConditionalGeneration:
     """Raises UserError for tensors that are missing, misshapen or left over."""
     layout = _layout(config) if lerobot else read_transformers_config(transformers.PI0Config, files)
-    try:
-        model = without_weights(
+    model = described(
+        f"{files.model} makes no π0 network",
+        lambda: without_weights(
             lambda: PI0ForConditionalGeneration._from_config(
                 layout, attn_implementation=ROW_ATTENTION, dtype=weights.dtype
             )
-        )
-    except (StrictDataclassError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise UserError(f"{files.model} makes no π0 network: {' '.join(str(error).split())}") from error
+        ),
+    )
     model.model.dit.embed_tokens = None  # the expert reads no words
     known = places(weights.stored)
     missing = {stored_name(place, known): place for place in model.state_dict() if place not in known.values()}

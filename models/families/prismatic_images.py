@@ -95,7 +95,8 @@ class PrismaticImages:
 
 
 def _read(section: ConfigSection) -> PrismaticImages:
-    count = len(section.fields.get("input_sizes") or section.fields.get("tvf_resize_params") or [])
+    sizes = section.fields.get("input_sizes") or section.fields.get("tvf_resize_params") or []
+    count = len(sizes) if isinstance(sizes, list) else 0
     if count not in (1, 2):
         raise UserError(f"{section.where} input_sizes has {count} entries, expected one for each of 1 or 2 towers")
     strategy = section.text("image_resize_strategy", default="")

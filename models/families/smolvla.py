@@ -31,7 +31,7 @@ from models.families.smolvla_config import NEW_LINE, Backbone, ExpertPlan, SmolV
 from models.families.smolvla_network import BACKBONES, SmolVLANetwork
 from models.families.smolvla_prompt import Prompt, PromptBuilder, SeenFrame
 from models.families.smolvla_spec import UNUSED
-from models.families.weights import Weights, fill, read_transformers_config, without_weights
+from models.families.weights import Weights, described, fill, read_transformers_config, without_weights
 from models.policy import Policy
 from models.types import (
     AttentionRecord,
@@ -159,14 +159,13 @@ class SmolVLAPolicy:
 
 
 def _network(files: CheckpointFiles, config: SmolVLAConfig, backbone: Backbone, weights: Weights) -> SmolVLANetwork:
-    described, _ = BACKBONES[backbone.files.config().text("model_type")]
-    layout = read_transformers_config(described, backbone.files)
+    kind, _ = BACKBONES[backbone.files.config().text("model_type")]
+    layout = read_transformers_config(kind, backbone.files)
     plan = ExpertPlan.of(config, backbone.layers)
-    try:
-        network = without_weights(lambda: SmolVLANetwork(config, layout, plan))
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{files.model} and its backbone {backbone.files.model} make no network: {reason}") from error
+    network = described(
+        f"{files.model} and its backbone {backbone.files.model} make no network",
+        lambda: without_weights(lambda: SmolVLANetwork(config, layout, plan)),
+    )
     expected = {f"model.{name}": name for name in network.state_dict()}
     fill(network, weights, {**expected, **_places(weights.stored)}, UNUSED)
     return network.eval()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import (
@@ -21,12 +20,10 @@ from transformers import (
 
 from models.capture import ROW_ATTENTION
 from models.config_section import ConfigSection
-from models.errors import UserError
 from models.families.ego3d import Ego3DPositions, depth_on_image, patch_points, seen_by_zoe
 from models.families.spatialvla_settings import SpatialVLASettings
-from models.families.weights import Weights, fill, transformers_places, without_weights
+from models.families.weights import Weights, described, fill, transformers_places, without_weights
 
-Built = TypeVar("Built")
 Config = TypeVar("Config", bound=PretrainedConfig)
 TOWERS = ("vision_tower", "vision_zoe_model", "language_model")  # transformers' own models, its own names inside
 
@@ -136,8 +133,9 @@ def load_spatialvla_model(config: ConfigSection, settings: SpatialVLASettings, w
     text = _sub_config(config, "text_config", Gemma2Config)
     vision = _sub_config(config, "vision_config", SiglipVisionConfig)
     zoe = _sub_config(config, "vision_zoe_config", ZoeDepthConfig) if settings.use_depth else None
-    model = without_weights(
-        lambda: _described(config, lambda: SpatialVLAModel(settings, text, vision, zoe, weights.dtype))
+    model = described(
+        _no_part(config),
+        lambda: without_weights(lambda: SpatialVLAModel(settings, text, vision, zoe, weights.dtype)),
     )
     fill(model, weights, _places(model, weights.stored), settings.unused)
     model.language_model.tie_weights()
@@ -169,13 +167,9 @@ def _places(model: SpatialVLAModel, names: Iterable[str]) -> dict[str, str]:
 
 def _sub_config(config: ConfigSection, key: str, kind: type[Config]) -> Config:
     section = config.section(key)
-    read: Config = _described(section, lambda: kind.from_dict(dict(section.fields)))
+    read: Config = described(_no_part(section), lambda: kind.from_dict(dict(section.fields)))
     return read
 
 
-def _described(section: ConfigSection, build: Callable[[], Built]) -> Built:
-    try:
-        return build()
-    except (StrictDataclassError, ValueError, TypeError, KeyError, IndexError, ZeroDivisionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{section.where} does not describe a part of SpatialVLA: {reason}") from error
+def _no_part(section: ConfigSection) -> str:
+    return f"{section.where} does not describe a part of SpatialVLA"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import UInt8
 from transformers import PretrainedConfig
@@ -23,7 +25,8 @@ class AnyResolutionPictures:
         self._processor = image_processor(LlavaNextImageProcessorPil, files)
         vision = config.vision_config
         self._canvases = config.image_grid_pinpoints
-        if [list(each) for each in self._processor.image_grid_pinpoints] != [list(each) for each in self._canvases]:
+        sizes, others = (_sizes(each.image_grid_pinpoints) for each in (config, self._processor))
+        if sizes is None or sizes != others:
             raise UserError(f"{files.model}: image_grid_pinpoints of the image processor are not those of config.json")
         self._tile, self._patch, self._token = int(vision.image_size), int(vision.patch_size), image_token
         if self._tile % self._patch:
@@ -102,3 +105,12 @@ class _Canvas:
         if width / height > columns / rows:
             return (rows - int(round(height * (columns / width), 7))) // 2, 0
         return 0, (columns - int(round(width * (rows / height), 7))) // 2
+
+
+def _sizes(listed: Any) -> list[list[int]] | None:
+    """Height and width of each canvas; None where that is no list of sizes."""
+    pairs = (
+        [list(each) for each in listed if isinstance(each, list | tuple)] if isinstance(listed, list | tuple) else []
+    )
+    proper = all(len(each) == 2 and all(isinstance(side, int) and side > 0 for side in each) for each in pairs)
+    return pairs if pairs and proper and len(pairs) == len(listed) else None

@@ -24,6 +24,7 @@ from transformers.vision_utils import get_vision_window_index
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.families.chat_prompt import Marker, Piece
+from models.families.weights import NO_MODEL
 from models.images import ImagePreprocessing, as_image
 from models.types import PatchGrid
 
@@ -183,7 +184,7 @@ def image_processor(kind: type[Processor], files: CheckpointFiles) -> Processor:
     """Raises UserError where the checkpoint's description of it cannot be read."""
     try:
         made = kind.from_pretrained(files.model, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, *NO_MODEL) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{files.model} does not say how images are prepared ({reason})") from error
     return made
@@ -194,7 +195,7 @@ def prepared(processor: BaseImageProcessor, frame: UInt8[np.ndarray, "H W 3"], *
     image = as_image(frame)
     try:
         made: Mapping[str, Any] = processor(image, return_tensors="pt", **asked)
-    except (ValueError, ZeroDivisionError, MemoryError) as error:
+    except (MemoryError, *NO_MODEL) as error:
         found = f"{image.size[1]} x {image.size[0]} pixels"
         raise UserError(f"the image of {found} cannot be prepared ({error})") from error
     return made

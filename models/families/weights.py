@@ -29,8 +29,11 @@ from models.families.tensor_reading import read_tensor
 
 Module = TypeVar("Module", bound=nn.Module)
 Model = TypeVar("Model", bound=PreTrainedModel)
+Made = TypeVar("Made")
 Config = TypeVar("Config", bound=PretrainedConfig)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# what torch and transformers raise while they make a model of settings that make no sense
+NO_MODEL = (StrictDataclassError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _building = RLock()  # making a model without weights changes nn.Module itself for a moment
 
 
@@ -68,6 +71,14 @@ def _add_change(weight: Tensor, change: Change) -> None:
     a, b = read_tensor(change.a, torch.float32), read_tensor(change.b, torch.float32)
     delta = change.scale * (b.flatten(1) @ a.flatten(1))
     weight.copy_(weight.float() + (delta.T if change.transposed else delta).reshape(weight.shape))
+
+
+def described(where: str, build: Callable[[], Made]) -> Made:
+    """What ``build`` makes of a configuration. Raises UserError, which begins with ``where``, where it cannot."""
+    try:
+        return build()
+    except NO_MODEL as error:
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from error
 
 
 def without_weights(build: Callable[[], Module]) -> Module:
@@ -115,14 +126,12 @@ def load_transformers(
     ``attention``: the attention implementation, or one a sub-configuration; ``unused``: as of `fill`. Raises UserError
     as `fill`, and for a configuration that does not describe the class.
     """
-    try:
-        model = without_weights(
+    model = described(
+        f"{weights.files.model / 'config.json'} does not describe a {model_class.__name__}",
+        lambda: without_weights(
             lambda: model_class._from_config(config, attn_implementation=attention, dtype=weights.dtype)
-        )
-    except (StrictDataclassError, ValueError, TypeError, ZeroDivisionError) as error:
-        reason = " ".join(str(error).split())
-        where = weights.files.model / "config.json"
-        raise UserError(f"{where} does not describe a {model_class.__name__}: {reason}") from error
+        ),
+    )
     left_out = {**_ignored(model, weights.stored), **(unused or {})}
     fill(model, weights, transformers_places(model, weights.stored), left_out)
     model.tie_weights()
@@ -141,12 +150,10 @@ def transformers_places(model: PreTrainedModel, names: Iterable[str]) -> dict[st
 
 def read_transformers_config(config_class: type[Config], files: CheckpointFiles) -> Config:
     """config.json as transformers reads it, code that it names left alone. Raises UserError where it makes no sense."""
-    try:
-        return config_class.from_pretrained(files.model, local_files_only=True)
-    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        kind = config_class.__name__.removesuffix("Config")
-        raise UserError(f"{files.model / 'config.json'} does not describe a {kind}: {reason}") from error
+    return described(
+        f"{files.model / 'config.json'} does not describe a {config_class.__name__.removesuffix('Config')}",
+        lambda: config_class.from_pretrained(files.model, local_files_only=True),
+    )
 
 
 def usable_device(device: str) -> torch.device:

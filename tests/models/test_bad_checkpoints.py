@@ -65,6 +65,8 @@ def test_config_that_is_no_json(folder: Path) -> None:
     refused(folder, "config.json is not valid JSON")
     (folder / "config.json").write_text("[]")
     refused(folder, "holds a JSON list, expected an object")
+    (folder / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n")
+    refused(folder, "config.json is a Git LFS pointer, not the file itself")
 
 
 def test_unknown_kind(folder: Path) -> None:
@@ -76,6 +78,11 @@ def test_unknown_kind(folder: Path) -> None:
 def test_a_config_that_describes_no_model(folder: Path) -> None:
     edit_config(folder, lambda config: config["text_config"].update(num_key_value_heads="two"))
     refused(folder, "config.json does not describe a PaliGemma")
+
+
+def test_more_layers_than_there_are_tensors(folder: Path) -> None:
+    edit_config(folder, lambda config: config["text_config"].update(num_hidden_layers=1_000_000))
+    refused(folder, r"asks for 1000000 layers and \d of the vision tower; the weights have \d+ tensors")
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt"])

@@ -86,6 +86,7 @@ def test_a_second_tower_that_is_not_asked_for_is_left_over(folder: Path) -> None
 CONFIGS = [
     ({"timm_model_ids": "left out"}, "timm_model_ids is missing, expected a list of strings"),
     ({"timm_model_ids": ["vit_small_patch14_reg4_dinov2"]}, "timm_model_ids is .*, expected 2, one for each vision"),
+    ({"image_sizes": [70.5, 70]}, "image_sizes is .*, expected whole numbers of at least 1"),
     ({"image_sizes": [70]}, "image_sizes is .*, expected 2"),
     ({"image_sizes": [84, 70]}, "pos_embed has 25 positions; images of 84 pixels"),
     ({"timm_override_act_layers": ["mish", None]}, "'mish'; the activations known here are"),
