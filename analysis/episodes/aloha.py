@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
-from analysis.episodes.hdf5_file import check_inside, hdf5_files, stamp
+from analysis.episodes.hdf5_file import check_inside, hdf5_files, name_of, named, stamp
 from analysis.episodes.hdf5_layout import layout
 from analysis.episodes.hdf5_meta import text
 from analysis.episodes.hdf5_plain import check_finite, check_length, group, member, plain, reading_foreign, table
@@ -44,7 +44,7 @@ class AlohaSource:
         for path in hdf5_files(self.root):
             try:
                 check_inside(path, self.root)
-                id = self._id(path)
+                id = name_of(path, self.root)
                 if id in taken:
                     raise UserError(f"{path.name} has the name of {taken[id].name} but for the suffix; rename one")
                 taken[id] = path
@@ -53,17 +53,10 @@ class AlohaSource:
                 yield BrokenEpisode(str(path), str(error))
 
     def open(self, id: str) -> Hdf5Trajectory:
-        path = next((path for path in hdf5_files(self.root) if self._id(path) == id), None)
-        if path is None:
-            some = ", ".join(self._id(path) for path in islice(hdf5_files(self.root), 5))
-            raise UserError(f"there is no episode {id!r} at {self.root}; it has {some or 'none'}")
-        check_inside(path, self.root)
+        path = named(id, self.root)
         before = stamp(path)
         with reading_foreign(path) as file:
             return _read(file, id, path, before)
-
-    def _id(self, path: Path) -> str:
-        return path.stem if path == self.root else path.relative_to(self.root).with_suffix("").as_posix()
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -26,6 +27,27 @@ def hdf5_files(root: Path) -> Iterator[Path]:
         for name in sorted(found):
             if name.endswith(SUFFIXES) and not name.startswith("."):
                 yield Path(folder) / name
+
+
+def name_of(path: Path, root: Path) -> str:
+    """A file's path below ``root`` without its suffix, the stem if it is the root itself: part of episodes' ids."""
+    return path.stem if path == root else path.relative_to(root).with_suffix("").as_posix()
+
+
+def named(name: str, root: Path) -> Path:
+    """The file that `name_of` calls so, found without listing the folder. Raises UserError if there is none."""
+    inside = Path(name)
+    if root.is_file():
+        candidates = [root] if name == root.stem else []
+    elif not name or inside.is_absolute() or any(part.startswith(".") for part in inside.parts):
+        candidates = []
+    else:
+        candidates = [root / f"{name}{suffix}" for suffix in sorted(SUFFIXES)]  # as listed
+    for path in candidates:
+        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+            return path
+    some = ", ".join(name_of(path, root) for path in islice(hdf5_files(root), 5))
+    raise UserError(f"there is no readable file {name!r} at {root}; it has {some or 'none'}")
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -44,8 +44,11 @@ class ImageFolderSource:
                 yield BrokenEpisode(str(folder), str(error))
 
     def open(self, id: str) -> ImageFolderEpisode:
-        folder = next((folder for folder in _episodes(self.root) if self._id(folder) == id), None)
-        if folder is None:
+        folder = self.root if id == self.root.name and _is_episode(self.root) else self.root / id
+        inside = not any(part.startswith(".") for part in Path(id).parts) and folder.resolve().is_relative_to(
+            self.root.resolve()
+        )
+        if not id or not inside or not _is_episode(folder):
             some = ", ".join(self._id(folder) for folder in islice(_episodes(self.root), 5))
             raise UserError(f"there is no episode {id!r} at {self.root}; it has {some or 'none'}")
         return _read(folder, id, self.root)

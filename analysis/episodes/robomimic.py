@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from analysis.episodes.hdf5_file import check_inside, hdf5_files, stamp
+from analysis.episodes.hdf5_file import check_inside, hdf5_files, name_of, named, stamp
 from analysis.episodes.hdf5_layout import layout
 from analysis.episodes.hdf5_plain import group, reading_foreign
 from analysis.episodes.hdf5_trajectory import Hdf5Trajectory
@@ -35,7 +35,7 @@ class RobomimicSource:
         for path in hdf5_files(self.root):
             try:
                 check_inside(path, self.root)
-                name = self._name(path)
+                name = name_of(path, self.root)
                 if name in taken:
                     raise UserError(f"{path.name} has the name of {taken[name].name} but for the suffix; rename one")
                 taken[name] = path
@@ -45,22 +45,16 @@ class RobomimicSource:
 
     def open(self, id: str) -> Hdf5Trajectory:
         name, _, demo = id.rpartition("/")
-        path = next((path for path in hdf5_files(self.root) if self._name(path) == name), None)
-        if path is None:
-            some = ", ".join(self._name(path) for path, _ in zip(hdf5_files(self.root), range(5), strict=False))
-            raise UserError(
-                f"there is no episode {id!r} at {self.root}; expected file/demo_N with a file such as {some}"
-            )
-        check_inside(path, self.root)
+        if not name:
+            raise UserError(f"there is no episode {id!r} at {self.root}; expected an id such as file/demo_0")
+        path = named(name, self.root)
         before = stamp(path)
         with reading_foreign(path) as file:
             names = demo_names(group(file, "data", path.name))
             if demo not in names:
-                raise UserError(f"{path.name} has no {demo!r}; it has {len(names)} others, such as {names[0]}")
+                some = f", such as {names[0]}" if names else ""
+                raise UserError(f"{path.name} has no {demo!r}; it has {len(names)} others{some}")
             return read_demo(file, demo, f"{name}/{demo}", path, before)
-
-    def _name(self, path: Path) -> str:
-        return path.stem if path == self.root else path.relative_to(self.root).with_suffix("").as_posix()
 
 
 @lru_cache(maxsize=1024)

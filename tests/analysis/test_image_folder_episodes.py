@@ -108,6 +108,15 @@ def test_a_folder_of_folders_is_one_source(tmp_path):
     assert isinstance(broken, BrokenEpisode) and broken.path.endswith("day_2/a")
 
 
+@pytest.mark.parametrize("id", ["", "b", "../outside", "link", "data"])
+def test_ids_do_not_lead_out_of_the_folder(tmp_path, id):
+    outside = write_image_folder(tmp_path / "outside")
+    write_image_folder(tmp_path / "data" / "a")
+    (tmp_path / "data" / "link").symlink_to(outside)
+    with pytest.raises(UserError, match="there is no episode"):
+        ImageFolderSource(tmp_path / "data").open(id)
+
+
 def test_the_digest_follows_tables_and_frames(tmp_path):
     folder = write_image_folder(tmp_path / "e")
     (before,) = ImageFolderSource(folder).scan()

@@ -115,6 +115,15 @@ def test_a_folder_of_files_is_one_source(tmp_path):
     assert RobomimicSource(tmp_path).open(found[3].id).meta == found[3]
 
 
+@pytest.mark.parametrize("id", ["", "demo_0", "other/demo_0", "../outside/demo_0", "/etc/demo_0", "inside/link/demo_0"])
+def test_ids_do_not_lead_out_of_the_folder(tmp_path, id):
+    outside = write_robomimic(tmp_path / "outside.hdf5")
+    write_robomimic(tmp_path / "data" / "inside" / "lift.hdf5")
+    (tmp_path / "data" / "inside" / "link.hdf5").symlink_to(outside)
+    with pytest.raises(UserError, match="there is no"):
+        RobomimicSource(tmp_path / "data").open(id)
+
+
 def test_our_own_files_are_not_claimed(tmp_path):
     write_tiny_episode(tmp_path / "ours.hdf5")
     assert not RobomimicSource.handles(tmp_path)
@@ -226,6 +235,21 @@ def test_low_dimensional_files_are_told_how_to_get_images(tmp_path):
     with h5py.File(path, "r+") as file:
         del file["data/demo_0/obs/agentview_image"], file["data/demo_0/obs/robot0_eye_in_hand_image"]
     assert "dataset_states_to_obs.py" in reason(path)
+
+
+def test_what_is_listed_is_what_is_opened_where_two_files_differ_by_suffix_only(tmp_path):
+    write_robomimic(tmp_path / "a.hdf5", demos=(5,))
+    write_robomimic(tmp_path / "a.h5", demos=(3,))
+    listed, broken = metas(tmp_path)
+    assert isinstance(listed, EpisodeMeta) and isinstance(broken, BrokenEpisode)
+    assert RobomimicSource(tmp_path).open(listed.id).meta == listed
+
+
+def test_a_file_without_demonstrations(tmp_path):
+    path = write_robomimic(tmp_path / "lift.hdf5", demos=())
+    assert "has no demonstrations" in reason(path)
+    with pytest.raises(UserError, match="it has 0 others"):
+        RobomimicSource(path).open("lift/demo_0")
 
 
 def test_files_beside_are_named(tmp_path):
