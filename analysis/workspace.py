@@ -14,6 +14,7 @@ from typing import Any
 
 import models
 from analysis.atomic_file import written_once
+from analysis.catalogue import EpisodeIndex
 from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
 from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
 from analysis.records import RecordStore
@@ -73,6 +74,11 @@ class Workspace:
     def records(self) -> RecordStore:
         """What policies did on episodes of this workspace."""
         return RecordStore(self.path / "records")
+
+    @property
+    def index(self) -> EpisodeIndex:
+        """All episodes of all data sets, as `EpisodeIndex.update` last found them: searched without opening files."""
+        return EpisodeIndex(self.path / "cache" / "episodes.sqlite")
 
     def datasets(self) -> tuple[Dataset, ...]:
         """The configured data sets, named after the last two parts of their paths."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.annotations.ecot import EcotAnnotation, read_annotation
 from analysis.annotations.ecot_stream import MAX_RECORDING, read_recordings
 from analysis.atomic_file import replaced
+from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 
@@ -64,34 +65,38 @@ class EcotIndex:
         with _reading(self.path) as connection:
             return int(connection.execute("SELECT count(*) FROM annotations").fetchone()[0])
 
-    def has_rationale(self, meta: EpisodeMeta) -> bool:
-        """Whether there is reasoning in words for this episode."""
-        row = self._row(meta, "has_reasoning")
-        return row is not None and bool(row[0])
+    def marked(self, entries: Iterable[EpisodeMeta | BrokenEpisode]) -> Iterator[EpisodeMeta | BrokenEpisode]:
+        """The entries of a source's scan, with ``has_rationale`` set where there is reasoning in words for one."""
+        with _reading(self.path) as connection:
+            for entry in entries:
+                if isinstance(entry, BrokenEpisode) or _row(connection, entry, "has_reasoning") != (1,):
+                    yield entry
+                else:
+                    yield replace(entry, has_rationale=True)
 
     def annotation(self, meta: EpisodeMeta) -> EcotAnnotation | None:
         """What is said about this episode, found by ``extra["file_path"]`` and ``extra["episode_id"]``; None: nothing.
 
         Raises UserError where the entry has another layout than ECoT's.
         """
-        row = self._row(meta, "content")
+        with _reading(self.path) as connection:
+            row = _row(connection, meta, "content")
         if row is None:
             return None
         return read_annotation(meta.extra["file_path"], meta.extra["episode_id"], _unpacked(row[0], self.path))
 
-    def _row(self, meta: EpisodeMeta, column: str) -> tuple[Any, ...] | None:
-        keys = (meta.extra.get("file_path"), meta.extra.get("episode_id"))
-        if None in keys:
-            return None
-        with _reading(self.path) as connection:
-            found: tuple[Any, ...] | None = connection.execute(
-                f"SELECT {column} FROM annotations WHERE file_path = ? AND episode_id = ?", keys
-            ).fetchone()
-        return found
-
 
 class _Cancelled(Exception):
     """Ends a pass that was asked to stop."""
+
+
+def _row(connection: sqlite3.Connection, meta: EpisodeMeta, column: str) -> tuple[Any, ...] | None:
+    keys = (meta.extra.get("file_path"), meta.extra.get("episode_id"))
+    if None in keys:
+        return None
+    query = f"SELECT {column} FROM annotations WHERE file_path = ? AND episode_id = ?"
+    found: tuple[Any, ...] | None = connection.execute(query, keys).fetchone()
+    return found
 
 
 def _write(

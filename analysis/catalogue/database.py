@@ -91,6 +91,8 @@ def alone(path: Path, name: str, cancelled: Callable[[], bool] = lambda: False) 
                     yield False
                     return
                 sleep(0.05)
+            except OSError as error:  # a file system without locks
+                raise _unusable(path, error.strerror or str(error)) from None
         yield True
 
 

@@ -14,7 +14,7 @@ from analysis.annotations import AnnotatedEpisode, EcotAnnotation, EcotIndex, bu
 from analysis.annotations.ecot import read_annotation
 from analysis.annotations.ecot_stream import PORTION
 from analysis.annotations.json_nesting import JsonNesting
-from analysis.episodes import open_source
+from analysis.episodes import BrokenEpisode, open_source
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 from tests import tiny_ecot
@@ -89,7 +89,8 @@ def test_boxes_are_cut_to_the_frame():
 def test_episodes_are_found_by_path_and_id(index):
     assert len(index) == 3
     assert len(annotation(index, of(0, "7")).boxes) == 3
-    assert index.has_rationale(of(1)) and not index.has_rationale(of(2))
+    broken = BrokenEpisode("a", "is damaged")
+    assert list(index.marked([of(1), broken, of(2)])) == [replace(of(1), has_rationale=True), broken, of(2)]
     assert index.annotation(of(1, "7")) is None and index.annotation(META) is None
 
 
@@ -109,7 +110,7 @@ def test_joined_to_an_episode(tmp_path, tiny_episode, index):
 def test_an_episode_without_reasoning_has_boxes_only(tmp_path):
     bare = {key: value for key, value in tiny_ecot.episode().items() if key != "reasoning"}
     index = built(write_tiny_ecot(tmp_path / "ecot.json", {file_path(0): {"0": bare}}), tmp_path / "ecot.sqlite")
-    assert not index.has_rationale(of(0))
+    assert list(index.marked([of(0)])) == [of(0)]
     assert annotation(index, of(0)).rationales == () and len(annotation(index, of(0)).boxes) == 6
 
 
@@ -232,7 +233,8 @@ def test_joined_to_real_bridge_episodes(tmp_path, shared_data):
     index = built(
         write_tiny_ecot(tmp_path / "ecot.json", {path: {id: tiny_ecot.episode(steps=10)}}), tmp_path / "ecot.sqlite"
     )
-    assert [index.has_rationale(meta) for meta in metas] == [meta is metas[3] for meta in metas]
+    marked = [entry.has_rationale for entry in index.marked(metas) if isinstance(entry, EpisodeMeta)]
+    assert marked == [meta is metas[3] for meta in metas]
     joined = AnnotatedEpisode.join(source.open(metas[3].id), annotation(index, metas[3]))
     assert joined.camera == "image_0" and joined.rationales[-1].stop == metas[3].length == 10
     carrot, plate = joined.step(2).objects["image_0"]  # frames of 64 x 64

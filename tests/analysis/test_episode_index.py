@@ -18,6 +18,7 @@ from analysis.catalogue.index import ALL, AS_LISTED
 from analysis.catalogue.scan import BATCH
 from analysis.episodes import BrokenEpisode, open_source
 from analysis.types import EpisodeMeta
+from analysis.workspace import Workspace
 from benchmarks.catalogue import Synthetic
 from models.errors import UserError
 from tests.test_docs import code
@@ -294,7 +295,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_real_source(tmp_path, tiny_episode):
-    index, source = EpisodeIndex(tmp_path / "episodes.sqlite"), open_source(tiny_episode)
+    index, source = Workspace.open(tmp_path).index, open_source(tiny_episode)
     index.update("tiny", source, files_stamp(tiny_episode))
     assert [one.entry for one in index.query(Filter(text="red block")).entries] == list(source.scan())
 
