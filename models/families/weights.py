@@ -25,7 +25,7 @@ from models.adapter import Adapter, Change
 from models.checkpoint import TensorInfo, header
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
-from models.families.tensor_reading import read_tensor
+from models.families.tensor_reading import STORED, read_tensor
 
 Module = TypeVar("Module", bound=nn.Module)
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -110,6 +110,12 @@ def fill(module: nn.Module, weights: Weights, places: Mapping[str, str], unused:
         if found != expected:
             raise UserError(
                 f"{where}: the tensor {name} has shape {list(found)}, config.json asks for {list(expected)}"
+            )
+        kind = weights.stored[name].dtype
+        if isinstance(slots[place], nn.Parameter) and kind in STORED and not STORED[kind].is_floating_point:
+            raise UserError(
+                f"{where}: the tensor {name} is stored as {kind}, expected floating-point numbers; quantised weights "
+                "are not read: save the model unquantised"
             )
     for place, name in filled.items():
         _put(module, place, weights.read(name), slots[place])

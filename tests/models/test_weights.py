@@ -95,6 +95,10 @@ def test_a_number_type_that_is_not_known_is_refused(tmp_path: Path, stored: dict
     stored["tower.scale"] = torch.zeros(1).to(torch.float8_e4m3fn)
     with pytest.raises(UserError, match=r"tower\.scale is stored as F8_E4M3; known are"):
         fill(without_weights(Tower), weights(tmp_path, stored), PLACES, {})
+    stored["tower.scale"] = torch.zeros(1)
+    stored["tower.b.bias"] = torch.zeros(2, dtype=torch.int8)
+    with pytest.raises(UserError, match=r"tower\.b\.bias is stored as I8, expected .*; quantised weights are not read"):
+        fill(without_weights(Tower), weights(tmp_path, stored), PLACES, {})
     with pytest.raises(UserError, match="dtype 'int4' is not known; use one of float32, bfloat16, float16"):
         weights(tmp_path, stored, "int4")
     with pytest.raises(UserError, match="the device 'abacus' cannot be used here"):
