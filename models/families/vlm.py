@@ -118,7 +118,13 @@ class VisionLanguageModel:
         made = [features(self.model, picture, sites) for picture in pictures]
         image = ids == self.model.config.image_token_id
         table = self.model.get_input_embeddings()
-        embedded: Tensor = table(ids.masked_fill(image, 0))  # PaliGemma's image token may lie beyond the table
+        words = ids.masked_fill(image, 0)  # PaliGemma's image token may lie beyond the table
+        if (largest := int(words.max())) >= len(table.weight):
+            raise UserError(
+                f"{self.info.path}: the prompt has the token {largest}, the embeddings have {len(table.weight)} rows; "
+                "the tokenizer is not the one that this model was made with"
+            )
+        embedded: Tensor = table(words)
         merged = torch.cat([each for each, _ in made]).to(embedded.dtype)
         if len(merged) != int(image.sum()):
             raise ValueError(f"{len(merged)} image features for {int(image.sum())} image tokens")

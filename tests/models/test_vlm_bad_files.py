@@ -87,6 +87,13 @@ def test_broken_files_are_named(
         models.load(folder).predict(observation())
 
 
+def test_words_beyond_the_embeddings_are_named(tiny_vlms: dict[str, Path], tmp_path: Path) -> None:
+    folder = copied(tiny_vlms["paligemma 2"], tmp_path)
+    edit(folder / "tokenizer_config.json", lambda each: each.update(bos_token="<begin>"))
+    with pytest.raises(UserError, match=r"the prompt has the token \d+, the embeddings have \d+ rows; the tokenizer"):
+        models.load(folder).predict(observation())
+
+
 @pytest.mark.parametrize("missing", ["preprocessor_config.json", "tokenizer.json"])
 @pytest.mark.parametrize("case", ["paligemma", "smolvlm", "qwen2 vl", "llava next"])
 def test_missing_files_are_named(case: str, missing: str, tiny_vlms: dict[str, Path], tmp_path: Path) -> None:
