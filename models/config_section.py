@@ -49,10 +49,12 @@ class ConfigSection:
     def flag(self, key: str, default: bool) -> bool:
         return bool(self._value(key, bool, "true or false", default))
 
-    def integer(self, key: str, default: int | None = None, minimum: int = 1) -> int:
+    def integer(self, key: str, default: int | None = None, minimum: int = 1, maximum: int | None = None) -> int:
         value = self._value(key, int, "a whole number", default)
         if isinstance(value, bool) or value < minimum:
             raise UserError(f"{self._path(key)} is {value!r}, expected a whole number of at least {minimum}")
+        if maximum is not None and value > maximum:
+            raise UserError(f"{self._path(key)} is {value!r}, expected a whole number of at most {maximum}")
         return int(value)
 
     def number(self, key: str, default: float | None = None) -> float:

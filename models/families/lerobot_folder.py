@@ -25,6 +25,7 @@ from models.types import ActionSpace
 STATE, ACTION = "observation.state", "action"  # LeRobot's own feature names
 TRAINING_DATA = "training data"  # the name of the statistics where the folder gives them none
 RENAME, NORMALISE, UNNORMALISE = "rename_observations_processor", "normalizer_processor", "unnormalizer_processor"
+MOST_STEPS = 10_000  # of a chunk, far beyond any policy: a damaged value must not be looped over
 TOKENIZE, ONLY = "tokenizer_processor", "normalize_observation_keys"
 STEPS = (RENAME, NORMALISE, UNNORMALISE, TOKENIZE, "to_batch_processor", "device_processor")
 BUFFER = re.compile(r"(normalize_inputs|normalize_targets|unnormalize_outputs)\.(?:(.+)_)?buffer_([^.]+)\.(\w+)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
-from models.families.lerobot_folder import TOKENIZE, LerobotFolder
+from models.families.lerobot_folder import MOST_STEPS, TOKENIZE, LerobotFolder
 from models.families.lerobot_relative import ABSOLUTE, RELATIVE
 from models.families.pi0_sizes import HeadSizes, PI0Sizes
 
@@ -85,8 +85,8 @@ def _tokenizer_places(files: CheckpointFiles, named: str) -> Iterator[Path]:
 def _settings(
     config: ConfigSection, heads: HeadSizes, files: CheckpointFiles, tokenize: ConfigSection | None
 ) -> PI0Config:
-    steps = config.integer("num_inference_steps", default=config.integer("num_steps", default=10))
-    chunk = config.integer("chunk_size", default=50)
+    steps = config.integer("num_inference_steps", default=config.integer("num_steps", default=10), maximum=MOST_STEPS)
+    chunk = config.integer("chunk_size", default=50, maximum=MOST_STEPS)
     executed = config.integer("n_action_steps", default=chunk)
     cuts = tokenize is not None and tokenize.flag("truncation", True)
     return PI0Config(
@@ -94,7 +94,7 @@ def _settings(
         chunk=executed if is_old(config) else chunk,  # before v0.4 no more was predicted than executed
         executed=executed,
         state_dim=config.integer("max_state_dim", default=32),
-        action_dim=config.integer("max_action_dim", default=32),
+        action_dim=config.integer("max_action_dim", default=32, maximum=MOST_STEPS),
         denoising_steps=steps,
         min_period=config.number("min_period", default=4e-3),
         max_period=config.number("max_period", default=4.0),

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from models.checkpoint_files import CheckpointFiles, companion
 from models.config_section import ConfigSection
 from models.errors import UserError
-from models.families.lerobot_folder import TOKENIZE, LerobotFolder
+from models.families.lerobot_folder import MOST_STEPS, TOKENIZE, LerobotFolder
 
 BACKBONE = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"  # what a policy builds on where its config.json does not say
 KINDS = ("smolvlm", "idefics3")  # backbones' model_type; SmolVLM 1 is an Idefics 3
+MOST_CAMERAS = 64
 NEW_LINE = "smolvla_new_line_processor"  # the family's own processor step
 UNSUPPORTED = {
     "adapt_to_pi_aloha": "joints and grippers would have to be converted to the space of another robot's runtime",
@@ -55,16 +56,16 @@ class SmolVLAConfig:
         tokenize = folder.step(TOKENIZE)
         found = SmolVLAConfig(
             backbone=backbone,
-            chunk=config.integer("chunk_size", default=50),
+            chunk=config.integer("chunk_size", default=50, maximum=MOST_STEPS),
             executed=config.integer("n_action_steps", default=50),
             state_dim=config.integer("max_state_dim", default=32),
-            action_dim=config.integer("max_action_dim", default=32),
+            action_dim=config.integer("max_action_dim", default=32, maximum=MOST_STEPS),
             image_size=_image_size(config),
-            empty_cameras=config.integer("empty_cameras", default=0, minimum=0),
+            empty_cameras=config.integer("empty_cameras", default=0, minimum=0, maximum=MOST_CAMERAS),
             image_marks=config.flag("add_image_special_tokens", False),
             max_tokens=_max_tokens(tokenize),
             tokenizer=tokenize.text("tokenizer_name", default=backbone) if tokenize is not None else backbone,
-            denoising_steps=config.integer("num_steps", default=10),
+            denoising_steps=config.integer("num_steps", default=10, maximum=MOST_STEPS),
             min_period=config.number("min_period", default=4e-3),
             max_period=config.number("max_period", default=4.0),
             vlm_layers=_count(config, "num_vlm_layers", 16),

@@ -376,6 +376,8 @@ def _no_tokenizer(folder: Path) -> None:
         (_config(num_expert_layers=2), "num_expert_layers is 2, expected a divisor of the language model's 3 layers"),
         (_config(num_expert_layers=1, self_attn_every_n_layers=2), "do not fit each other: at layer 2"),
         (_config(resize_imgs_with_padding=[64, 48]), "images of 48 x 64 pixels cannot be read"),
+        (_config(empty_cameras=2**40), "empty_cameras is 1099511627776, expected a whole number of at most 64"),
+        (_config(chunk_size=10**9), "chunk_size is 1000000000, expected a whole number of at most 10000"),
         (_config(chunk_size="many"), "chunk_size is 'many', expected a whole number"),
         (_config(input_features={}), "has 0 values|no camera"),
         (_config(type="diffusion"), "'diffusion', a LeRobot policy that cannot be opened"),
