@@ -1,4 +1,4 @@
-"""The command line: ``python -m analysis info|predict|capture``. torch is imported only where a model runs."""
+"""The command line: ``python -m analysis info|predict|capture|export``. torch is imported only where a model runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from analysis.cameras import CameraPlan, default_cameras, plan_cameras
 from analysis.capture_run import capture_episode
 from analysis.checkpoint_list import looks_like_checkpoint
 from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
+from analysis.export import export_episodes
 from analysis.records import capture_key
 from analysis.running import Running
 from analysis.types import Episode, EpisodeMeta
@@ -134,6 +135,32 @@ def capture(
         did = capture_episode(policy, opened, run, steps=wanted, progress=progress)
     result = {"record": run.address, "path": str(run.path), "captured": len(did), "complete": run.complete}
     _print(result | {"steps_done": len(run.steps_done())}, as_json, short=run.address)
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="file or folder of episodes in any format", metavar="SOURCE")],
+    out: Annotated[Path, typer.Argument(help="new folder", metavar="OUT")],
+    format: Annotated[str, typer.Option(help="hdf5 (ours) or lerobot (version 3)")],
+    id: Annotated[list[str] | None, typer.Option("--id", help="an episode; once for each; all if left out")] = None,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="leave out what cannot be read")] = False,
+    video: Annotated[bool, typer.Option("--video", help="LeRobot: frames as mp4, which loses a little")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write episodes with their rationales to a new folder that training elsewhere reads: docs/export.md."""
+    with tqdm(unit="episode", desc=f"to {format}", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        told = export_episodes(
+            open_source(source), out, format, ids=id or None, skip_broken=skip_broken, video=video, progress=progress
+        )
+    for one in told.skipped:
+        typer.echo(f"skipped: {one.path}: {one.reason}", err=True)
+    result = {"path": str(told.path), "format": told.format, "episodes": told.episodes, "steps": told.steps}
+    _print(result | {"skipped": [vars(one) for one in told.skipped]}, as_json, short=str(told.path))
 
 
 def parse_steps(text: str | None, length: int) -> range:

@@ -102,7 +102,7 @@ def series(file: h5py.File, name: str, path: Path) -> Float[np.ndarray, "T C"]:
     return values
 
 
-def names(data: h5py.Dataset, kind: str, path: Path) -> tuple[str, ...]:
+def names(data: h5py.Dataset | h5py.Group, kind: str, path: Path) -> tuple[str, ...]:
     """The attribute ``kind`` ("names", "units", "labels") as strings. Raises UserError if it is missing."""
     if kind not in data.attrs:
         raise UserError(f"{data.name} in {path.name} has no attribute {kind!r}; expected a list of strings")
@@ -117,14 +117,22 @@ def read_rationales(file: h5py.File, length: int, path: Path) -> tuple[Rationale
     count = len(starts)
     stops = dataset(file, "rationales/stop", path)[()]
     authors = _texts(file, "rationales/author", path) if "rationales/author" in file else ("",) * count
-    parts = {part: _texts(file, f"rationales/parts/{part}", path) for part in file.get("rationales/parts", ())}
+    parts = {}
+    for name in file.get("rationales/parts", ()):
+        column = dataset(file, f"rationales/parts/{name}", path)
+        parts[text(column.attrs.get("part", name))] = tuple(text(value) for value in column[()])
+    if parts and "order" in file["rationales/parts"].attrs:
+        order = names(file["rationales/parts"], "order", path)
+        parts = {part: parts[part] for part in (*(part for part in order if part in parts), *parts)}
+    else:
+        parts = ordered(parts)
     for what, column in {"stop": stops, "author": authors, **{f"parts/{k}": v for k, v in parts.items()}}.items():
         _check_length(len(column), count, f"/rationales/{what}", path)
     out = []
     for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         if not 0 <= start < stop <= length:
             raise UserError(f"rationale {index} in {path.name} covers steps [{start}, {stop}) of {length}")
-        said = {part: column[index] for part, column in ordered(parts).items() if column[index]}
+        said = {part: column[index] for part, column in parts.items() if column[index]}
         out.append(Rationale(parts=said, start=int(start), stop=int(stop), author=authors[index]))
     return tuple(out)
 

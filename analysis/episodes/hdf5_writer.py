@@ -57,12 +57,12 @@ def write_episode(
     positions: Float[np.ndarray, "T K 3"] | None = None,
     rationales: Sequence[Rationale] = (),
     attributes: Mapping[str, str | int | float | bool] | None = None,
-    encoding: str = "jpeg",
+    encoding: str | Mapping[str, str] = "jpeg",
     quality: int = 92,
 ) -> Path:
     """Writes the episode under a temporary name and renames it: ``path`` is either whole or as it was before.
 
-    ``images``: per camera T frames, as arrays or already encoded in ``encoding`` ("jpeg" or "png").
+    ``images``: per camera T frames, as arrays or already encoded in ``encoding`` ("jpeg" or "png"; or one per camera).
     ``positions``: metres in the robot's base frame, row k for label k + 1. ``attributes``: further attributes of the
     file, such as ``seed``. The same input always gives the same bytes.
 
@@ -84,7 +84,8 @@ def write_episode(
             if states is not None:
                 _write_series(file, "observations/state", states)
             for camera, frames in images.items():
-                _write_images(file, camera, frames, encoding, quality)
+                own = encoding if isinstance(encoding, str) else encoding[camera]
+                _write_images(file, camera, frames, own, quality)
             if phases is not None:
                 file.create_dataset("steps/phase", data=list(phases), dtype=h5py.string_dtype())
             _write_truth(file, truth or {}, positions)
@@ -162,8 +163,17 @@ def _write_rationales(file: h5py.File, rationales: Sequence[Rationale]) -> None:
     file.create_dataset("rationales/stop", data=np.array([r.stop for r in rationales], dtype=np.int32))
     text = h5py.string_dtype()
     file.create_dataset("rationales/author", data=[r.author for r in rationales], dtype=text)
-    for part in RATIONALE_PARTS:
-        file.create_dataset(f"rationales/parts/{part}", data=[r.parts.get(part, "") for r in rationales], dtype=text)
+    others = dict.fromkeys(part for r in rationales for part in r.parts if part not in RATIONALE_PARTS)
+    for part in (*RATIONALE_PARTS, *others):
+        name = part.replace("/", "_")  # in HDF5 a slash separates groups
+        while name != part and f"rationales/parts/{name}" in file:
+            name += "_"
+        said = [r.parts.get(part, "") for r in rationales]
+        data = file.create_dataset(f"rationales/parts/{name}", data=said, dtype=text)
+        if name != part:
+            data.attrs["part"] = part
+    if others:
+        file["rationales/parts"].attrs["order"] = [*RATIONALE_PARTS, *others]
 
 
 def encode_image(image: UInt8[np.ndarray, "H W 3"] | UInt8[np.ndarray, "H W"], encoding: str, quality: int) -> bytes:

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from analysis.episodes.lerobot_digest import episode_digest, video_index
 from analysis.episodes.lerobot_info import INFO, Camera, LerobotInfo, Vector, read_info
+from analysis.episodes.lerobot_kept_steps import KeptSteps
 from analysis.episodes.lerobot_language import file_flags, read_rationales
 from analysis.episodes.lerobot_listing import EpisodeRow, read_listing
 from analysis.episodes.lerobot_paths import present, stamp
@@ -87,12 +88,15 @@ class LerobotSource:
         times = np.arange(row.length) / info.fps
         if info.timed:
             times = _finite(matrix(found.table, "timestamp", 1, path), ("timestamp",), path)[:, 0].astype(np.float64)
+        rationales = read_rationales(found.table, info.language, times, path) if info.language else ()
+        kept = KeptSteps.open(self.root, row.index, row.length) if row.kept and row.kept.steps else None
         episode = LerobotEpisode(
             meta=meta,
             actions=_joined(found.table, info.actions, path),
             states=_joined(found.table, info.states, path) if info.states else None,
-            rationales=read_rationales(found.table, info.language, times, path) if info.language else (),
+            rationales=kept.exact(rationales) if kept else rationales,
             places={camera.name: _place(self.root, info, camera, row, found.first, times) for camera in info.cameras},
+            kept=kept,
         )
         for place in episode.places.values():
             place.check()
@@ -122,7 +126,7 @@ class LerobotSource:
             flags = file_flags(path, stamp(path), info.success, info.language, row.shared)
             if (one := flags.get(row.index if row.shared else 0)) is not None:
                 success, said = one.success if success is None else success, one.has_rationale
-        return EpisodeMeta(
+        meta = EpisodeMeta(
             id=row.id,
             source=str(path),
             instruction=row.tasks[0] if row.tasks else "",
@@ -142,6 +146,7 @@ class LerobotSource:
             | ({"other tasks": "\n".join(row.tasks[1:])} if len(row.tasks) > 1 else {})
             | ({"depth cameras, not shown": ", ".join(info.depth)} if info.depth else {}),
         )
+        return row.kept.restored(meta) if row.kept else meta
 
 
 @dataclass(frozen=True)
@@ -153,10 +158,12 @@ class LerobotEpisode:
     states: Float[np.ndarray, "T S"] | None
     rationales: tuple[Rationale, ...]
     places: Mapping[str, VideoPlace | ImagePlace] = field(repr=False)  # camera -> where its frames are
+    kept: KeptSteps | None = field(default=None, repr=False)  # phases and objects, where an export kept them
 
     def step(self, index: int) -> Step:
         """The moment ``index`` with its frames decoded. Raises UserError for a frame that is missing or damaged."""
         self._check_index(index)
+        phase, objects = self.kept.at(index) if self.kept else ("", {})
         return Step(
             index=index,
             time=index / self.meta.fps,
@@ -166,6 +173,8 @@ class LerobotEpisode:
                 state=None if self.states is None else self.states[index],
             ),
             action=self.actions[index],
+            phase=phase,
+            objects=objects,
         )
 
     def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:

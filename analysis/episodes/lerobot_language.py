@@ -61,7 +61,7 @@ def read_rationales(
             for row in given:
                 if lasting:
                     start = _first_step(row.get("timestamp"), times, path)
-                if (content := _content(row)) and start < len(times):
+                if ((content := _content(row)) or lasting) and start < len(times):  # an empty row ends what held
                     rows.append(LanguageRow(_part(row), content, start, lasting))
         if len(rows) > MAX_ROWS:
             raise UserError(
@@ -76,12 +76,12 @@ def combined(rows: Sequence[LanguageRow], length: int) -> Iterable[Rationale]:
     events: dict[int, dict[str, str]] = {}
     for row in rows:
         parts = (begins if row.lasting else events).setdefault(row.step, {})
-        parts[row.part] = f"{parts[row.part]}\n{row.content}" if row.part in parts else row.content
+        parts[row.part] = "\n".join(said for said in (parts.get(row.part), row.content) if said)
     cuts = {0, length, *begins, *events, *(step + 1 for step in events)}
     active: dict[str, str] = {}
     for start, stop in pairwise(sorted(cuts)):
         active |= begins.get(start, {})
-        parts = active | events.get(start, {})
+        parts = {part: said for part, said in (active | events.get(start, {})).items() if said}
         if parts:
             known = [part for part in FIRST if part in parts]
             yield Rationale({part: parts[part] for part in (*known, *parts)}, start, stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.episodes.lerobot_info import LerobotInfo
+from analysis.episodes.lerobot_kept import COLUMN, Kept, read_kept
 from analysis.episodes.lerobot_paths import bounded_text, clean, fill, present
 from analysis.episodes.source import BrokenEpisode
 from models.errors import UserError
@@ -43,10 +44,11 @@ class EpisodeRow:
     shared: bool  # whether the parquet file holds other episodes too
     videos: Mapping[str, VideoPart]  # camera -> where its frames are
     success: bool | None
+    kept: Kept | None = None  # what an export kept beside it
 
     @property
     def id(self) -> str:
-        return f"episode_{self.index:06d}"
+        return self.kept.id if self.kept else f"episode_{self.index:06d}"
 
 
 def read_listing(root: Path, info: LerobotInfo) -> Iterator[EpisodeRow | BrokenEpisode]:
@@ -138,7 +140,7 @@ def _placed(row: Mapping[str, Any], info: LerobotInfo, tasks: Mapping[int, str],
     begin, end = row.get("dataset_from_index"), row.get("dataset_to_index")
     if isinstance(begin, int) and isinstance(end, int) and end - begin != found.length:
         raise UserError(f"{where} has length {found.length} and rows {begin} to {end}; expected as many rows as steps")
-    return found
+    return replace(found, kept=read_kept(row.get(COLUMN), where))
 
 
 def _row(
