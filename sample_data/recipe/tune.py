@@ -75,7 +75,7 @@ class Tuner:
 
 
 def train(
-    tuner: Tuner, folder: Path, samples_seen: int, name: str = "tuned", batch: int = 32, rate: float = 1.5e-3
+    tuner: Tuner, folder: Path, samples_seen: int, name: str = "tuned", batch: int = 32, rate: float = 1.2e-3
 ) -> None:
     """Writes ``<name>-state.safetensors``; resumes from its own last state."""
     state = folder / f"{name}-state.safetensors"
