@@ -165,8 +165,8 @@ def _write_rationales(file: h5py.File, rationales: Sequence[Rationale]) -> None:
     file.create_dataset("rationales/author", data=[r.author for r in rationales], dtype=text)
     others = dict.fromkeys(part for r in rationales for part in r.parts if part not in RATIONALE_PARTS)
     for part in (*RATIONALE_PARTS, *others):
-        name = part.replace("/", "_")  # in HDF5 a slash separates groups
-        while name != part and f"rationales/parts/{name}" in file:
+        name = part.replace("/", "_").strip(".") or "part"  # in HDF5 slashes and dots lead to other groups
+        while f"rationales/parts/{name}" in file:
             name += "_"
         said = [r.parts.get(part, "") for r in rationales]
         data = file.create_dataset(f"rationales/parts/{name}", data=said, dtype=text)

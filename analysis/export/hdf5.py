@@ -33,7 +33,7 @@ class Hdf5Folder:
         meta = episode.meta
         frames, encodings = {}, {}
         for camera in meta.cameras:
-            key = camera.replace("/", "_")
+            key = _key(camera)
             if key in frames:
                 raise UserError(f"episode {meta.id!r} has two cameras {key!r} once '/' is written as '_'; rename one")
             frames[key], encodings[key], _ = encoded_frames(episode, camera)
@@ -44,6 +44,9 @@ class Hdf5Folder:
             for key, text in (dict(meta.extra) | ({FROM: meta.digest} if meta.digest else {})).items()
         }
         _check_texts(meta.id, attributes | {"instruction": meta.instruction, "task": meta.task})
+        said = [text for one in episode.rationales for text in (one.author, *one.parts, *one.parts.values())]
+        if any("\0" in text for text in (*said, *(step.phase for step in steps))):
+            raise UserError(f"a rationale or phase of episode {meta.id!r} has a NUL character, which HDF5 cannot keep")
         count = episode.actions.shape[1]
         states = None
         if episode.states is not None:
@@ -82,6 +85,11 @@ class Hdf5Folder:
         return f"{name}.hdf5"
 
 
+def _key(camera: str) -> str:
+    """In HDF5 slashes and dots lead to other groups."""
+    return camera.replace("/", "_").strip(".") or "camera"
+
+
 def _units(units: tuple[str, ...], count: int) -> tuple[str, ...]:
     return units if len(units) == count else ("",) * count
 
@@ -109,7 +117,7 @@ def _truth(steps: list[Moment], cameras: tuple[str, ...]) -> tuple[dict[str, Cam
                 for label, thing in _numbered(step.objects.get(camera, ())):
                     if thing.position is not None:
                         positions[index, shared.index(label)] = thing.position
-    truth = {camera.replace("/", "_"): _seen(steps, camera, labels[camera]) for camera in labels if labels[camera]}
+    truth = {_key(camera): _seen(steps, camera, labels[camera]) for camera in labels if labels[camera]}
     return truth, positions
 
 

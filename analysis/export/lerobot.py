@@ -31,6 +31,7 @@ from analysis.export.lerobot_rows import LanguageRows, language_rows
 from analysis.export.lerobot_stats import Stats, of_images, of_rows
 from analysis.export.lerobot_video import write_video
 from analysis.types import Episode
+from models.errors import UserError
 
 DATA_BYTES = 100 << 20  # a data file is closed once it is larger
 FILES_A_CHUNK = 1000
@@ -73,9 +74,9 @@ class LerobotFolder:
         fingered = fingerprint(said.read_back(times)) if episode.rationales else ""
         known = moments(episode)
         stats = self._stats(episode, layout, frames, times)
-        self._begin(layout)
         if self._video:
             self._write_videos(episode, layout)
+        self._begin(layout)
         if known or episode.rationales:
             self._keep(episode, known, fingered)
         self._write_rows(episode, layout, frames, times, said)
@@ -135,10 +136,15 @@ class LerobotFolder:
             yield name, said.column(name, part.start, part.stop)
 
     def _write_videos(self, episode: Episode, layout: Layout) -> None:
-        for camera in episode.meta.cameras:
-            images = (episode.frame(camera, index) for index in range(episode.meta.length))
-            path = self.root / layout.video_path(camera, self._video_place())
-            write_video(path, images, episode.meta.fps, layout.kinds[camera])
+        paths = {key: self.root / layout.video_path(key, self._video_place()) for key in episode.meta.cameras}
+        try:
+            for camera, path in paths.items():
+                images = (episode.frame(camera, index) for index in range(episode.meta.length))
+                write_video(path, images, episode.meta.fps, layout.kinds[camera])
+        except UserError:  # this episode may be left out, and then none of its files stay
+            for path in paths.values():
+                path.unlink(missing_ok=True)
+            raise
 
     def _keep(self, episode: Episode, known: list[Moment], said: str) -> None:
         """Phases, objects and rationales, in a file of their own."""

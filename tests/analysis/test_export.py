@@ -153,7 +153,7 @@ def test_language_columns_say_it_to_others(two, tmp_path):
 SPOKEN = (
     Rationale({"subtask": "reach", "vqa question @ shoulder": "where?", "vqa @ shoulder": "left"}, 1, 2, author="x"),
     Rationale({"subtask": "reach", "speech": "on my way"}, 2, 3),
-    Rationale({"planning": "a", "odd / name": "b"}, 4, 6),
+    Rationale({"planning": "a", "odd / name": "b", "odd _ name": "c", "..": "d"}, 4, 6),
 )
 
 
@@ -271,6 +271,24 @@ def test_an_episode_that_breaks_while_it_is_written_leaves_no_rows(two, tmp_path
     (only,) = open_source(tmp_path / "out").scan()
     assert isinstance(only, EpisodeMeta) and only.id == "b"
     assert len(rows(tmp_path / "out/data/chunk-000/file-000.parquet")) == STEPS
+
+
+def test_an_episode_that_breaks_in_its_second_video_leaves_none(tmp_path, monkeypatch):
+    images = {camera: [frame(index) for index in range(STEPS)] for camera in ("left", "right")}
+    for id in ("a", "b"):
+        write_tiny_episode(tmp_path / "in" / f"{id}.hdf5", id=id, images=images, truth=None, positions=None)
+    source = open_source(tmp_path / "in")
+    whole, opened = lerobot_export.write_video, source.open("b")
+
+    def write(path: Path, *arguments: Any) -> None:
+        if "right" in str(path) and "file-001" in str(path):
+            raise UserError("the second video cannot be encoded")
+        whole(path, *arguments)
+
+    monkeypatch.setattr(lerobot_export, "write_video", write)
+    out = export_episodes(source, tmp_path / "out", "lerobot", video=True, skip_broken=True)
+    assert opened.meta.source in [one.path for one in out.skipped] and out.episodes == 1
+    assert [path.name for path in (tmp_path / "out/videos").rglob("*.mp4")] == ["file-000.mp4"] * 2
 
 
 class _Broken:
