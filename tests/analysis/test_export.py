@@ -383,3 +383,23 @@ def test_memory_does_not_grow_with_the_number_of_episodes(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 2_000_000
+
+
+def test_kept_steps_that_are_mutated_end_in_a_sentence(two, tmp_path):
+    out = export_episodes(open_source(two), tmp_path / "out", "lerobot").path
+    path = out / "vla_lens/chunk-000/episode_000000.parquet"
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in random.integers(0, len(data), 3):
+            data[place] = random.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            opened = open_source(out).open("a/set")
+            for index in range(STEPS):
+                opened.step(index)
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 50
