@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import models
-from analysis.__main__ import main, parse_steps
+from analysis.__main__ import main
+from analysis.commands.options import parse_steps
 from analysis.workspace import Workspace
 from models.errors import UserError
 from tests.tiny_episode import frame, write_tiny_episode
