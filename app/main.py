@@ -12,14 +12,11 @@ if (ROOT := str(Path(__file__).resolve().parents[1])) not in sys.path:
 import streamlit as st
 
 from app import library, session, sidebar
-from app.views import compare, trajectory, welcome
+from app.pages import PAGES, drawn_by
+from app.views import welcome
 from models.errors import UserError
 
 HERE = Path(__file__).resolve().parent
-# Pages are chosen by a parameter, not by path: at /compare Streamlit's browser side first looks for its server there
-# and leaves two errors in the console.
-PAGES = {"Trajectory": trajectory.show, "Compare": compare.show}
-BELOW = {"Compare": compare.weights}  # takes its time, so it comes after the side bar
 
 
 def main() -> None:
@@ -29,20 +26,20 @@ def main() -> None:
     try:
         workspace = library.current().workspace
         st.sidebar.markdown("### VLA Lens")  # at once: the side bar takes its place before the page is laid out
-        page = session.page(PAGES, later)
-        chosen = sidebar.choose(workspace, page == "Compare", later)
+        page = PAGES[session.page(PAGES, later)]
+        chosen = sidebar.choose(workspace, page.comparing, later)
     except UserError as error:
         st.error(str(error))
         return
-    if chosen.meta is None:
+    if page.needs_episode and chosen.meta is None:
         welcome.show(workspace)
     else:
-        PAGES[page](chosen)
+        drawn_by(page.show)(chosen)
     with st.sidebar:
         for draw in later:
             draw()
-    if page in BELOW:
-        BELOW[page](chosen)
+    if page.below is not None:
+        drawn_by(page.below)(chosen)
 
 
 main()

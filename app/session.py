@@ -42,17 +42,19 @@ def remember(selection: Selection) -> None:
 def page(titles: Iterable[str], later: Later) -> str:
     """The page that is chosen, the first one by default; its switch is drawn ``later``."""
     names = list(titles)
-    wish = st.query_params.get("page", "").capitalize()
-    st.session_state["page"] = st.session_state.get("page") or (wish if wish in names else names[0])
+    by_address = {address(name): name for name in names}
+    wish = by_address.get(st.query_params.get("page", "").lower(), names[0])
+    st.session_state["page"] = st.session_state.get("page") or wish
     picked: str = st.session_state["page"]
-    later.append(
-        lambda: st.segmented_control(
-            "Page", names, key="page", label_visibility="collapsed", width="stretch", required=True
-        )
-    )
-    if st.query_params.get("page") != picked.lower():
-        st.query_params["page"] = picked.lower()
+    later.append(lambda: st.pills("Page", names, key="page", label_visibility="collapsed", required=True))
+    if st.query_params.get("page") != address(picked):
+        st.query_params["page"] = address(picked)
     return picked
+
+
+def address(title: str) -> str:
+    """A page's title as a URL parameter."""
+    return title.lower().replace(" ", "-")
 
 
 def pick(

@@ -1,0 +1,35 @@
+"""The pages, one line each; a page's module is imported when the page is chosen.
+
+Pages are chosen by a parameter, not by path: at /compare Streamlit's browser side first looks for its server there and
+leaves two errors in the console.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, cast
+
+
+@dataclass(frozen=True)
+class Page:
+    show: str  # "module:function", which takes `Chosen` and draws the page
+    below: str | None = None  # the same for a part that takes its time and so comes after the side bar
+    comparing: bool = False  # the side bar asks for a second checkpoint
+    needs_episode: bool = True  # without one the page that says how to add some is shown
+
+
+PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by default
+    {
+        "Trajectory": Page("app.views.trajectory:show"),
+        "Compare": Page("app.views.compare:show", below="app.views.compare:weights", comparing=True),
+    }
+)
+
+
+def drawn_by(name: str) -> Callable[[Any], None]:
+    """The function that a `Page` names."""
+    module, function = name.split(":")
+    return cast("Callable[[Any], None]", getattr(importlib.import_module(module), function))
