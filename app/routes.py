@@ -21,6 +21,7 @@ from app.run_records import Asked
 from app.run_status import StepSummaries, run_status
 from app.runs import queue_of
 from app.selection import camera_names
+from app.task_routes import LARGEST_BODY, cancel_task, find_task, start_task
 from models.errors import UserError
 
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -42,10 +43,13 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "run": lambda request: _run(library(), summaries, request),
         "step": lambda request: _step(library(), request),
         "depth": lambda request: _depth(library(), request),
+        "task": lambda request: JSONResponse(find_task(library(), _text(request, "id")), headers=NEVER),
     }
     post: dict[str, Answer] = {
         "start": lambda request: _start(library(), request),
         "stop": lambda request: _stop(library(), request),
+        "task/start": lambda request: JSONResponse(start_task(library(), request.state.body), headers=NEVER),
+        "task/cancel": lambda request: JSONResponse(cancel_task(library(), _text(request, "id")), headers=NEVER),
     }
     return [
         Route(f"{BASE}/player/{{version}}/{{file}}", _player_file, methods=["GET"]),
@@ -62,6 +66,7 @@ def _answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
 
     async def endpoint(request: Request) -> Response:
         try:
+            request.state.body = await _body(request)
             response = await run_in_threadpool(answer, request)
         except UserError as error:
             response = JSONResponse({"error": str(error)}, status_code=404, headers=NEVER)
@@ -69,6 +74,16 @@ def _answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         return response
 
     return endpoint
+
+
+async def _body(request: Request) -> bytes:
+    """What a request brings along, as far as anything here reads it."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            break
+    return bytes(body)
 
 
 def _own_pages_only(answer: Answer) -> Answer:

@@ -9,22 +9,20 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import models
 from analysis.records import capture_of
-from analysis.running import GIGABYTE, Running, machine_memory
 from app.library import Library
-from app.policy_cache import PolicyCache, PolicyKey
+from app.policy_cache import PolicyKey
 from app.run_records import Asked, Record, find_record
-from models.device_memory import device_memory
+from app.shared_policies import SharedPolicies, policies_of
 from models.errors import UserError
 from models.policy import Policy
 
 AUTOMATIC_PARAMETERS = 200_000_000  # larger checkpoints run when asked to
 UNWATCHED_SECONDS = 30.0  # a run that no page asks about stops; its steps are kept
+LOOK_AGAIN_SECONDS = 0.5  # for memory that a task holds
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +66,11 @@ class Job:
 class RunQueue:
     """Starts, stops and reports runs; all methods may be called from any thread and return at once."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, policies: SharedPolicies | None = None) -> None:
+        """``policies``: shared with other background work; None: of this queue alone."""
         self._library = library
         self._jobs: OrderedDict[Asked, Job] = OrderedDict()
-        self._policies: PolicyCache | None = None  # made by the worker
+        self._policies = policies or SharedPolicies(library)
         self._found: dict[str, Record] = {}  # by address: what was answered with
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
@@ -118,22 +117,32 @@ class RunQueue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while (job := self._next_job()) is None:
-                    self._changed.wait()
-            self._advance(job)
+                while self._next_job() is None:
+                    self._changed.wait(LOOK_AGAIN_SECONDS if self._busy() else None)
+            with self._policies.turns.turn():
+                with self._changed:
+                    job = self._next_job()  # while others had their turn, a run may have been stopped
+                    if job is not None:
+                        self._jobs.move_to_end(job.asked)
+                if job is not None:
+                    self._advance(job)
+
+    def _busy(self) -> list[Job]:
+        return [job for job in self._jobs.values() if job.state.busy and not self._unwatched(job)]
 
     def _next_job(self) -> Job | None:
-        """The job whose turn it is; takes turns so that two compared checkpoints fill in together.
+        """The job whose turn it is; they take turns, so that two compared checkpoints fill in together.
 
         One whose policy does not fit in memory beside those of the others under way waits until they are done.
         """
-        busy = [job for job in self._jobs.values() if job.state.busy and not self._unwatched(job)]
-        loaded = self._loaded(busy)
-        fitting = [job for job in busy if job.policy in loaded or self._fits(job, loaded)]
-        job = next(iter(fitting or busy), None)
-        if job is not None:
-            self._jobs.move_to_end(job.asked)
-        return job
+        busy = self._busy()
+        loaded = {job.policy for job in busy if job.policy in self._policies}
+        self._policies.need(self, loaded)
+        tasks = self._policies.needed_by_others(self)
+        fitting = [
+            job for job in busy if job.policy in loaded or self._policies.fits([job.record.spec], loaded | tasks)
+        ]
+        return next(iter(fitting or ([] if tasks else busy)), None)
 
     def _unwatched(self, job: Job) -> bool:
         """Stops a job that no page asks about."""
@@ -141,13 +150,6 @@ class RunQueue:
             return False
         job.state, job.message = State.IDLE, "The run was stopped because no page was showing it."
         return True
-
-    def _loaded(self, jobs: Iterable[Job]) -> set[PolicyKey]:
-        """Policies in memory that these jobs need."""
-        return {job.policy for job in jobs if self._policies is not None and job.policy in self._policies}
-
-    def _fits(self, job: Job, needed: set[PolicyKey]) -> bool:
-        return self._policies is None or self._policies.fits(self._running.memory_of(job.record.spec), needed)
 
     def _advance(self, job: Job) -> None:
         try:
@@ -176,43 +178,18 @@ class RunQueue:
         job.seconds.append(time.monotonic() - began)
 
     def _policy(self, job: Job) -> Policy:
-        if self._policies is None:
-            self._policies = PolicyCache(_budget(self._running))
-        spec, running = job.record.spec, self._running
-
-        def load() -> Policy:
-            self._set(job, State.LOADING)
-            return models.load(
-                spec.path,
-                action_stats=job.asked.action_stats,
-                family=spec.family,
-                device=running.device,
-                dtype=running.number_type(spec),
-                base=self._library.workspace.base_of(spec),
-                known_digest=spec.digest,
-            )
-
         with self._changed:
-            needed = self._loaded(other for other in self._jobs.values() if other.state.busy)
-        return self._policies.get(job.policy, running.memory_of(spec), needed, load)
-
-    @property
-    def _running(self) -> Running:
-        return self._library.workspace.running
+            needed = {other.policy for other in self._jobs.values() if other.state.busy}
+        needed |= self._policies.needed_by_others(self)
+        return self._policies.get(
+            job.record.spec, job.asked.action_stats, needed, lambda: self._set(job, State.LOADING)
+        )
 
     def _set(self, job: Job, state: State, message: str = "") -> None:
         with self._changed:
             stopped = job.state is State.IDLE and state in (State.LOADING, State.RUNNING)
             if not stopped:
                 job.state, job.message = state, message
-
-
-def _budget(running: Running) -> int:
-    """Bytes that policies may take: what the workspace says, else half of the device's memory."""
-    if running.memory_gb is not None:
-        return int(running.memory_gb * GIGABYTE)
-    own = device_memory(running.device)
-    return (machine_memory() if own is None else own) // 2
 
 
 _queues: dict[int, RunQueue] = {}
@@ -222,4 +199,4 @@ _making = threading.Lock()
 def queue_of(library: Library) -> RunQueue:
     """The one queue of a library in this process."""
     with _making:
-        return _queues.setdefault(id(library), RunQueue(library))
+        return _queues.setdefault(id(library), RunQueue(library, policies_of(library)))

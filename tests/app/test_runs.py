@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import models
 from analysis.records import Run, capture_key
 from analysis.workspace import Workspace
 from app import runs
@@ -68,7 +69,7 @@ def wait_for(queue: RunQueue, asked: Asked, *states: State) -> State:
 def test_a_run_begins_at_the_step_that_is_looked_at(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: Scripted())
+    monkeypatch.setattr(models, "load", lambda path, **_: Scripted())
     queue, seen = RunQueue(library), []
     record = queue.record(asked).run
     original = type(record).write
@@ -82,7 +83,7 @@ def test_a_run_begins_at_the_step_that_is_looked_at(
 
 
 def test_status_tells_only_what_is_new(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: Scripted())
+    monkeypatch.setattr(models, "load", lambda path, **_: Scripted())
     queue, summaries = RunQueue(library), StepSummaries()
     before = run_status(queue, summaries, asked, "")
     assert (before["state"], before["automatic"], before["captured"]) == (State.IDLE, True, 0)
@@ -106,7 +107,7 @@ def test_all_rows_go_into_a_record_of_their_own(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = Scripted()
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
+    monkeypatch.setattr(models, "load", lambda path, **_: policy)
     plain = stored(library, asked, Capture(), STEPS)
     queue, everything = RunQueue(library), replace(asked, all_rows=True)
     assert queue.record(everything).run.steps_done() == frozenset()
@@ -140,7 +141,7 @@ def test_a_half_filled_record_goes_on_with_what_it_keeps(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = Scripted()
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
+    monkeypatch.setattr(models, "load", lambda path, **_: policy)
     stored(library, asked, ALL_ROWS, STEPS - 1)
     queue = RunQueue(library)
     queue.start(asked, at=0)
@@ -181,7 +182,7 @@ def test_naming_the_only_action_statistics_is_the_same_run(library: Library, ask
 def test_stopping_keeps_what_is_done(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Scripted()
     policy.allowed.clear()
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
+    monkeypatch.setattr(models, "load", lambda path, **_: policy)
     queue = RunQueue(library)
     queue.start(asked, at=0)
     wait_for(queue, asked, State.RUNNING)
@@ -198,7 +199,7 @@ def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
     def refuse(path: str, **_: object) -> None:
         raise UserError("the weights lack q_proj")
 
-    monkeypatch.setattr(runs.models, "load", refuse)
+    monkeypatch.setattr(models, "load", refuse)
     queue = RunQueue(library)
     queue.start(asked, at=0)
     assert wait_for(queue, asked, State.FAILED) is State.FAILED
@@ -208,12 +209,12 @@ def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
 def test_a_bug_fails_one_run_and_not_the_worker(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: 1 / 0)
+    monkeypatch.setattr(models, "load", lambda path, **_: 1 / 0)
     queue = RunQueue(library)
     queue.start(asked, at=0)
     wait_for(queue, asked, State.FAILED)
     assert "internal error" in queue.job(asked).message
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: Scripted())
+    monkeypatch.setattr(models, "load", lambda path, **_: Scripted())
     queue.start(asked, at=0)
     wait_for(queue, asked, State.COMPLETE)
 
@@ -249,7 +250,7 @@ class Seeing(Scripted):
 
 def test_another_camera_is_another_record(library: Library, two: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Seeing()
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: policy)
+    monkeypatch.setattr(models, "load", lambda path, **_: policy)
     queue, wrist = RunQueue(library), replace(two, cameras=("wrist",))
     assert queue.record(replace(two, cameras=("front",))).run == queue.record(two).run
     for each in (two, wrist):
@@ -294,7 +295,7 @@ def test_a_workspace_says_device_and_number_type(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[dict[str, object]] = []
-    monkeypatch.setattr(runs.models, "load", lambda path, **given: (told.append(given), Scripted())[1])
+    monkeypatch.setattr(models, "load", lambda path, **given: (told.append(given), Scripted())[1])
     library = set_up(library, 'dtype = "bfloat16"')
     queue = RunQueue(library)
     queue.start(asked, at=0)
@@ -335,7 +336,7 @@ def compared(
             order.append(self.name)
             return super().predict(observation, capture)
 
-    monkeypatch.setattr(runs.models, "load", lambda path, **_: Named(Path(path).name))
+    monkeypatch.setattr(models, "load", lambda path, **_: Named(Path(path).name))
     workspace = library.workspace
     library = Library(replace(workspace, running=replace(workspace.running, memory_gb=memory_gb)))
     queue = RunQueue(library)
