@@ -70,5 +70,5 @@ $(APP_STAMP): $(APP_FILES) | $(PY)
 $(DEV_STAMP): $(DEV_FILES) | $(PY)
 	@echo "Installing the app's and the tests' packages into $(VENV) (about 2 GB on disk, some minutes the first time)"
 	$(PY) -m pip install -r requirements.txt -r requirements-samples.txt -r requirements-dev.txt -c constraints.txt
-	$(PY) -m pip install --no-deps trossen-arm-sim==0.2.3
+	$(PY) -m pip install --no-deps trossen-arm-sim==0.2.3 gym-aloha==0.1.5
 	@touch $(APP_STAMP) $@

@@ -22,17 +22,18 @@ from transformers import PaliGemmaForConditionalGeneration
 
 from models.refine.examples import Order
 from sample_data import figures
+from sample_data.counter.counter import Counter
 from sample_data.recipe import language, tune, vision
 from sample_data.recipe.architecture import save_checkpoint
 from sample_data.recipe.frames import Frames, held_out
 from sample_data.recipe.resume import load_state
-from sample_data.recipe.ship import ship_episodes
+from sample_data.recipe.ship import FIRST_SEED, ship_episodes
 from sample_data.world.tabletop import Tabletop
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
 FRAMES = str(BUILD / "frames")
-CHECKPOINTS, EPISODES = HERE / "checkpoints", HERE / "episodes"
+CHECKPOINTS, EPISODES, COUNTER_EPISODES = HERE / "checkpoints", HERE / "episodes", HERE / "counter_episodes"
 POSED, EXPERT_EPISODES, WORKERS = 16_000, 250, 2
 ROLLOUTS = 120
 VISION_SAMPLES, BASE_SAMPLES, CORRECTED_SAMPLES, TUNED_SAMPLES = 110_000, 192_000, 64_000, 224_000
@@ -132,8 +133,9 @@ def tuned() -> None:
 
 
 def episodes() -> None:
-    """The shipped episodes."""
-    ship_episodes(EPISODES)
+    """The shipped episodes of both robots."""
+    ship_episodes(EPISODES, Tabletop(), per_task=6, first_seed=FIRST_SEED)
+    ship_episodes(COUNTER_EPISODES, Counter(), per_task=2, first_seed=FIRST_SEED)
 
 
 def measure() -> None:

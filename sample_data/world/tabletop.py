@@ -5,10 +5,13 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from models.types import Observation
+from models.types import Observation, Rationale
+from sample_data.world.expert import Decision, decide, is_done
+from sample_data.world.kinematics import DOWN, rotation, solve
 from sample_data.world.moment import Moment
-from sample_data.world.scene import CAMERA, build_model
+from sample_data.world.scene import CAMERA, CAMERA_FOVY, build_model
 from sample_data.world.tasks import FIXED, LABELS, MOVABLE, TASKS, THINGS
+from sample_data.world.teacher import explain
 
 FPS = 5.0
 FRAME = 256  # pixels, square as in BridgeData V2
@@ -17,22 +20,16 @@ _OPEN_FINGER = 0.044  # metres, each
 _LOW = np.array([0.14, -0.24, 0.004])  # where the tool may be sent
 _HIGH = np.array([0.46, 0.24, 0.26])
 _TILT = np.array([0.5, 0.5, 1.7])
-_DOWN = np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]])  # rotation of the tool when it points straight down
 _READY = np.array([0, 1.59, 1.57, -1.5, 0, 0.0])  # joint angles from which inverse kinematics starts
-
-
-def rotation(roll: float, pitch: float, yaw: float) -> np.ndarray:
-    """Rz(yaw) Ry(pitch) Rx(roll), shape [3, 3]."""
-    cr, sr, cp, sp, cy, sy = (f(a) for a in (roll, pitch, yaw) for f in (np.cos, np.sin))
-    return np.array([
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ])  # fmt: skip
 
 
 class Tabletop:
     """One simulated table. Not thread-safe; the renderer belongs to the thread that made it."""
+
+    robot, camera, fovy, fps = "WidowX AI (simulated)", CAMERA, CAMERA_FOVY, FPS
+    labels: tuple[str, ...] = LABELS
+    tasks: tuple[str, ...] = tuple(TASKS)
+    present: tuple[str, ...]  # everything that can be seen beside the robot
 
     def __init__(self) -> None:
         self.model = build_model()
@@ -135,27 +132,9 @@ class Tabletop:
             mujoco.mj_step(self.model, self.data)
 
     def _solve(self, start: np.ndarray, iterations: int) -> tuple[np.ndarray, float]:
-        """Joint angles for the commanded tool pose: damped least squares on position and orientation."""
-        model, data = self.model, self._kinematics
-        wanted = rotation(*self.tilt) @ _DOWN
-        low, high = model.jnt_range[:6, 0], model.jnt_range[:6, 1]
-        data.qpos[:6] = start
-        along, around = np.zeros((3, model.nv)), np.zeros((3, model.nv))
-        quat, turn = np.zeros(4), np.zeros(3)
-        for _ in range(iterations):
-            mujoco.mj_kinematics(model, data)
-            mujoco.mj_comPos(model, data)
-            miss = self.tool - data.site_xpos[self._site]
-            mujoco.mju_mat2Quat(quat, (wanted @ data.site_xmat[self._site].reshape(3, 3).T).flatten())
-            mujoco.mju_quat2Vel(turn, quat, 1.0)
-            if np.linalg.norm(miss) < 5e-4 and np.linalg.norm(turn) < 3e-3:
-                break
-            mujoco.mj_jacSite(model, data, along, around, self._site)
-            jacobian = np.vstack([along[:, :6], 0.15 * around[:, :6]])
-            error = np.concatenate([miss, 0.15 * turn])
-            change = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-4 * np.eye(6), error)
-            data.qpos[:6] = np.clip(data.qpos[:6] + np.clip(change, -0.3, 0.3), low, high)
-        return data.qpos[:6].copy(), float(np.linalg.norm(miss))
+        """Joint angles for the commanded tool pose."""
+        wanted = rotation(*self.tilt) @ DOWN
+        return solve(self.model, self._kinematics, self._site, self.tool, wanted, start, iterations)
 
     # --- what there is to see
 
@@ -166,6 +145,18 @@ class Tabletop:
         yaw = {name: float(np.arctan2(matrix[1, 0], matrix[0, 0])) for name, matrix in turned.items()}
         gap = float(self.data.qpos[6] + self.data.qpos[7])
         return Moment(self.task, position, yaw, self.tool.copy(), self.tilt.copy(), gap)
+
+    def decide(self) -> Decision:
+        """What the expert does now."""
+        return decide(self.moment())
+
+    def is_done(self) -> bool:
+        """Whether the expert has nothing left to do."""
+        return is_done(self.moment())
+
+    def explain(self, step: int) -> Rationale:
+        """What the teacher says now."""
+        return explain(self.moment(), step)
 
     def observation(self) -> Observation:
         """What a policy gets to see."""

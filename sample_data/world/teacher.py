@@ -62,17 +62,17 @@ def _spatial(moment: Moment) -> str:
     else:
         subject, origin, reference = thing, moment.tool, "the gripper"
     dx, dy, _ = moment.position[subject] - origin
-    apart = " and ".join(word for word in (_offset(dx, "forward", "back"), _offset(dy, "left", "right")) if word)
+    apart = " and ".join(word for word in (offset(dx, "forward", "back"), offset(dy, "left", "right")) if word)
     where = f"{apart} of {reference}" if apart else f"aligned with {reference}"
-    return f"the {subject} is {where} , the table is {_centimetres(moment.tool[2])} cm below ."
+    return f"the {subject} is {where} , the table is {centimetres(moment.tool[2])} cm below ."
 
 
-def _offset(metres: float, positive: str, negative: str) -> str:
-    amount = _centimetres(abs(metres))
+def offset(metres: float, positive: str, negative: str) -> str:
+    amount = centimetres(abs(metres))
     return f"{amount} cm {positive if metres > 0 else negative}" if amount else ""
 
 
-def _centimetres(metres: float) -> int:
+def centimetres(metres: float) -> int:
     return min(40, round(metres * 100))
 
 
