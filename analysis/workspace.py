@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import models
 from analysis.atomic_file import written_once
@@ -23,9 +23,13 @@ from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 from models.types import CheckpointSpec
 
+if TYPE_CHECKING:
+    from analysis.review import ReviewStore
+
 CONFIG = "workspace.toml"
 PATHS = ("episodes", "checkpoints")
-SETTINGS = ("bases", "device", "dtype", "memory_gb")
+SETTINGS = ("bases", "device", "dtype", "memory_gb", "reviews")
+REVIEWS_VARIABLE = "VLA_LENS_REVIEWS"  # an address of reviews that goes before the one in workspace.toml
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
 
 
@@ -46,6 +50,7 @@ class Workspace:
     checkpoint_paths: tuple[Path, ...]
     bases: Mapping[str, Path] = field(default_factory=dict, hash=False)  # checkpoint's folder name -> its base model
     running: Running = field(default_factory=Running)
+    reviews_address: str = field(default="", repr=False)  # path or URL; "": in this folder. May hold a password
     _sources: dict[str, EpisodeSource] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -68,7 +73,8 @@ class Workspace:
         stored = _parse(text, config)
         episodes, checkpoints = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS)
         bases = {name: _inside(folder, entry) for name, entry in stored["bases"].items()}
-        return cls(folder, episodes, checkpoints, bases, read_running(stored, str(config)))
+        reviews = os.environ.get(REVIEWS_VARIABLE) or stored.get("reviews", "")
+        return cls(folder, episodes, checkpoints, bases, read_running(stored, str(config)), reviews)
 
     @property
     def records(self) -> RecordStore:
@@ -79,6 +85,17 @@ class Workspace:
     def index(self) -> EpisodeIndex:
         """All episodes of all data sets, as `EpisodeIndex.update` last found them: searched without opening files."""
         return EpisodeIndex(self.path / "cache" / "episodes.sqlite")
+
+    @property
+    def reviews(self) -> ReviewStore:
+        """What people said about rationales: in ``reviews.sqlite`` unless the configuration names another place.
+
+        Raises ReviewsUnavailable where it cannot be reached or written.
+        """
+        from analysis.review import ReviewStore
+
+        address = self.reviews_address or "reviews.sqlite"
+        return ReviewStore.open(address if "://" in address else _inside(self.path, address))
 
     def datasets(self) -> tuple[Dataset, ...]:
         """The configured data sets, named after the last two parts of their paths."""
@@ -181,6 +198,8 @@ def _parse(text: str, config: Path) -> dict[str, Any]:
         entries = stored.setdefault(key, [])
         if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
             raise UserError(f"{key!r} in {config} is {entries!r}; expected a list of paths")
+    if not isinstance(stored.get("reviews", ""), str):
+        raise UserError(f"'reviews' in {config} is no text; expected a path, or postgresql+psycopg://user@host/name")
     bases = stored.setdefault("bases", {})
     if not isinstance(bases, dict) or not all(isinstance(entry, str) and entry for entry in bases.values()):
         raise UserError(f"'bases' in {config} is {bases!r}; expected a table of folder name = path of the base model")

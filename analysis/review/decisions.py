@@ -1,0 +1,150 @@
+"""A lead's word: adjudications of items in conflict, and gold, the answers that annotators are checked against."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, insert, select, update
+
+from analysis.review.errors import Collision
+from analysis.review.item import Adjudication, Conflict, Gold, Item, Review
+from analysis.review.judgement import Judgement, checked, judgement_from_json, judgement_to_json
+from analysis.review.names import checked_name
+from analysis.review.projects import fit_seats
+from analysis.review.rows import TOOL, find_item, find_settings, item_of, judgement_of, select_items, standing
+from analysis.review.tables import adjudications, golds, items, seats
+
+
+def adjudicate(
+    connection: Connection, item: str, judgement: Judgement, version: int, author: str, now: datetime
+) -> Adjudication:
+    """``version``: the newest that the lead saw, 0 for none. Raises Collision if another was made since."""
+    number = _decide(connection, adjudications, item, judgement, version, author, now)
+    row = connection.execute(_select(adjudications, item).where(adjudications.c.version == number)).one()
+    return _adjudication(row)
+
+
+def set_gold(
+    connection: Connection, item: str, judgement: Judgement | None, version: int, author: str, now: datetime
+) -> Gold:
+    """As `adjudicate`; None: the item is gold no longer."""
+    number = _decide(connection, golds, item, judgement, version, author, now)
+    connection.execute(update(seats).where(seats.c.item == item).values(gold=judgement is not None))
+    found = find_item(connection, item)
+    fit_seats(connection, found.project, find_settings(connection, found.project), only=item)
+    return _gold(connection.execute(_select(golds, item).where(golds.c.version == number)).one())
+
+
+def _decide(
+    connection: Connection,
+    table: Table,
+    item: str,
+    judgement: Judgement | None,
+    version: int,
+    author: str,
+    now: datetime,
+) -> int:
+    found = find_item(connection, item)
+    newest = connection.execute(_select(table, item).order_by(table.c.version.desc()).limit(1)).one_or_none()
+    if (0 if newest is None else newest.version) != version:
+        who = "nobody" if newest is None else newest.author
+        raise Collision(f"{who} decided about this item meanwhile; look at that decision and decide again")
+    stored = None
+    if judgement is not None:
+        labels = find_settings(connection, found.project).labels
+        stored = judgement_to_json(checked(judgement, found.source.rationale.parts, labels))
+    connection.execute(
+        insert(table).values(
+            item=item,
+            version=version + 1,
+            project=found.project,
+            judgement=stored,
+            digest=found.digest,
+            author=checked_name(author, "the author's name"),
+            time=now,
+            tool=TOOL,
+        )
+    )
+    return version + 1
+
+
+def _select(table: Table, item: str) -> Any:
+    return select(table).where(table.c.item == item)
+
+
+def _newest(connection: Connection, table: Table, project: str) -> list[Any]:
+    last = select(table.c.item, func.max(table.c.version).label("version")).where(table.c.project == project)
+    newest = last.group_by(table.c.item).subquery()
+    both = (newest.c.item == table.c.item) & (newest.c.version == table.c.version)
+    return list(connection.execute(select(table).join(newest, both).order_by(table.c.time)))
+
+
+def _adjudication(row: Row[Any]) -> Adjudication:
+    said = judgement_from_json(row.judgement)
+    return Adjudication(row.item, row.version, said, row.author, row.time, row.digest, row.tool)
+
+
+def _gold(row: Row[Any]) -> Gold:
+    return Gold(row.item, row.version, judgement_of(row.judgement), row.author, row.time, row.digest, row.tool)
+
+
+def newest_adjudications(connection: Connection, project: str) -> dict[str, Adjudication]:
+    """Item id -> the adjudication that counts."""
+    return {row.item: _adjudication(row) for row in _newest(connection, adjudications, project)}
+
+
+def newest_golds(connection: Connection, project: str) -> dict[str, Gold]:
+    """Item id -> the gold answer that counts; items that are gold no longer are left out."""
+    return {row.item: _gold(row) for row in _newest(connection, golds, project) if row.judgement is not None}
+
+
+def conflicts(connection: Connection, project: str, open_only: bool) -> tuple[Conflict, ...]:
+    """Items whose annotators differ in a verdict or a correction, in the order of the project."""
+    said: dict[str, list[Review]] = {}
+    for review in standing(connection, project):
+        said.setdefault(review.item, []).append(review)
+    decided = newest_adjudications(connection, project)
+    found = [id for id, reviews in said.items() if _differ(reviews)]
+    out = []
+    for item in _items(connection, project, found):
+        conflict = _conflict(item, tuple(said[item.id]), decided.get(item.id))
+        if conflict.open or not open_only:
+            out.append(conflict)
+    return tuple(out)
+
+
+def _items(connection: Connection, project: str, ids: list[str]) -> list[Item]:
+    if not ids:
+        return []
+    wanted = set(ids)
+    query = select_items().where(items.c.project == project).order_by(items.c.number)
+    return [item_of(row) for row in connection.execute(query) if row.id in wanted]
+
+
+def _differ(reviews: list[Review]) -> bool:
+    judgements = [review.judgement for review in reviews if review.judgement is not None]
+    return len({one.overall for one in judgements}) > 1 or bool(_parts(judgements) or _corrections(judgements))
+
+
+def _parts(judgements: list[Judgement]) -> tuple[str, ...]:
+    verdicts: dict[str, set[str]] = {}
+    for judgement in judgements:
+        for one in judgement.parts:
+            verdicts.setdefault(one.part, set()).add(one.verdict)
+    return tuple(part for part, found in verdicts.items() if len(found) > 1)
+
+
+def _corrections(judgements: list[Judgement]) -> tuple[str, ...]:
+    texts: dict[str, set[str | None]] = {}
+    for judgement in judgements:
+        for one in judgement.parts:
+            texts.setdefault(one.part, set()).add(one.correction)
+    return tuple(part for part, found in texts.items() if len(found) > 1)
+
+
+def _conflict(item: Item, reviews: tuple[Review, ...], decided: Adjudication | None) -> Conflict:
+    judgements = [review.judgement for review in reviews if review.judgement is not None]
+    overall = len({one.overall for one in judgements}) > 1
+    is_open = decided is None or any(review.time > decided.time for review in reviews)
+    return Conflict(item, reviews, _parts(judgements), overall, _corrections(judgements), decided, is_open)
