@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from models.types import Capture, CheckpointSpec, Observation, Prediction, Rationale, TokenLayout
+import numpy as np
+from jaxtyping import Float
+
+from models.types import ActionBins, Capture, CheckpointSpec, Observation, Prediction, Rationale, TokenLayout
 
 if TYPE_CHECKING:
     import torch
@@ -46,4 +49,44 @@ class Differentiable(Policy, Protocol):
 
         Row ``n`` is the distribution that token ``n`` was taken from, natural logarithm, full vocabulary.
         """
+        ...
+
+
+@runtime_checkable
+class BatchScoring(Differentiable, Protocol):
+    """A Differentiable policy that scores a given answer for many changed inputs at once, without generating."""
+
+    def embed_all(self, observations: Sequence[Observation]) -> list[torch.Tensor]:
+        """As `embed` of each, [P, width]; vision towers run on several images at once, on an equal one only once."""
+        ...
+
+    def embed_words(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Generated ids as the language model reads them back: [1, N, width]."""
+        ...
+
+    def batch_log_probabilities(self, embedded: torch.Tensor, said: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """Log-probabilities [B, R, V] of next tokens after ``embedded`` [B, P, width] and ``said`` [B or 1, N, width].
+
+        Row ``r`` is the distribution that the token after the first ``rows[r]`` said ones is taken from (ascending).
+        Where every position looks back only and no gradient is wanted, leading positions that all samples share are
+        read once.
+        """
+        ...
+
+    def score_all(
+        self, observations: Sequence[Observation], tokens: Sequence[int], rows: Sequence[int]
+    ) -> Float[np.ndarray, "B R V"]:
+        """The same for observations, teacher-forced with ``tokens``, without gradients; prompts may differ in length.
+
+        The caller chooses how many observations fit into memory at once.
+        """
+        ...
+
+
+@runtime_checkable
+class ActionTokens(Policy, Protocol):
+    """A policy whose actions are tokens, each standing for values."""
+
+    def action_bins(self, prediction: Prediction) -> tuple[ActionBins, ...]:
+        """Which ids stand for which values, for every entry of ``prediction.action_distribution``, in its order."""
         ...

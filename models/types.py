@@ -178,6 +178,17 @@ class ActionDistribution:
 
 
 @dataclass(frozen=True)
+class ActionBins:
+    """What the ids that may stand at an action token mean for one action dimension."""
+
+    token: int  # index in Prediction.tokens
+    step: int  # of the chunk
+    name: str  # action dimension
+    ids: Int[np.ndarray, " B"]  # of the vocabulary
+    values: Float[np.ndarray, " B"]  # what each stands for, robot units; several ids may stand for one value
+
+
+@dataclass(frozen=True)
 class Prediction:
     """Everything that one forward and decoding pass said."""
 

@@ -6,14 +6,11 @@ written than the action has dimensions, the prediction has no action and its tex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from models.action_tokens import ActionScale
 from models.capture import collecting
@@ -25,9 +22,9 @@ from models.families.openvla import open_openvla
 from models.families.openvla_actions import action_space
 from models.families.openvla_answer import ActionReader, Bins, without_note
 from models.families.openvla_prompt import encode_text, texts_of
-from models.families.openvla_run import OpenVLAReader, Question
+from models.families.openvla_run import OpenVLAReader, OpenVLATeacherForcing, Question
 from models.policy import Policy
-from models.types import Capture, CheckpointSpec, Observation, Prediction, Rationale, TokenLayout
+from models.types import ActionBins, Capture, CheckpointSpec, Observation, Prediction, Rationale, TokenLayout
 
 
 def load_ecot(
@@ -39,8 +36,8 @@ def load_ecot(
     return EcotPolicy(spec, reader, tokenizer, scale)
 
 
-class EcotPolicy:
-    """A Policy and Differentiable. Holds no state between calls; several threads may call it at once."""
+class EcotPolicy(OpenVLATeacherForcing):
+    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
 
     def __init__(self, spec: CheckpointSpec, reader: OpenVLAReader, tokenizer: Tokenizer, scale: ActionScale):
         self.info = spec
@@ -80,11 +77,8 @@ class EcotPolicy:
             marks=marks(answer.text, question.camera, question.seen[0].box, question.frame),
         )
 
-    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
-        return self._reader.embed(self._reader.question(observation))
-
-    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
-        return self._reader.log_probabilities(embedded, tokens)
+    def action_bins(self, prediction: Prediction) -> tuple[ActionBins, ...]:
+        return self._actions.all_bins(prediction.action_distribution)
 
     def _forced_ids(self, force: Rationale | str | None) -> list[int]:
         if force is None:

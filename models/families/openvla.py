@@ -5,14 +5,11 @@ Layout of the files and decoding as published (Kim et al., 2024, 2406.09246); no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from models.action_tokens import ActionScale
 from models.capture import collecting
@@ -25,11 +22,21 @@ from models.families.openvla_config import OpenVLAConfig
 from models.families.openvla_heads import refuse_heads
 from models.families.openvla_network import load_network
 from models.families.openvla_prompt import PromptBuilder, extend, open_tokenizer, readable, texts_of
-from models.families.openvla_run import OpenVLAReader, Question
+from models.families.openvla_run import OpenVLAReader, OpenVLATeacherForcing, Question
 from models.families.prismatic_images import PrismaticImages
 from models.families.weights import Weights
 from models.policy import Policy
-from models.types import Capture, CheckpointSpec, Observation, Part, Prediction, Rationale, Span, TokenLayout
+from models.types import (
+    ActionBins,
+    Capture,
+    CheckpointSpec,
+    Observation,
+    Part,
+    Prediction,
+    Rationale,
+    Span,
+    TokenLayout,
+)
 
 
 def load_openvla(
@@ -65,8 +72,8 @@ def open_images(files: CheckpointFiles, config: OpenVLAConfig) -> PrismaticImage
     return images
 
 
-class OpenVLAPolicy:
-    """A Policy and Differentiable. Holds no state between calls; several threads may call it at once."""
+class OpenVLAPolicy(OpenVLATeacherForcing):
+    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
 
     def __init__(self, spec: CheckpointSpec, reader: OpenVLAReader, tokenizer: Tokenizer, scale: ActionScale):
         self.info = spec
@@ -105,11 +112,8 @@ class OpenVLAPolicy:
             attention=records,
         )
 
-    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
-        return self._reader.embed(self._reader.question(observation))
-
-    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
-        return self._reader.log_probabilities(embedded, tokens)
+    def action_bins(self, prediction: Prediction) -> tuple[ActionBins, ...]:
+        return self._actions.all_bins(prediction.action_distribution)
 
     def _write(self, run: GreedyRun, capture: Capture | None) -> dict[int, Bins]:
         """The likeliest token a dimension, of the whole vocabulary, up to the end token; the bins of each."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.action_tokens import ActionScale
 from models.decoding import bin_probabilities
 from models.families.openvla_actions import OpenVLAActions, action_names, action_units
-from models.types import ActionDistribution
+from models.types import ActionBins, ActionDistribution
 
 NOTE = "[no action: {} of {} action tokens were written]"
 Bins = tuple[Float[np.ndarray, " B"], float]  # probabilities over the bins, and of all of them together
@@ -61,6 +61,11 @@ class ActionReader:
         return tuple(
             ActionDistribution(token, 0, name, self._values[:, dimension], *bins[token])
             for dimension, (token, name) in enumerate(zip(written.tokens, self.names, strict=False))
+        )
+
+    def all_bins(self, distributions: Sequence[ActionDistribution]) -> tuple[ActionBins, ...]:
+        return tuple(
+            ActionBins(each.token, each.step, each.name, self._ascending, each.values) for each in distributions
         )
 
 

@@ -43,8 +43,12 @@ class OpenVLANetwork(nn.Module):
 
     def embed(self, ids: tuple[int, ...], pixels: tuple[Float[Tensor, "1 3 h w"], ...]) -> Float[Tensor, "1 P width"]:
         """The whole prompt: BOS, patches, words."""
+        return self.merged(ids, self.image_features(pixels))
+
+    def merged(self, ids: tuple[int, ...], features: Float[Tensor, "1 n width"]) -> Float[Tensor, "1 P width"]:
+        """The same where the images' patches are known already."""
         words = self.language_model.get_input_embeddings()(torch.tensor([ids], device=self.device))
-        return torch.cat([words[:, :1], self.image_features(pixels), words[:, 1:]], dim=1)
+        return torch.cat([words[:, :1], features, words[:, 1:]], dim=1)
 
     def sites(self, streams: tuple[str, ...]) -> dict[nn.Module, AttentionSite]:
         """Every attention module; ``streams`` names the towers'."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from transformers import DynamicCache, PretrainedConfig
 
 from models.capture import RowCollector
 from models.decoding import GreedyRun
@@ -22,6 +23,7 @@ from models.families.openvla_network import OpenVLANetwork
 from models.families.openvla_prompt import Prompt, PromptBuilder
 from models.families.prismatic_images import PrismaticImages
 from models.images import SeenImage
+from models.teacher_forcing import TeacherForcing, different_frames
 from models.types import AttentionRecord, Capture, Observation, Part, Span, TokenLayout
 
 
@@ -55,12 +57,20 @@ class OpenVLAReader:
         pixels = tuple(torch.from_numpy(seen.pixels)[None].to(network.device, network.dtype) for seen in question.seen)
         return network.embed(question.prompt.ids, pixels)
 
-    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
-        language = self.network.language_model
-        said = torch.tensor([list(tokens[:-1])], dtype=torch.long, device=embedded.device)
-        whole = torch.cat([embedded, language.get_input_embeddings()(said)], dim=1)
-        output = language(inputs_embeds=whole, use_cache=False, logits_to_keep=len(tokens))
-        return torch.log_softmax(output.logits[0].float(), dim=-1)
+    def embed_all(self, observations: Sequence[Observation]) -> list[Float[Tensor, "P width"]]:
+        network = self.network
+        frames, chosen = different_frames(observations)
+        questions = [self.question(observation) for observation in observations]
+        seen = [questions[chosen.index(place)].seen for place in range(len(frames))]
+        pixels = tuple(
+            torch.from_numpy(np.stack([image.pixels for image in tower])).to(network.device, network.dtype)
+            for tower in zip(*seen, strict=True)
+        )
+        features = network.image_features(pixels)
+        return [
+            network.merged(question.prompt.ids, features[place][None])[0]
+            for question, place in zip(questions, chosen, strict=True)
+        ]
 
     def check_length(self, question: Question, written: int) -> int:
         """Positions that prompt and answer can take. Raises UserError where the policy has fewer."""
@@ -91,6 +101,36 @@ class OpenVLAReader:
         """Rows of what was asked for, over the whole sequence."""
         language = generated_rows(run, layout, capture, collector)
         return (language, *vision_records(self.config, layout, collector)) if capture.vision else (language,)
+
+
+class OpenVLATeacherForcing(TeacherForcing):
+    """What plain OpenVLA and ECoT share of it; every position looks back only."""
+
+    _reader: OpenVLAReader
+
+    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
+        return self._reader.embed(self._reader.question(observation))
+
+    def embed_all(self, observations: Sequence[Observation]) -> list[Float[Tensor, "P width"]]:
+        return self._reader.embed_all(observations)
+
+    def _word_table(self) -> nn.Module:
+        table: nn.Module = self._reader.network.language_model.get_input_embeddings()
+        return table
+
+    def _causal_config(self) -> PretrainedConfig:
+        config: PretrainedConfig = self._reader.network.language_model.config
+        return config
+
+    def _next_logits(
+        self, embedded: Float[Tensor, "B L width"], prompt: int, keep: Int[Tensor, " R"], cache: DynamicCache | None
+    ) -> Float[Tensor, "B R V"]:
+        language = self._reader.network.language_model
+        output = language(
+            inputs_embeds=embedded, past_key_values=cache, use_cache=cache is not None, logits_to_keep=keep
+        )
+        logits: Tensor = output.logits
+        return logits
 
 
 def only_image(images: Mapping[str, UInt8[np.ndarray, "H W 3"]]) -> tuple[str, UInt8[np.ndarray, "H W 3"]]:

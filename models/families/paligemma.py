@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from tokenizers import Tokenizer
-from torch import Tensor
-from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
+from torch import Tensor, nn
+from transformers import DynamicCache, PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from models.capture import LANGUAGE, ROW_ATTENTION, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
@@ -26,7 +26,9 @@ from models.families.generated_rows import language_and_image_rows, row_collecto
 from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.images import ImagePreprocessing, SeenImage
 from models.policy import Policy
+from models.teacher_forcing import TeacherForcing, different_frames
 from models.types import (
+    ActionBins,
     ActionDistribution,
     AttentionRecord,
     Capture,
@@ -63,8 +65,8 @@ def load_paligemma(
     return ActionTokenPaliGemma(spec, robot, model, tokenizer, vocabulary, images, answers)
 
 
-class ActionTokenPaliGemma:
-    """A Policy and Differentiable. Holds no state between calls; several threads may call it at once."""
+class ActionTokenPaliGemma(TeacherForcing):
+    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -111,17 +113,44 @@ class ActionTokenPaliGemma:
         prompt, seen = self._read(observation)
         ids = torch.tensor([prompt.ids], device=self.model.device)
         features = self.model.get_image_features(self._pixels(seen)).pooler_output
+        return self._merged(ids, features)
+
+    def embed_all(self, observations: Sequence[Observation]) -> list[Float[Tensor, "P width"]]:
+        frames, chosen = different_frames(observations)
+        prompts, first = [], [chosen.index(place) for place in range(len(frames))]
+        pixels: dict[int, Tensor] = {}
+        for index, observation in enumerate(observations):
+            prompt, seen = self._read(observation)
+            prompts.append(torch.tensor([prompt.ids], device=self.model.device))
+            if index in first:
+                pixels[chosen[index]] = self._pixels(seen)
+        together = torch.cat([pixels[place] for place in range(len(frames))])
+        features = self.model.get_image_features(together).pooler_output
+        return [self._merged(ids, features[place])[0] for ids, place in zip(prompts, chosen, strict=True)]
+
+    def action_bins(self, prediction: Prediction) -> tuple[ActionBins, ...]:
+        ids = np.array(self._vocabulary.action)
+        return tuple(
+            ActionBins(each.token, each.step, each.name, ids, each.values) for each in prediction.action_distribution
+        )
+
+    def _merged(self, ids: Int[Tensor, "1 P"], features: Float[Tensor, "*I n width"]) -> Float[Tensor, "1 P width"]:
         embedded: Tensor = self.model.get_input_embeddings()(ids)
         images = (ids == self._vocabulary.image)[..., None]
         return embedded.masked_scatter(images, features.to(embedded.dtype))
 
-    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
-        said = torch.tensor([list(tokens[:-1])], dtype=torch.long, device=embedded.device)
-        whole = torch.cat([embedded, self.model.get_input_embeddings()(said)], dim=1)
-        suffix = torch.zeros(whole.shape[:2], dtype=torch.long, device=embedded.device)
-        suffix[:, embedded.shape[1] :] = 1  # the prompt looks both ways, what was generated only back
-        output = self.model(inputs_embeds=whole, token_type_ids=suffix, use_cache=False, logits_to_keep=len(tokens))
-        return torch.log_softmax(output.logits[0].float(), dim=-1)
+    def _word_table(self) -> nn.Module:
+        table: nn.Module = self.model.get_input_embeddings()
+        return table
+
+    def _next_logits(
+        self, embedded: Float[Tensor, "B L width"], prompt: int, keep: Int[Tensor, " R"], cache: DynamicCache | None
+    ) -> Float[Tensor, "B R V"]:
+        suffix = torch.zeros(embedded.shape[:2], dtype=torch.long, device=embedded.device)
+        suffix[:, prompt:] = 1  # the prompt looks both ways, what was generated only back
+        output = self.model(inputs_embeds=embedded, token_type_ids=suffix, use_cache=False, logits_to_keep=keep)
+        logits: Tensor = output.logits
+        return logits
 
     def _read(self, observation: Observation) -> tuple[Prompt, SeenImage]:
         camera, frame = _only_image(observation.images)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import DynamicCache
 
 from models.capture import LANGUAGE, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
@@ -30,7 +31,9 @@ from models.families.spatialvla_settings import PREPROCESSOR, SpatialVLASettings
 from models.families.weights import Weights
 from models.images import ImagePreprocessing, SeenImage
 from models.policy import Policy
+from models.teacher_forcing import TeacherForcing, different_frames
 from models.types import (
+    ActionBins,
     ActionDistribution,
     AttentionRecord,
     Capture,
@@ -79,8 +82,8 @@ class Read:
     seen: SeenImage
 
 
-class SpatialVLA:
-    """A Policy and Differentiable. Holds no state between calls; several threads may call it at once."""
+class SpatialVLA(TeacherForcing):
+    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -129,13 +132,27 @@ class SpatialVLA:
     def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
         return self._embedded(self._read(observation))[0]
 
-    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
-        said = torch.tensor([list(tokens[:-1])], dtype=torch.long, device=embedded.device)
-        whole = torch.cat([embedded, self._language.get_input_embeddings()(said)], dim=1)
-        output = self._language(
-            inputs_embeds=whole, prefix=embedded.shape[1], use_cache=False, logits_to_keep=len(tokens)
-        )
-        return torch.log_softmax(output.logits[0].float(), dim=-1)
+    def embed_all(self, observations: Sequence[Observation]) -> list[Float[Tensor, "P width"]]:
+        frames, chosen = different_frames(observations)
+        reads = [self._read(observation) for observation in observations]
+        seen = [reads[chosen.index(place)].seen.pixels for place in range(len(frames))]
+        features = self._features(torch.from_numpy(np.stack(seen)))[0]
+        return [self._merged(read, features[place])[0] for read, place in zip(reads, chosen, strict=True)]
+
+    def action_bins(self, prediction: Prediction) -> tuple[ActionBins, ...]:
+        return self._answers.bins(prediction.action_distribution)
+
+    def _word_table(self) -> nn.Module:
+        table: nn.Module = self._language.get_input_embeddings()
+        return table
+
+    def _next_logits(
+        self, embedded: Float[Tensor, "B L width"], prompt: int, keep: Int[Tensor, " R"], cache: DynamicCache | None
+    ) -> Float[Tensor, "B R V"]:
+        logits: Tensor = self._language(
+            inputs_embeds=embedded, prefix=prompt, use_cache=False, logits_to_keep=keep
+        ).logits
+        return logits
 
     def _read(self, observation: Observation) -> Read:
         if len(observation.images) != 1:
@@ -154,13 +171,21 @@ class SpatialVLA:
 
     def _embedded(self, read: Read) -> tuple[Float[Tensor, "1 P width"], Float[Tensor, "1 1 h w"] | None]:
         """What Gemma 2's first layer reads, and the depth map behind it, in metres."""
-        pixels = torch.from_numpy(read.seen.pixels)[None].to(self._language.device)
+        features, depth = self._features(torch.from_numpy(read.seen.pixels)[None])
+        return self._merged(read, features), depth
+
+    def _features(
+        self, pixels: Float[Tensor, "B 3 h w"]
+    ) -> tuple[Float[Tensor, "B n width"], Float[Tensor, "B 1 h w"] | None]:
+        pixels = pixels.to(self._language.device)
         depth = self.model.depth(pixels)
-        features = self.model.image_features(pixels.to(self._language.dtype), depth, self._intrinsic)
+        return self.model.image_features(pixels.to(self._language.dtype), depth, self._intrinsic), depth
+
+    def _merged(self, read: Read, features: Float[Tensor, "*B n width"]) -> Float[Tensor, "1 P width"]:
         ids = torch.tensor([read.prompt.ids], device=self._language.device)
         embedded: Tensor = self._language.get_input_embeddings()(ids)
         images = (ids == self._settings.image_token)[..., None]
-        return embedded.masked_scatter(images, features.to(embedded.dtype)), depth
+        return embedded.masked_scatter(images, features.to(embedded.dtype))
 
     def _forced_ids(self, force: Rationale | str | None) -> list[int] | None:
         if force is None:

@@ -16,7 +16,7 @@ from models.families.action_token_prompt import readable
 from models.families.spatial_action_grid import DIMENSIONS, KINDS, NAMES, said
 from models.families.spatialvla_settings import SpatialVLASettings
 from models.rationale_text import UNNAMED, join_parts
-from models.types import RATIONALE_TITLES, ActionDistribution, Part, Rationale, Span, TokenLayout
+from models.types import RATIONALE_TITLES, ActionBins, ActionDistribution, Part, Rationale, Span, TokenLayout
 
 PARTS = ("observation", "situation", "spatial", "planning")  # ReFineVLA's four questions
 HEADING = re.compile(r"\b(" + "|".join(RATIONALE_TITLES[part] for part in PARTS) + r")\s*:", re.IGNORECASE)
@@ -66,6 +66,18 @@ class SpatialAnswerReader:
             ActionDistribution(token, step, NAMES[each], *grid.marginal(each, probabilities, self._scale), mass)
             for each in DIMENSIONS[KINDS[kind]]
         )
+
+    def bins(self, distributions: Sequence[ActionDistribution]) -> tuple[ActionBins, ...]:
+        """Every point of the grid with its own value, where `distributions` sums over those that share one."""
+        return tuple(self._bins(each) for each in distributions)
+
+    def _bins(self, told: ActionDistribution) -> ActionBins:
+        kind, dimension = told.token % len(KINDS), NAMES.index(told.name)
+        grid = self._settings.grid
+        points = np.zeros((len(grid.ids(kind)), len(NAMES)))
+        points[:, dimension] = grid.points[kind][:, dimension - DIMENSIONS[KINDS[kind]][0]]
+        values = self._scale.to_robot(points)[:, dimension]
+        return ActionBins(told.token, told.step, told.name, np.array(grid.ids(kind)), values)
 
     def _normalised(self, tokens: Sequence[int]) -> Float[np.ndarray, "T 7"]:
         """Actions before un-normalising. An answer that ended early is filled up with id 0, as published."""

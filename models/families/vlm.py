@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
-from transformers import PreTrainedModel
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
 from models.capture import LANGUAGE, ROW_ATTENTION, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
@@ -23,10 +23,11 @@ from models.families.vlm_answer import Answer, prediction
 from models.families.vlm_generation import GenerationRules
 from models.families.vlm_kinds import VLM_KINDS
 from models.families.vlm_pictures import Picture, Pictures
-from models.families.vlm_reading import Reading, WholeReading
+from models.families.vlm_reading import CausalReading, Reading, WholeReading
 from models.families.vlm_tower import features
 from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.policy import Policy
+from models.teacher_forcing import TeacherForcing
 from models.types import AttentionRecord, Capture, CheckpointSpec, Observation, Part, Prediction, Rationale, TokenLayout
 
 MOST_NEW_TOKENS = 64  # of an answer that does not end by itself
@@ -157,8 +158,8 @@ class VisionLanguageModel:
                 return
 
 
-class DifferentiableVisionLanguageModel(VisionLanguageModel):
-    """Where prompt and answer can be read in one pass from their embeddings alone: Differentiable as well."""
+class DifferentiableVisionLanguageModel(VisionLanguageModel, TeacherForcing):
+    """Where prompt and answer can be read in one pass from their embeddings alone: BatchScoring as well."""
 
     _reading: WholeReading
 
@@ -166,12 +167,24 @@ class DifferentiableVisionLanguageModel(VisionLanguageModel):
         prompt, pictures = self._read(observation)
         return self._embedded(self._ids(prompt), pictures, vision=False)[0]
 
-    def log_probabilities(self, embedded: Float[Tensor, "1 P width"], tokens: Sequence[int]) -> Float[Tensor, "N V"]:
-        said = torch.tensor([list(tokens[:-1])], dtype=torch.long, device=embedded.device)
-        whole = torch.cat([embedded, self.model.get_input_embeddings()(said)], dim=1)
-        inputs = self._reading.whole(embedded.shape[1], whole.shape[1], embedded.device)
-        output = self.model(inputs_embeds=whole, use_cache=False, logits_to_keep=len(tokens), **inputs)
-        return torch.log_softmax(output.logits[0].float(), dim=-1)
+    def _word_table(self) -> nn.Module:
+        table: nn.Module = self.model.get_input_embeddings()
+        return table
+
+    def _causal_config(self) -> PretrainedConfig | None:
+        config: PretrainedConfig = self.model.config.get_text_config()
+        return config if isinstance(self._reading, CausalReading) else None
+
+    def _next_logits(
+        self, embedded: Float[Tensor, "B L width"], prompt: int, keep: Int[Tensor, " R"], cache: DynamicCache | None
+    ) -> Float[Tensor, "B R V"]:
+        inputs = {
+            name: value.expand(len(embedded), -1)
+            for name, value in self._reading.whole(prompt, embedded.shape[1], embedded.device).items()
+        }
+        cached = {"past_key_values": cache, "use_cache": True} if cache is not None else {"use_cache": False}
+        logits: Tensor = self.model(inputs_embeds=embedded, logits_to_keep=keep, **cached, **inputs).logits
+        return logits
 
 
 def _words(force: Rationale | str) -> str:
