@@ -78,8 +78,12 @@ class BatchScoring(Differentiable, Protocol):
     ) -> Float[np.ndarray, "B R V"]:
         """The same for observations, teacher-forced with ``tokens``, without gradients; prompts may differ in length.
 
-        The caller chooses how many observations fit into memory at once.
+        The caller chooses how many observations fit into memory at once: see `batch_limit`.
         """
+        ...
+
+    def batch_limit(self, positions: int, rows: int) -> int:
+        """How many samples of ``positions`` positions and ``rows`` wanted rows take a quarter of the free memory."""
         ...
 
 

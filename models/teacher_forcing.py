@@ -16,13 +16,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache, PretrainedConfig
 
-from models.types import Observation
+from models.device_memory import free_memory
+from models.types import CheckpointSpec, Observation
 
+LIVE_VECTORS, LIVE_MAPS = 24, 3  # vectors of the model's width a position, and maps a head, that a layer holds at once
+LARGEST_BATCH = 32
 LEAST_SHARED = 4  # leading positions worth a cache of their own
 
 
 class TeacherForcing(ABC):
     """Makes a policy Differentiable and BatchScoring."""
+
+    info: CheckpointSpec
 
     @abstractmethod
     def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]: ...
@@ -87,6 +92,13 @@ class TeacherForcing(ABC):
                 for index, row in zip(same, scores, strict=True):
                     found[index] = row
         return np.stack(found)
+
+    def batch_limit(self, positions: int, rows: int) -> int:
+        table = self._word_table()
+        weight = next(table.parameters())
+        vocabulary, width = weight.shape
+        numbers = positions * width * LIVE_VECTORS + self.info.heads * positions**2 * LIVE_MAPS + rows * vocabulary * 3
+        return max(1, min(LARGEST_BATCH, free_memory(str(weight.device)) // 4 // (numbers * 4)))
 
     def _shared(self, whole: Float[Tensor, "B L width"], before: int) -> int:
         """Leading positions that all samples have in common and that can be read once for all of them."""

@@ -40,7 +40,7 @@ class Choice:
     least: float | None
 
 
-def choices(method: type[AttributionMethod]) -> tuple[Choice, ...]:
+def choices(method: type[Any]) -> tuple[Choice, ...]:
     """The settings of a method, in order."""
     hints = typing.get_type_hints(method)
     return tuple(_choice(entry, hints[entry.name]) for entry in _fields(method) if "from_step" not in entry.metadata)
@@ -51,7 +51,7 @@ def settings_of(method: AttributionMethod) -> dict[str, Setting]:
     return {choice.name: _plain(getattr(method, choice.name)) for choice in choices(type(method))}
 
 
-def with_settings(method: type[AttributionMethod], given: Mapping[str, Setting]) -> AttributionMethod:
+def with_settings(method: type[Any], given: Mapping[str, Setting]) -> AttributionMethod:
     """The method with these settings, texts read as what they mean. Raises UserError for one that it does not have."""
     known = {choice.name: choice for choice in choices(method)}
     if unknown := given.keys() - known.keys():
@@ -60,8 +60,8 @@ def with_settings(method: type[AttributionMethod], given: Mapping[str, Setting])
     return method(**{name: _value(method.name, known[name], value) for name, value in given.items()})
 
 
-def _fields(method: type[AttributionMethod]) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(method)  # type: ignore[arg-type]
+def _fields(method: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(method)
 
 
 def _choice(entry: dataclasses.Field[Any], hint: Any) -> Choice:

@@ -44,6 +44,11 @@ class Target:
         return not self.tokens and self.action is None
 
     @property
+    def vector(self) -> bool:
+        """Whether it is no single number but the whole action, which can only be measured by how far it moves."""
+        return self.whole and self.scalar == "action"
+
+    @property
     def text(self) -> str:
         """As `parse` reads it: ``token:4``, ``token:4-6``, ``x``, ``x@2``, ``action``, ``action@1``."""
         if self.tokens:
