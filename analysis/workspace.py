@@ -17,6 +17,7 @@ from analysis.atomic_file import written_once
 from analysis.catalogue import EpisodeIndex
 from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
 from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
+from analysis.people import People, read_people
 from analysis.records import RecordStore
 from analysis.running import Running, read_running
 from analysis.types import Episode, EpisodeMeta
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG = "workspace.toml"
 PATHS = ("episodes", "checkpoints")
-SETTINGS = ("bases", "device", "dtype", "memory_gb", "reviews")
+SETTINGS = ("bases", "device", "dtype", "memory_gb", "people", "reviews")
 REVIEWS_VARIABLE = "VLA_LENS_REVIEWS"  # an address of reviews that goes before the one in workspace.toml
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
 
@@ -50,6 +51,7 @@ class Workspace:
     checkpoint_paths: tuple[Path, ...]
     bases: Mapping[str, Path] = field(default_factory=dict, hash=False)  # checkpoint's folder name -> its base model
     running: Running = field(default_factory=Running)
+    people: People = field(default_factory=People)
     reviews_address: str = field(default="", repr=False)  # path or URL; "": in this folder. May hold a password
     _sources: dict[str, EpisodeSource] = field(default_factory=dict, repr=False, compare=False)
 
@@ -73,8 +75,9 @@ class Workspace:
         stored = _parse(text, config)
         episodes, checkpoints = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS)
         bases = {name: _inside(folder, entry) for name, entry in stored["bases"].items()}
+        running, people = read_running(stored, str(config)), read_people(stored, str(config))
         reviews = os.environ.get(REVIEWS_VARIABLE) or stored.get("reviews", "")
-        return cls(folder, episodes, checkpoints, bases, read_running(stored, str(config)), reviews)
+        return cls(folder, episodes, checkpoints, bases, running, people, reviews)
 
     @property
     def records(self) -> RecordStore:

@@ -25,24 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
     import uvicorn
 
     from app import library
-    from app.server import LOOPBACK, create_app
+    from app.server import check_address, create_app
     from models.errors import UserError
 
     os.environ[library.WORKSPACE_VARIABLE] = str(Path(options.workspace or library.DEFAULT_WORKSPACE).absolute())
     try:
-        library.current()
+        check_address(options.address)
+        served = create_app()
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    local = options.host in ("127.0.0.1", "localhost", "::1")
-    print(f"VLA Lens: http://{options.host}:{options.port}", flush=True)
-    uvicorn.run(
-        create_app(LOOPBACK if local else ("*",)),
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        access_log=False,
-    )
+    print(f"VLA Lens: http://{options.address}:{options.port}", flush=True)
+    uvicorn.run(served, host=options.address, port=options.port, log_level="warning", access_log=False)
     return 0
 
 
@@ -50,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Serve VLA Lens.")
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; anything but loopback lets others in"
+        "--address", "--host", default="127.0.0.1", help="to listen at; anything but loopback needs a login (OIDC)"
     )
     parser.add_argument("--workspace", help="folder with workspace.toml; made where there is none")
     return parser

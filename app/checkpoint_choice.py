@@ -11,6 +11,7 @@ from analysis.checkpoint_facts import checkpoint_facts, family_title
 from analysis.types import EpisodeMeta
 from analysis.workspace import Workspace
 from app import session
+from app.plain_text import plain
 from app.selection import camera_names, camera_text, checkpoint_line
 from app.session import Later
 from models.errors import UserError
@@ -114,8 +115,3 @@ def _about(spec: CheckpointSpec) -> None:
             st.markdown("**Stored, not used**")
             for name, why in spec.unused.items():
                 st.text(f"{name}: {why}")
-
-
-def plain(text: str) -> str:
-    """Text of a file, with Markdown's signs made harmless."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+!|~$:" else sign for sign in text)

@@ -11,7 +11,7 @@ if (ROOT := str(Path(__file__).resolve().parents[1])) not in sys.path:
 
 import streamlit as st
 
-from app import library, session, sidebar
+from app import entrance, library, session, sidebar
 from app.pages import PAGES, drawn_by
 from app.views import welcome
 from models.errors import UserError
@@ -26,6 +26,8 @@ def main() -> None:
     try:
         workspace = library.current().workspace
         st.sidebar.markdown("### VLA Lens")  # at once: the side bar takes its place before the page is laid out
+        if not entrance.admitted(workspace):
+            return
         page = PAGES[session.page(PAGES, later)]
         chosen = sidebar.choose(workspace, page.comparing, later)
     except UserError as error:

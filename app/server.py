@@ -8,16 +8,39 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app import library
+from app import library, oidc
 from app.early_links import EarlyLinks
+from app.guard import Guard, is_loopback
 from app.routes import lens_routes
+from models.errors import UserError
 
 MAIN = Path(__file__).resolve().parent / "main.py"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "testserver")
 
 
-def create_app(hosts: tuple[str, ...] = LOOPBACK) -> st.App:
-    """The application. ``hosts``: names under which it answers; others are refused, so that no web site can have a
-    browser read from it under a name of its own (DNS rebinding). ("*",) answers to any."""
-    guard = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-    return st.App(MAIN, routes=lens_routes(library.current), middleware=[guard, Middleware(EarlyLinks)])
+def create_app() -> st.App:
+    """The application of the current workspace. Raises UserError where it or its login cannot be used.
+
+    It answers under loopback's names and those of its login only, so that no web site can have a browser read from it
+    under a name of its own (DNS rebinding).
+    """
+    workspace = library.current().workspace
+    oidc.look_for_secrets(workspace.path)
+    login = oidc.settings()
+    hosts = [*LOOPBACK, *([login.host] if login else []), *workspace.people.hosts]
+    guards = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(Guard, oidc=login, people=workspace.people),
+        Middleware(EarlyLinks),
+    ]
+    return st.App(MAIN, routes=lens_routes(library.current), middleware=guards)
+
+
+def check_address(host: str) -> None:
+    """Raises UserError where listening at ``host`` would let people in who did not log in."""
+    oidc.look_for_secrets(library.current().workspace.path)
+    if not is_loopback(host) and oidc.settings() is None:
+        raise UserError(
+            f"listening at {host} would let anybody in: configure a login in .streamlit/secrets.toml first "
+            "(docs/people.md), or leave --address out to serve this machine only"
+        )

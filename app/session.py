@@ -109,3 +109,24 @@ def weight_change(base: str, base_digest: str, tuned: str, tuned_digest: str) ->
     Raises UserError where they cannot be compared.
     """
     return weights.weight_change(base, tuned)
+
+
+def given_name(remembered: str) -> str:
+    """The name under which this visitor judges: given in this session, in the link, or ``remembered``; "" for none."""
+    if "person" not in st.session_state:
+        st.session_state["person"] = st.query_params.get("person", "") or remembered
+    name: str = st.session_state["person"]
+    if name and st.query_params.get("person") != name:
+        st.query_params["person"] = name
+    return name
+
+
+def take_name() -> None:
+    """Judges go under the name that was typed."""
+    st.session_state["person"] = st.session_state.get("typed_name") or ""
+
+
+def forget_name() -> None:
+    """Asks again who is there."""
+    st.session_state["person"] = ""
+    st.query_params.pop("person", None)

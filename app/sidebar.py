@@ -15,7 +15,8 @@ from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
 from analysis.workspace import Workspace
 from app import session
-from app.checkpoint_choice import FIRST, SECOND, Reading, Wish, plain, reading
+from app.checkpoint_choice import FIRST, SECOND, Reading, Wish, reading
+from app.plain_text import plain
 from app.selection import Selection, checkpoint_label, episode_label
 from app.session import Later
 from models.types import CheckpointSpec

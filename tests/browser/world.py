@@ -172,12 +172,17 @@ def store_synthetic_run(workspace: Path, episode: str, checkpoint: CheckpointSpe
     run.finish(meta.length)
 
 
-@contextmanager
-def serving(workspace: Path) -> Iterator[str]:
-    """The real server in a process of its own; gives its address."""
+def free_port() -> int:
+    """A port of loopback on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(workspace: Path, port: int | None = None) -> Iterator[str]:
+    """The real server in a process of its own; gives its address."""
+    port = port or free_port()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "app", "--port", str(port), "--workspace", str(workspace)]
     log = workspace / "server.log"

@@ -1,0 +1,80 @@
+"""A team's server: people log in with an OpenID provider, and nothing is shown or served before."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.world import free_port, serving, write_synthetic_episode
+from tests.oidc_provider import providing, secrets_toml
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+TEAM = {
+    "Ann, who judges": {"sub": "1", "email": "ann@lab.org", "email_verified": True},
+    "Kim, who leads": {"sub": "2", "email": "kim@lab.org", "email_verified": True, "groups": ["robot-leads"]},
+    "A stranger": {"sub": "3", "email": "stranger@else.org", "email_verified": True},
+}
+PEOPLE = '[people]\nannotator = ["ann@lab.org"]\nlead = ["robot-leads"]\nclaim = "groups"\n'
+
+
+@pytest.fixture(scope="module")
+def team_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("team")
+    write_synthetic_episode(folder / "episodes" / "plain.hdf5", 6, id="plain")
+    (folder / "workspace.toml").write_text(f'episodes = ["episodes"]\ncheckpoints = []\n{PEOPLE}')
+    port = free_port()
+    with providing(TEAM) as provider:
+        secrets = folder / ".streamlit" / "secrets.toml"
+        secrets.parent.mkdir()
+        secrets.write_text(secrets_toml(provider, f"http://127.0.0.1:{port}"))
+        with serving(folder, port) as address:
+            yield address
+
+
+@pytest.fixture
+def visit(browser: Any, team_server: str) -> Iterator[Any]:
+    """A page of a browser that knows nobody yet."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    yield context.new_page()
+    context.close()
+
+
+def log_in(page: Any, address: str, who: str, **parameters: str) -> None:
+    page.goto(address)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name=who).click()
+    page.wait_for_url(f"{address}/**")
+
+
+def test_nothing_is_shown_or_served_before_the_login(visit: Any, team_server: str) -> None:
+    visit.goto(f"{team_server}/?episode=plain")
+    visit.get_by_role("button", name="Log in").wait_for(timeout=40_000)
+    assert "plain" not in visit.inner_text("body")
+    told = visit.evaluate(
+        "async () => { const r = await fetch('/lens/episode?episode=plain'); return [r.status, await r.json()]; }"
+    )
+    assert told == [401, {"error": "log in first"}]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{team_server}/lens/frame?dataset=x&episode=plain&camera=shoulder&step=0", timeout=5)
+    assert refused.value.code == 401 and json.load(refused.value) == {"error": "log in first"}
+
+
+def test_who_logged_in_sees_frames_under_the_name_of_the_provider(visit: Any, team_server: str) -> None:
+    log_in(visit, team_server, "Ann, who judges")
+    visit.wait_for_selector(".lens[data-step]", timeout=40_000)
+    assert "ann@lab.org · annotator" in visit.locator("[data-testid=stSidebar]").inner_text()
+    visit.get_by_role("button", name="Log out").click()
+    visit.get_by_role("button", name="Log in").wait_for(timeout=20_000)
+    assert visit.evaluate("async () => (await fetch('/lens/episode?episode=plain')).status") == 401
+
+
+def test_somebody_without_a_role_stays_outside(visit: Any, team_server: str) -> None:
+    log_in(visit, team_server, "A stranger")
+    visit.get_by_text("stranger@else.org has no role here").wait_for(timeout=40_000)
+    assert visit.evaluate("async () => (await fetch('/lens/episode?episode=plain')).status") == 403
