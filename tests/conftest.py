@@ -8,7 +8,6 @@ import os
 os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
-os.environ["STREAMLIT_SERVER_ADDRESS"] = "127.0.0.1"  # as `python -m app` has it: else pages ask for a login
 
 from pathlib import Path
 
