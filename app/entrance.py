@@ -60,8 +60,8 @@ def person(workspace: Workspace, known: Sequence[str]) -> Person | None:
 
 def _own_machine() -> bool:
     """Whether the visitor is this machine. `streamlit run`, which passes no guard, may have been told to let others in."""
-    visitor = st.context.ip_address  # None: loopback
-    if visitor is None or is_loopback(visitor):
+    visitor = st.context.ip_address  # no text: loopback
+    if not isinstance(visitor, str) or is_loopback(visitor):
         return True
     st.error("Without a login this app serves only its own machine: start it with `python -m app` (docs/people.md).")
     return False
