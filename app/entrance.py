@@ -59,7 +59,7 @@ def person(workspace: Workspace, known: Sequence[str]) -> Person | None:
 
 
 def _own_machine() -> bool:
-    """Whether the visitor is this machine. `streamlit run`, which passes no guard, may have been told to let others in."""
+    """Whether the visitor is this machine. `streamlit run` passes no guard and may have been told to let others in."""
     visitor = st.context.ip_address  # no text: loopback
     if not isinstance(visitor, str) or is_loopback(visitor):
         return True
