@@ -10,14 +10,14 @@ import numpy as np
 
 from analysis.checkpoint_facts import checkpoint_facts
 from analysis.checkpoint_list import BrokenCheckpoint
-from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.episodes import BrokenEpisode, OpenedSource
 from analysis.prediction_structure import finite
 from analysis.types import Episode, EpisodeMeta
 from analysis.workspace import Workspace
 from models.types import CheckpointSpec, Prediction
 
 
-def episodes(source: EpisodeSource, path: str) -> dict[str, Any]:
+def episodes(source: OpenedSource, path: str) -> dict[str, Any]:
     """Every episode of the source at ``path``, and every file of it that cannot be used."""
     entries = list(source.scan())
     good = [asdict(entry) for entry in entries if isinstance(entry, EpisodeMeta)]

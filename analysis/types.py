@@ -58,10 +58,17 @@ class Step:
 class Episode(Protocol):
     """One trajectory; frames are decoded on demand."""
 
-    meta: EpisodeMeta
-    actions: Float[np.ndarray, "T D"]
-    states: Float[np.ndarray, "T S"] | None
-    rationales: tuple[Rationale, ...]
+    @property
+    def meta(self) -> EpisodeMeta: ...
+
+    @property
+    def actions(self) -> Float[np.ndarray, "T D"]: ...
+
+    @property
+    def states(self) -> Float[np.ndarray, "T S"] | None: ...
+
+    @property
+    def rationales(self) -> tuple[Rationale, ...]: ...
 
     def step(self, index: int) -> Step: ...
 

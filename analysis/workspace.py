@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
 from analysis.atomic_file import written_once
-from analysis.catalogue import EpisodeIndex
+from analysis.catalogue import EpisodeIndex, IndexedEpisode
 from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
-from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
+from analysis.dataset_description import DatasetDescription, description_path, read_description, write_description
+from analysis.episodes import BrokenEpisode, open_source
+from analysis.index_update import IndexedDataset, IndexUpdate, Progress, update_index
+from analysis.joined_source import Annotations, JoinedSource
 from analysis.people import People, read_people
 from analysis.records import RecordStore
 from analysis.running import Running, read_running
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from analysis.review import ReviewStore
 
 CONFIG = "workspace.toml"
-PATHS = ("episodes", "checkpoints")
+PATHS = ("episodes", "checkpoints", "annotations")
 SETTINGS = ("bases", "device", "dtype", "memory_gb", "people", "reviews")
 REVIEWS_VARIABLE = "VLA_LENS_REVIEWS"  # an address of reviews that goes before the one in workspace.toml
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
@@ -53,7 +58,8 @@ class Workspace:
     running: Running = field(default_factory=Running)
     people: People = field(default_factory=People)
     reviews_address: str = field(default="", repr=False)  # path or URL; "": in this folder. May hold a password
-    _sources: dict[str, EpisodeSource] = field(default_factory=dict, repr=False, compare=False)
+    annotation_paths: tuple[Path, ...] = ()  # files of ECoT annotations
+    _sources: dict[str, JoinedSource] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Workspace:
@@ -73,11 +79,11 @@ class Workspace:
         except OSError as error:
             raise UserError(f"{config} cannot be read or made: {error.strerror}") from None
         stored = _parse(text, config)
-        episodes, checkpoints = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS)
+        episodes, checkpoints, annotations = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS)
         bases = {name: _inside(folder, entry) for name, entry in stored["bases"].items()}
         running, people = read_running(stored, str(config)), read_people(stored, str(config))
         reviews = os.environ.get(REVIEWS_VARIABLE) or stored.get("reviews", "")
-        return cls(folder, episodes, checkpoints, bases, running, people, reviews)
+        return cls(folder, episodes, checkpoints, bases, running, people, reviews, annotations)
 
     @property
     def records(self) -> RecordStore:
@@ -114,29 +120,67 @@ class Workspace:
         Raises UserError if the workspace has no data set of that name.
         """
         try:
-            return tuple(self._source(dataset).scan())
+            return tuple(self.source(dataset).scan())
         except _NoSource as error:
             return (BrokenEpisode(str(error.path), str(error)),)
 
     def episode(self, id: str, dataset: str | None = None) -> Episode:
-        """One episode, looked for in all data sets unless one is named.
+        """One episode with its annotations, under its data set's description; of all data sets unless one is named.
 
-        Raises UserError if it is nowhere, if it is broken, or if several data sets have one of that id.
+        Lists no data set where the index knows the episode, or where its id tells where it lies. Raises UserError if
+        it is nowhere, if it is broken, or if several data sets have one of that id.
         """
-        names = [entry.name for entry in self.datasets()] if dataset is None else [dataset]
-        found, broken = [], []
-        for name in names:
-            for entry in self.episodes(name):
-                if isinstance(entry, BrokenEpisode):
-                    broken.append(entry)
-                elif entry.id == id:
-                    found.append(name)
+        if dataset is not None:
+            return self._opened(id, dataset)
+        names = [entry.name for entry in self.datasets()]
+        known = [one.dataset for one in self._find(id) if one.dataset in names]
+        found, said = {}, []
+        for name in known or names:
+            try:
+                found[name] = self._opened(id, name)
+            except UserError as error:
+                said.append(str(error))
         if not found:
-            unread = f"; {len(broken)} files there cannot be read: {broken[0].reason}" if broken else ""
-            raise UserError(f"there is no episode {id!r} in {' or '.join(names) or 'this workspace'}{unread}")
+            reasons = f": {'; '.join(said)}" if said else ""
+            raise UserError(f"there is no episode {id!r} in {' or '.join(names) or 'this workspace'}{reasons}")
         if len(found) > 1:
             raise UserError(f"the data sets {' and '.join(found)} each have an episode {id!r}; say which one is meant")
-        return self._source(found[0]).open(id)
+        return next(iter(found.values()))
+
+    def update_index(
+        self, progress: Progress = lambda told: None, cancelled: Callable[[], bool] = lambda: False
+    ) -> IndexUpdate:
+        """Brings `index` up to date with what is on disk; a look at names and times of files where nothing changed.
+
+        Meant for a thread of its own: the first time it reads every list and all annotations.
+        """
+        wanted = [
+            IndexedDataset(entry.name, entry.path, partial(self.source, entry.name), self.description_path(entry.name))
+            for entry in self.datasets()
+        ]
+        return update_index(self.index, wanted, self.annotations, progress, cancelled)
+
+    @property
+    def annotations(self) -> tuple[Annotations, ...]:
+        """The configured files of annotations, each with the place of its index."""
+        cache = self.path / "cache" / "annotations"
+        return tuple(
+            Annotations(path, cache / f"{sha256(str(path).encode('utf-8', 'replace')).hexdigest()[:16]}.sqlite")
+            for path in self.annotation_paths
+        )
+
+    def description_path(self, dataset: str) -> Path:
+        """The file that describes a data set; it need not exist."""
+        return description_path(self.path / "datasets", dataset)
+
+    def description(self, dataset: str) -> DatasetDescription:
+        """What a person corrected about a data set. Raises UserError for a file that cannot be used."""
+        return read_description(self.description_path(dataset))
+
+    def describe(self, dataset: str, description: DatasetDescription) -> None:
+        """Remembers corrections. Raises UserError if the workspace has no such data set or cannot be written."""
+        self._path(dataset)
+        write_description(self.description_path(dataset), description)
 
     def checkpoints(self) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
         """All configured checkpoints, read from their files without loading weights."""
@@ -158,16 +202,35 @@ class Workspace:
         """The folder that ``workspace.toml`` names as the model which this checkpoint builds on."""
         return self.bases.get(Path(spec.path).name)
 
-    def _source(self, dataset: str) -> EpisodeSource:
+    def source(self, dataset: str) -> JoinedSource:
+        """All episodes of a data set, as `episode` gives them.
+
+        Raises UserError if the workspace has no data set of that name, or if nothing there is recognised.
+        """
         if dataset not in self._sources:
-            paths = {entry.name: entry.path for entry in self.datasets()}
-            if dataset not in paths:
-                raise UserError(f"this workspace has no data set {dataset!r}; it has {', '.join(paths) or 'none'}")
+            path = self._path(dataset)
             try:
-                self._sources[dataset] = open_source(paths[dataset])
+                source = open_source(path)
             except UserError as error:
-                raise _NoSource(paths[dataset], str(error)) from None
+                raise _NoSource(path, str(error)) from None
+            self._sources[dataset] = JoinedSource(source, self.description_path(dataset), self.annotations)
         return self._sources[dataset]
+
+    def _path(self, dataset: str) -> Path:
+        paths = {entry.name: entry.path for entry in self.datasets()}
+        if dataset not in paths:
+            raise UserError(f"this workspace has no data set {dataset!r}; it has {', '.join(paths) or 'none'}")
+        return paths[dataset]
+
+    def _find(self, id: str, dataset: str | None = None) -> tuple[IndexedEpisode, ...]:
+        return self.index.find(id, dataset) if self.index.path.exists() else ()
+
+    def _opened(self, id: str, dataset: str) -> Episode:
+        source = self.source(dataset)
+        for one in self._find(id, dataset):
+            if isinstance(one.entry, EpisodeMeta):
+                source.expect(id, one.entry.source)
+        return source.open(id)
 
 
 class _NoSource(UserError):
@@ -184,6 +247,7 @@ def _default_config(folder: Path) -> str:
         "# Folders or files; relative paths start at this folder.\n"
         f'episodes = ["{sample}/episodes"]\n'
         f'checkpoints = ["{sample}/checkpoints"]\n'
+        '# annotations = ["embodied_features_bridge.json"]   # of ECoT, for episodes of BridgeData V2\n'
         '\n# device = "cuda"\n# dtype = "bfloat16"   # else float32 on the CPU, the checkpoint\'s own on a GPU\n'
         "# memory_gb = 16       # for checkpoints kept in memory; else half of what the device has\n"
         '# [bases]\n# a-checkpoints-folder = "the folder of the model that it builds on"\n'

@@ -2,6 +2,6 @@
 
 from analysis.annotations.annotated_episode import AnnotatedEpisode
 from analysis.annotations.ecot import EcotAnnotation, LabelledBox
-from analysis.annotations.ecot_index import EcotIndex, build_ecot_index
+from analysis.annotations.ecot_index import EcotIndex, build_ecot_index, ready_ecot_index
 
-__all__ = ["AnnotatedEpisode", "EcotAnnotation", "EcotIndex", "LabelledBox", "build_ecot_index"]
+__all__ = ["AnnotatedEpisode", "EcotAnnotation", "EcotIndex", "LabelledBox", "build_ecot_index", "ready_ecot_index"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from analysis.annotations.ecot import CAMERA, EcotAnnotation
-from analysis.types import Episode, EpisodeMeta, Step
+from analysis.types import Episode, EpisodeMeta, SceneObject, Step
 from models.types import Rationale
 
 
@@ -42,14 +43,16 @@ class AnnotatedEpisode:
 
     @property
     def rationales(self) -> tuple[Rationale, ...]:
-        return (*self.episode.rationales, *self.annotation.rationales_within(self.episode.meta.length))
+        own = self.episode.rationales  # an exported episode brings its annotations with it
+        added = self.annotation.rationales_within(self.episode.meta.length)
+        return (*own, *(said for said in added if said not in own))
 
     def step(self, index: int) -> Step:
         """The moment ``index``, with the boxes in pixels of the episode's own frame. Raises UserError as it does."""
         step = self.episode.step(index)
         height, width, _ = step.observation.images[self.camera].shape
-        added = self.annotation.objects(index, width, height)
         own = step.objects.get(self.camera, ())
+        added = [seen for seen in self.annotation.objects(index, width, height) if not _among(seen, own)]
         return replace(step, objects={**step.objects, self.camera: (*own, *added)} if added else step.objects)
 
     def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -57,3 +60,7 @@ class AnnotatedEpisode:
 
     def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
         return self.episode.encoded_frame(camera, index)
+
+
+def _among(seen: SceneObject, own: Sequence[SceneObject]) -> bool:
+    return any((seen.name, seen.box) == (thing.name, thing.box) for thing in own)

@@ -37,11 +37,7 @@ def build_ecot_index(
     The index appears when it is whole. It is made again when the file's size or time changed, or when it is damaged.
     ``progress`` is told bytes read and bytes in all. Raises UserError, which says how far it got, for a bad file.
     """
-    try:
-        status = annotations.stat()
-    except OSError as error:
-        raise UserError(f"{annotations} cannot be read: {error.strerror}") from None
-    origin = (VERSION, status.st_size, status.st_mtime_ns)
+    origin = _wanted(annotations)
     if _origin(index) == origin:
         return EcotIndex(index)
     try:
@@ -52,6 +48,15 @@ def build_ecot_index(
     except (OSError, sqlite3.OperationalError) as error:
         raise UserError(f"the index {index} cannot be written: {error}") from None
     return EcotIndex(index)
+
+
+def ready_ecot_index(annotations: Path, index: Path) -> EcotIndex | None:
+    """The index at ``index`` if it was made of ``annotations`` as they are now; None: it has yet to be built."""
+    try:
+        wanted = _wanted(annotations)
+    except UserError:  # said where it is built
+        return None
+    return EcotIndex(index) if _origin(index) == wanted else None
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,15 @@ class EcotIndex:
 
 class _Cancelled(Exception):
     """Ends a pass that was asked to stop."""
+
+
+def _wanted(annotations: Path) -> tuple[int, int, int]:
+    """The origin of an index of the file as it is now."""
+    try:
+        status = annotations.stat()
+    except OSError as error:
+        raise UserError(f"{annotations} cannot be read: {error.strerror}") from None
+    return VERSION, status.st_size, status.st_mtime_ns
 
 
 def _row(connection: sqlite3.Connection, meta: EpisodeMeta, column: str) -> tuple[Any, ...] | None:

@@ -12,7 +12,7 @@ import typer
 
 from analysis import describe
 from analysis.cameras import CameraPlan, plan_cameras
-from analysis.episodes import BrokenEpisode, EpisodeSource, open_source
+from analysis.episodes import BrokenEpisode, OpenedSource, open_source
 from analysis.running import Running
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
@@ -67,7 +67,7 @@ def open_episode(path: Path, id: str | None) -> Episode:
     return source.open(only_id(source, path) if id is None else id)
 
 
-def only_id(source: EpisodeSource, path: Path) -> str:
+def only_id(source: OpenedSource, path: Path) -> str:
     """The id of the one episode of a source. Raises UserError if it is broken, or if there are several."""
     entries = list(source.scan())
     if len(entries) != 1:

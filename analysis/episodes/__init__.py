@@ -1,5 +1,5 @@
 """Episodes on disk, whatever their format."""
 
-from analysis.episodes.source import BrokenEpisode, EpisodeSource, open_source
+from analysis.episodes.source import BrokenEpisode, EpisodeSource, OpenedSource, open_source
 
-__all__ = ["BrokenEpisode", "EpisodeSource", "open_source"]
+__all__ = ["BrokenEpisode", "EpisodeSource", "OpenedSource", "open_source"]

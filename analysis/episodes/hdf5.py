@@ -53,7 +53,15 @@ class Hdf5Source:
                 yield BrokenEpisode(str(path), str(error))
         self._paths = paths
 
+    def expect(self, id: str, source: str) -> None:
+        """Says where an earlier scan found an episode, so that it is opened without listing the folder."""
+        path = Path(source)
+        if id not in self._paths and path.is_file() and path.is_relative_to(self.root):
+            self._paths[id] = path
+
     def open(self, id: str) -> Hdf5Episode:
+        if id in self._paths and not self._holds(self._paths[id], id):
+            del self._paths[id]
         if id not in self._paths:
             for _ in self.scan():
                 pass
@@ -72,6 +80,13 @@ class Hdf5Source:
         for camera in meta.cameras:
             episode.encoded_frame(camera, 0)
         return episode
+
+    def _holds(self, path: Path, id: str) -> bool:
+        """Whether the file is still the one that was listed; a damaged one says so when it is opened."""
+        try:
+            return path.exists() and self._meta(path).id == id
+        except UserError:
+            return True
 
     def _meta(self, path: Path) -> EpisodeMeta:
         check_inside(path, self.root)

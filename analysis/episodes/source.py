@@ -34,6 +34,15 @@ class BrokenEpisode:
 
 
 @runtime_checkable
+class OpenedSource(Protocol):
+    """What is done with a source once it is open: `EpisodeSource` explains it."""
+
+    def scan(self) -> Iterator[EpisodeMeta | BrokenEpisode]: ...
+
+    def open(self, id: str) -> Episode: ...
+
+
+@runtime_checkable
 class EpisodeSource(Protocol):
     """A file or folder of episodes in one format."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.episodes import BrokenEpisode, OpenedSource
 from analysis.export.hdf5 import Hdf5Folder
 from analysis.export.lerobot import LerobotFolder
 from analysis.types import Episode, EpisodeMeta
@@ -41,7 +41,7 @@ class EpisodeFolder(Protocol):
 
 
 def export_episodes(
-    source: EpisodeSource,
+    source: OpenedSource,
     out: str | os.PathLike[str],
     format: str,
     *,
@@ -88,7 +88,7 @@ def export_episodes(
     return Exported(Path(out), format, done, steps, tuple(skipped))
 
 
-def _selected(source: EpisodeSource, ids: Sequence[str] | None, skipped: list[BrokenEpisode]) -> list[EpisodeMeta]:
+def _selected(source: OpenedSource, ids: Sequence[str] | None, skipped: list[BrokenEpisode]) -> list[EpisodeMeta]:
     metas: list[EpisodeMeta] = []
     if ids is None:
         for entry in source.scan():

@@ -65,7 +65,7 @@ def test_a_new_file_is_seen_at_once(workspace):
 
 def test_what_is_not_there_is_said(workspace):
     (workspace.path.parent / "data" / "x.hdf5").write_text("broken")
-    with pytest.raises(UserError, match=r"no episode 'z' in .*/data; 1 files there cannot be read: x.hdf5 is no HDF5"):
+    with pytest.raises(UserError, match=r"no readable episode 'z' at .*/data; it has 2 others, such as a, b"):
         workspace.episode("z")
     with pytest.raises(UserError, match="no data set 'other'"):
         workspace.episodes("other")
