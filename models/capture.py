@@ -10,7 +10,7 @@ collector is a context variable, several threads can run one model at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -140,6 +140,48 @@ def collecting(collector: RowCollector | None) -> Iterator[None]:
         _active.reset(token)
 
 
+class MapGradients:
+    """Attention maps A and the gradient of one number with respect to them, layer by layer, without keeping any.
+
+    With O = A V the gradient is exact as dL/dA = dL/dO V^T, so no map has to be part of the graph. ``reduce(A, dL/dA)``
+    is called in the backward pass, once a layer, from the top layer down; its result is kept.
+    """
+
+    def __init__(self, reduce: Callable[[Float[Tensor, "B A Q K"], Float[Tensor, "B A Q K"]], Tensor]):
+        self._reduce = reduce
+        self.layers: dict[int, Tensor] = {}  # in the order in which the forward called them
+        self._count = 0
+
+    def watch(
+        self, output: Float[Tensor, "B Q A d"], value: Float[Tensor, "B G K d"], maps: Callable[[], Tensor]
+    ) -> None:
+        layer, value = self._count, value.detach()
+        self._count += 1
+
+        def backward(gradient: Float[Tensor, "B Q A d"]) -> None:
+            with torch.no_grad():
+                batch, queries, heads, width = gradient.shape
+                groups = value.shape[1]
+                grouped = gradient.transpose(1, 2).reshape(batch, groups, -1, width).float()
+                slopes = torch.matmul(grouped, value.float().transpose(2, 3)).reshape(batch, heads, queries, -1)
+                self.layers[layer] = self._reduce(maps(), slopes)
+
+        output.register_hook(backward)
+
+
+_watching: ContextVar[MapGradients | None] = ContextVar("attention_map_gradients", default=None)
+
+
+@contextmanager
+def watching_maps(gradients: MapGradients) -> Iterator[None]:
+    """Forwards inside, on this thread, report to ``gradients``; run their backward inside or outside."""
+    token = _watching.set(gradients)
+    try:
+        yield
+    finally:
+        _watching.reset(token)
+
+
 def attention_rows(
     query: Float[Tensor, "B A R d"],
     key: Float[Tensor, "B G K d"],
@@ -194,6 +236,9 @@ def row_attention(
             weights = _weights(query, key, attention_mask, rows, scale, causal) if rows is not None else None
     if collector is not None and weights is not None:
         collector.keep(module, weights.detach())
+    if (gradients := _watching.get()) is not None and output.requires_grad:
+        q, k = query.detach(), key.detach()
+        gradients.watch(output, value, lambda: _weights(q, k, attention_mask, slice(None), scale, causal, softcap))
     return output, None
 
 

@@ -8,6 +8,16 @@ from collections.abc import Mapping
 from models.errors import UserError
 
 METHODS: Mapping[str, str] = {
+    "attention-head": "analysis.attribution.attention:HeadAttention",
+    "attention-mean": "analysis.attribution.attention:MeanAttention",
+    "attention-top-k": "analysis.attribution.attention:TopKAttention",
+    "attention-rollout": "analysis.attribution.attention:RolloutAttention",
+    "attention-gradient": "analysis.attribution.attention_gradient:AttentionGradient",
+    "relevancy": "analysis.attribution.relevancy:Relevancy",
+    "integrated-gradients": "analysis.attribution.integrated_gradients:IntegratedGradients",
+    "saliency": "analysis.attribution.saliency:Saliency",
+    "input-gradient": "analysis.attribution.input_gradient:InputGradient",
+    "layer-gradient": "analysis.attribution.layer_gradient:LayerGradient",
     "occlusion": "analysis.attribution.occlusion:Occlusion",
     "ablation": "analysis.attribution.feature_ablation:FeatureAblation",
     "shapley": "analysis.attribution.shapley:ShapleySampling",

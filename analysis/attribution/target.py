@@ -119,4 +119,7 @@ def positions_of(target: Target, prediction: Prediction) -> tuple[int, ...]:
         return tuple(start + token for token in tokens)
     places = prediction.layout.positions(Part.ACTION)
     per_step = max(len(places) // max(len(prediction.actions), 1), 1)
-    return tuple(int(place) for place in places[target.step * per_step : (target.step + 1) * per_step])
+    own = [int(place) for place in places[target.step * per_step : (target.step + 1) * per_step]]
+    if target.action is not None and per_step == len(prediction.action_names):  # a position for each dimension
+        return (own[prediction.action_names.index(target.action)],)
+    return tuple(own)
