@@ -9,10 +9,12 @@ os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import NoPostgres, Postgres
 from tests.tiny_checkpoints import write_action_token_paligemma
 from tests.tiny_episode import write_tiny_episode
 
@@ -43,3 +45,23 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the optional data folder ../shared/data is not there")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for this run; tests that need one are skipped where it cannot be started."""
+    try:
+        server = Postgres.create()
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def review_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where reviews can be kept: a new place in each kind of database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "reviews.sqlite")
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database()

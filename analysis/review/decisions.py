@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 
 from analysis.review.errors import Collision
 from analysis.review.item import Adjudication, Conflict, Gold, Item, Review
@@ -80,12 +80,12 @@ def _newest(connection: Connection, table: Table, project: str) -> list[Any]:
     return list(connection.execute(select(table).join(newest, both).order_by(table.c.time)))
 
 
-def _adjudication(row: Row[Any]) -> Adjudication:
+def _adjudication(row: Any) -> Adjudication:
     said = judgement_from_json(row.judgement)
     return Adjudication(row.item, row.version, said, row.author, row.time, row.digest, row.tool)
 
 
-def _gold(row: Row[Any]) -> Gold:
+def _gold(row: Any) -> Gold:
     return Gold(row.item, row.version, judgement_of(row.judgement), row.author, row.time, row.digest, row.tool)
 
 

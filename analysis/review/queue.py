@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from analysis.review.item import Assignment
 from analysis.review.project import ProjectSettings
@@ -78,7 +78,7 @@ def _gold_first(
     return [[seats.c.gold], [~seats.c.gold]] if due else [[~seats.c.gold], [seats.c.gold]]
 
 
-def _assigned(connection: Connection, row: Row[Any], annotator: str, until: datetime) -> Assignment:
+def _assigned(connection: Connection, row: Any, annotator: str, until: datetime) -> Assignment:
     this = and_(seats.c.item == row.item, seats.c.seat == row.seat)
     connection.execute(update(seats).where(this).values(annotator=annotator, expires=until))
     return Assignment(find_item(connection, row.item), annotator, until, find_draft(connection, row.item, annotator))

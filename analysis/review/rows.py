@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from analysis import __version__
 from analysis.review.item import Draft, Item, Review, Source
@@ -24,7 +24,7 @@ def select_items() -> Select[Any]:
     return select(*items.c, places.label("overlap"))
 
 
-def item_of(row: Row[Any]) -> Item:
+def item_of(row: Any) -> Item:
     said = Rationale(dict(row.parts), row.start, row.stop, row.rationale_author)
     texts = row.dataset, row.episode, row.episode_digest, row.instruction
     return Item(row.id, row.project, row.number, row.overlap, Source(*texts, said, row.scores, row.record), row.digest)
@@ -42,7 +42,7 @@ def judgement_of(stored: Any) -> Judgement | None:
     return None if stored is None else judgement_from_json(stored)
 
 
-def review_of(row: Row[Any]) -> Review:
+def review_of(row: Any) -> Review:
     return Review(
         row.id,
         row.item,
@@ -89,7 +89,7 @@ def standing(connection: Connection, project: str, item: str | None = None) -> t
     return tuple(map(review_of, connection.execute(query.order_by(found.time, found.number))))
 
 
-def draft_of(row: Row[Any]) -> Draft:
+def draft_of(row: Any) -> Draft:
     return Draft(row.item, row.annotator, row.review, row.content, row.revision, row.saved)
 
 

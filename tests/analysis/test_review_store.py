@@ -29,8 +29,8 @@ def sources(count: int) -> list[Source]:
 
 
 @pytest.fixture
-def store(tmp_path) -> ReviewStore:
-    return ReviewStore.open(tmp_path / "reviews.sqlite")
+def store(review_address) -> ReviewStore:
+    return ReviewStore.open(review_address)
 
 
 def test_two_annotators_an_item_and_no_third(store):
