@@ -1,0 +1,91 @@
+"""Reviews as ratings: a table for each label, annotators by items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.metrics.agreement import MISSING, Ratings
+from analysis.review.item import Review
+from analysis.review.judgement import OVERALL, Judgement, LabelScheme
+
+OVERALL_LABEL = "overall"
+ALL_PARTS = "all parts"
+NO_OPINION = ("cannot tell", "unsure")  # beside the scale: missing where categories are ordered
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What annotators said about one label."""
+
+    label: str  # overall, a part's name, or all parts together
+    categories: tuple[str, ...]
+    annotators: tuple[str, ...]
+    units: tuple[str, ...]  # item ids, for all parts together with the part's name
+    ratings: Ratings
+
+    def ordered(self) -> Rated:
+        """Without those who had no opinion, so that the categories are a scale."""
+        scale = tuple(category for category in self.categories if category not in NO_OPINION)
+        numbers = {self.categories.index(category): place for place, category in enumerate(scale)}
+        moved = np.full_like(self.ratings, MISSING)
+        for old, new in numbers.items():
+            moved[self.ratings == old] = new
+        return Rated(self.label, scale, self.annotators, self.units, moved)
+
+    def of(self, annotator: str) -> np.ndarray:
+        return self.ratings[self.annotators.index(annotator)]
+
+
+def said_about(judgement: Judgement, label: str) -> str | None:
+    """The category that a judgement gives to a label."""
+    if label == OVERALL_LABEL:
+        return judgement.overall
+    part = judgement.part(label)
+    return None if part is None else part.verdict
+
+
+def labels_of(reviews: Iterable[Review]) -> tuple[str, ...]:
+    """Overall, then the parts that were judged, in the order in which they appear."""
+    parts: dict[str, None] = {}
+    for review in reviews:
+        if review.judgement is not None:
+            parts |= dict.fromkeys(one.part for one in review.judgement.parts)
+    return (OVERALL_LABEL, *parts)
+
+
+def rated(reviews: Sequence[Review], label: str, scheme: LabelScheme) -> Rated:
+    """One label. Categories that the scheme no longer has come last."""
+    given = {
+        (review.annotator, review.item): category
+        for review in reviews
+        if review.judgement is not None and (category := said_about(review.judgement, label)) is not None
+    }
+    known = OVERALL if label == OVERALL_LABEL else scheme.of(label).verdicts
+    return _table(label, given, known)
+
+
+def all_parts(reviews: Sequence[Review], scheme: LabelScheme) -> Rated:
+    """Each part of each item is a unit of its own."""
+    given: dict[tuple[str, str], str] = {}
+    known = dict.fromkeys(scheme.default.verdicts)
+    for review in reviews:
+        for one in () if review.judgement is None else review.judgement.parts:
+            given[review.annotator, f"{review.item} {one.part}"] = one.verdict
+            known |= dict.fromkeys(scheme.of(one.part).verdicts)
+    return _table(ALL_PARTS, given, tuple(known))
+
+
+def _table(label: str, given: dict[tuple[str, str], str], known: Sequence[str]) -> Rated:
+    categories = tuple(dict.fromkeys((*known, *given.values())))
+    annotators = tuple(sorted({annotator for annotator, _ in given}))
+    units = tuple(dict.fromkeys(unit for _, unit in given))
+    ratings = np.full((len(annotators), len(units)), MISSING)
+    rows = {name: place for place, name in enumerate(annotators)}
+    columns = {name: place for place, name in enumerate(units)}
+    numbers = {name: place for place, name in enumerate(categories)}
+    for (annotator, unit), category in given.items():
+        ratings[rows[annotator], columns[unit]] = numbers[category]
+    return Rated(label, categories, annotators, units, ratings)
