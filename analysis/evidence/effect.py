@@ -1,0 +1,106 @@
+"""How far an answer moves when something is changed: one number for policies with action tokens and without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.metrics.divergence import jensen_shannon
+from models.policy import ActionTokens, BatchScoring, Policy
+from models.types import ActionSpace, Observation, Prediction
+
+AT_ONCE = 16  # observations in one forward
+BITS, RANGE = "bits", "of the action range"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Between two predictions, over the action dimensions and chunk steps that both have."""
+
+    divergence: float  # mean Jensen-Shannon divergence of the action distributions, bits; nan: there are none
+    action: float  # mean |difference| / (high - low) of the decoded action, 0 to 1; nan: no action
+
+    @property
+    def size(self) -> float:
+        """The divergence where there are distributions: a greedy action can stay while its odds move. Else the action."""
+        return self.action if np.isnan(self.divergence) else self.divergence
+
+
+def unit_of(policy: Policy) -> str:
+    """The unit of `Change.size`."""
+    return BITS if policy.info.action_space is not None and policy.info.action_space.bins else RANGE
+
+
+def change(before: Prediction, after: Prediction, space: ActionSpace | None) -> Change:
+    """How far ``after`` is from ``before``."""
+    then = {(entry.step, entry.name): entry for entry in after.action_distribution}
+    pairs = [
+        (entry.probabilities, then[entry.step, entry.name].probabilities)
+        for entry in before.action_distribution
+        if (entry.step, entry.name) in then
+    ]
+    same = [jensen_shannon(p, q) for p, q in pairs if p.shape == q.shape]
+    divergence = float(np.mean(same)) if same else float("nan")
+    return Change(divergence, action_distance(before.actions, after.actions, before.action_names, space))
+
+
+def action_distance(
+    one: Float[np.ndarray, "T D"], other: Float[np.ndarray, "U D"], names: Sequence[str], space: ActionSpace | None
+) -> float:
+    """Mean over shared chunk steps and dimensions of |difference| / (high - low); nan where nothing is shared.
+
+    A dimension whose range is not known or has no width is left out.
+    """
+    steps = min(len(one), len(other))
+    if not steps or space is None or tuple(names) != tuple(space.names):
+        return float("nan")
+    width = np.array(space.high) - np.array(space.low)
+    known = np.isfinite(width) & (width > 0)
+    if not known.any():
+        return float("nan")
+    apart = np.abs(one[:steps] - other[:steps])[:, known] / width[known]
+    return float(np.minimum(apart, 1.0).mean())
+
+
+def image_effects(policy: Policy, answer: Prediction, changed: Sequence[Observation]) -> Float[np.ndarray, " n"]:
+    """`Change.size` from ``answer`` for every changed observation.
+
+    A policy that scores batches keeps the words and actions that it said and only their odds move (teacher-forced);
+    any other policy answers anew.
+    """
+    if isinstance(policy, BatchScoring) and isinstance(policy, ActionTokens) and answer.action_distribution:
+        return _scored(policy, answer, changed)
+    space = policy.info.action_space
+    return np.array([change(answer, policy.predict(seen), space).size for seen in changed])
+
+
+def _scored(policy: BatchScoring, answer: Prediction, changed: Sequence[Observation]) -> Float[np.ndarray, " n"]:
+    assert isinstance(policy, ActionTokens)
+    bins = policy.action_bins(answer)
+    rows = sorted({entry.token for entry in bins})
+    tokens = [int(token) for token in answer.tokens]
+    effects: list[float] = []
+    for start in range(0, len(changed), AT_ONCE):
+        scores = policy.score_all(changed[start : start + AT_ONCE], tokens, rows)
+        per_token = [_divergence(scores[:, rows.index(entry.token), entry.ids], entry.values, told.values,
+                                 told.probabilities)
+                     for entry, told in zip(bins, answer.action_distribution, strict=True)]
+        effects += np.mean(per_token, axis=0).tolist()
+    return np.array(effects)
+
+
+def _divergence(
+    scores: Float[np.ndarray, "n I"],
+    values: Float[np.ndarray, " I"],
+    told_values: Float[np.ndarray, " B"],
+    told: Float[np.ndarray, " B"],
+) -> Float[np.ndarray, " n"]:
+    """Of the odds of ids against those told of bins; ids that stand for one value are summed."""
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True)).astype(np.float64)
+    nearest = np.abs(values[:, None] - told_values[None]).argmin(axis=1)
+    summed = np.zeros((len(odds), len(told_values)))
+    np.add.at(summed.T, nearest, odds.T)
+    return jensen_shannon(summed, np.broadcast_to(told, summed.shape))

@@ -1,0 +1,72 @@
+"""One policy at one step of an episode: what every probe is given. Its answer is computed once, when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.cameras import CameraPlan
+from analysis.evidence.things import is_robot, named_things, things_in_view
+from analysis.metrics.coverage import Box, object_mask, patch_coverage, visible_share
+from analysis.types import Episode, Step
+from models.policy import Policy
+from models.types import Capture, Observation, Part, PatchGrid, Prediction
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Which part of each patch of one image things cover, 0 to 1."""
+
+    named: Float[np.ndarray, "R C"]  # by what the instruction names
+    with_robot: Float[np.ndarray, "R C"]  # by that and the robot
+    visible: Float[np.ndarray, "R C"]  # by the frame
+    names: tuple[str, ...]  # of the named things
+
+
+@dataclass
+class Moment:
+    """Not frozen, because it remembers what was computed; it lives for one step."""
+
+    policy: Policy
+    episode: Episode
+    step: Step
+    cameras: CameraPlan
+    drawn: Mapping[str, Box] = field(default_factory=dict)  # boxes that a person drew on the first camera
+
+    @cached_property
+    def observation(self) -> Observation:
+        return self.cameras.seen(self.step.observation)
+
+    @cached_property
+    def answer(self) -> Prediction:
+        """What the policy says, with the attention of what it wrote."""
+        return self.policy.predict(self.observation, Capture())
+
+    def grid(self, camera: str) -> PatchGrid | None:
+        """Where the patches of one image lie; None where they form no single grid."""
+        grids = [span.grid for span in self.answer.layout.spans if span.part is Part.IMAGE and span.name == camera]
+        return grids[0] if len(grids) == 1 else None
+
+    def covered(self, camera: str) -> Covered | None:
+        """``camera``: the policy's name. None without a grid, or where nothing that is named has a place."""
+        grid = self.grid(camera)
+        if grid is None:
+            return None
+        own = self.cameras.episode_names.get(camera, camera)
+        drawn = self.drawn if camera == next(iter(self.observation.images)) else {}
+        things = things_in_view(self.step, own, drawn)
+        wanted = named_things(things, self.observation.instruction, drawn)
+        if not wanted:
+            return None
+        height, width = self.observation.images[camera].shape[:2]
+        robot = [thing for thing in things if is_robot(thing)]
+        return Covered(
+            patch_coverage(grid, object_mask(wanted, height, width)),
+            patch_coverage(grid, object_mask([*wanted, *robot], height, width)),
+            visible_share(grid, height, width),
+            tuple(thing.name for thing in wanted),
+        )

@@ -1,0 +1,1 @@
+"""What is measured at one step, one file each; registered in `analysis.evidence.probe`."""

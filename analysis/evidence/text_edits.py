@@ -1,0 +1,113 @@
+"""Changes of an instruction or a rationale that a verdict compares, each drawn from a seed. Pure."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+
+from analysis.evidence.things import named
+from models.types import Rationale
+
+SYNONYMS = (  # the first that fits is used, both ways: what is asked for stays the same
+    ("pick up", "grasp"),
+    ("put", "place"),
+    ("move", "put"),
+    ("set", "place"),
+    ("lay", "place"),
+    ("grab", "take"),
+    ("lift", "raise"),
+    ("close", "shut"),
+    ("push", "shove"),
+    ("stack", "put"),
+)
+WORD = re.compile(r"[^\W_]+", re.UNICODE)
+
+
+def shuffled(text: str, seed: int) -> str | None:
+    """The words in another order; None where there is no other."""
+    words = text.split()
+    if len(set(words)) < 2:
+        return None
+    draw = random.Random(seed)
+    while (mixed := draw.sample(words, len(words))) == words:
+        pass
+    return " ".join(mixed)
+
+
+def negated(text: str) -> str | None:
+    return f"do not {text[0].lower()}{text[1:]}" if text else None
+
+
+def paraphrased(text: str) -> str | None:
+    """The same wish in other words: a verb by its synonym, else "please" before it."""
+    for one, other in SYNONYMS:
+        for old, new in ((one, other), (other, one)):
+            changed = re.sub(rf"^{old}\b", new, text, count=1, flags=re.IGNORECASE)
+            if changed != text:
+                return re.sub(r"\bonto\b", "on", changed)
+    return f"please {text}" if text else None
+
+
+def other_object(text: str, names: Sequence[str], others: Sequence[str]) -> str | None:
+    """The first of ``names`` in the text replaced by one of ``others`` that is not in it; None where there is none."""
+    first = sorted((name for name in names if named(name, text)), key=lambda name: _place(name, text))
+    free = [name for name in others if not named(name, text)]
+    return replaced_name(text, first[0], free[0]) if first and free else None
+
+
+def replaced_name(text: str, name: str, other: str) -> str:
+    """Every place where ``name`` stands, in any case and plural, says ``other`` instead."""
+    pattern = r"[\W_]+".join(re.escape(word) for word in WORD.findall(name))
+    return re.sub(rf"\b{pattern}(s?)\b", lambda found: other + found[1], text, flags=re.IGNORECASE)
+
+
+def swapped(rationale: Rationale, one: str, other: str) -> Rationale:
+    """``one`` and ``other`` in each other's place in every part."""
+    mark = "\0"
+    parts = {
+        part: replaced_name(replaced_name(text, one, mark), other, one).replace(mark, other)
+        for part, text in rationale.parts.items()
+    }
+    return Rationale(parts, rationale.start, rationale.stop, rationale.author)
+
+
+def without_part(rationale: Rationale, index: int) -> Rationale | None:
+    """Without one of its parts, counted round; None where it has only one."""
+    if len(rationale.parts) < 2:
+        return None
+    dropped = list(rationale.parts)[index % len(rationale.parts)]
+    parts = {part: text for part, text in rationale.parts.items() if part != dropped}
+    return Rationale(parts, rationale.start, rationale.stop, rationale.author)
+
+
+def changed_words(one: Rationale, other: Rationale) -> int:
+    """Words that differ, place by place, and those that one has more."""
+    count = 0
+    for part in {*one.parts, *other.parts}:
+        left, right = one.parts.get(part, "").split(), other.parts.get(part, "").split()
+        count += sum(a != b for a, b in zip(left, right, strict=False)) + abs(len(left) - len(right))
+    return count
+
+
+def with_random_words(rationale: Rationale, count: int, pool: Sequence[str], seed: int) -> Rationale:
+    """``count`` of its words, at random places, replaced by random other words of ``pool``."""
+    draw = random.Random(seed)
+    words = {part: text.split() for part, text in rationale.parts.items()}
+    places = [(part, index) for part, own in words.items() for index in range(len(own)) if WORD.search(own[index])]
+    for part, index in draw.sample(places, min(count, len(places))):
+        others = [word for word in pool if word != words[part][index]]
+        words[part][index] = draw.choice(others) if others else words[part][index]
+    parts: Mapping[str, str] = {part: " ".join(own) for part, own in words.items()}
+    return Rationale(parts, rationale.start, rationale.stop, rationale.author)
+
+
+def words_in(*rationales: Rationale) -> tuple[str, ...]:
+    """The different words of several rationales, sorted, without punctuation."""
+    return tuple(sorted({word for each in rationales for word in each.text.split() if WORD.fullmatch(word)}))
+
+
+def _place(name: str, text: str) -> int:
+    pattern = r"[\W_]+".join(re.escape(word) for word in WORD.findall(name))
+    found = re.search(rf"\b{pattern}", text, flags=re.IGNORECASE)
+    return found.start() if found else len(text)
