@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from models.types import ActionBins, Capture, CheckpointSpec, Observation, Prediction, Rationale, TokenLayout
+from models.types import (
+    ActionBins,
+    ActionDistribution,
+    Capture,
+    CheckpointSpec,
+    Observation,
+    Prediction,
+    Rationale,
+    TokenLayout,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +93,25 @@ class BatchScoring(Differentiable, Protocol):
 
     def batch_limit(self, positions: int, rows: int) -> int:
         """How many samples of ``positions`` positions and ``rows`` wanted rows take a quarter of the free memory."""
+        ...
+
+
+@runtime_checkable
+class LayerReadable(Policy, Protocol):
+    """A policy with action tokens whose decoder layers can be read one by one."""
+
+    def layer_states(self, observation: Observation, tokens: Sequence[int] = ()) -> Float[np.ndarray, "L P width"]:
+        """The residual stream after every layer, at every position of the prompt, then of ``tokens`` as if said."""
+        ...
+
+    def action_lens(
+        self, observation: Observation, prediction: Prediction
+    ) -> tuple[tuple[ActionDistribution, ...], ...]:
+        """For every layer what ``prediction.action_distribution`` would be if it were the last one.
+
+        The logit lens: final norm and head on the layer's state, restricted to the bins. The last layer's is the
+        policy's own.
+        """
         ...
 
 

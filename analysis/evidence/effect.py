@@ -85,9 +85,10 @@ def _scored(policy: BatchScoring, answer: Prediction, changed: Sequence[Observat
     effects: list[float] = []
     for start in range(0, len(changed), AT_ONCE):
         scores = policy.score_all(changed[start : start + AT_ONCE], tokens, rows)
-        per_token = [_divergence(scores[:, rows.index(entry.token), entry.ids], entry.values, told.values,
-                                 told.probabilities)
-                     for entry, told in zip(bins, answer.action_distribution, strict=True)]
+        per_token = [
+            _divergence(scores[:, rows.index(entry.token), entry.ids], entry.values, told.values, told.probabilities)
+            for entry, told in zip(bins, answer.action_distribution, strict=True)
+        ]
         effects += np.mean(per_token, axis=0).tolist()
     return np.array(effects)
 
@@ -100,7 +101,9 @@ def _divergence(
 ) -> Float[np.ndarray, " n"]:
     """Of the odds of ids against those told of bins; ids that stand for one value are summed."""
     odds = np.exp(scores - scores.max(axis=1, keepdims=True)).astype(np.float64)
-    nearest = np.abs(values[:, None] - told_values[None]).argmin(axis=1)
-    summed = np.zeros((len(odds), len(told_values)))
-    np.add.at(summed.T, nearest, odds.T)
-    return jensen_shannon(summed, np.broadcast_to(told, summed.shape))
+    if len(values) != len(told_values):  # several ids stand for one value
+        nearest = np.abs(values[:, None] - told_values[None]).argmin(axis=1)
+        summed = np.zeros((len(odds), len(told_values)))
+        np.add.at(summed.T, nearest, odds.T)
+        odds = summed
+    return jensen_shannon(odds, np.broadcast_to(told, odds.shape))

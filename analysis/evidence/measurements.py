@@ -1,7 +1,7 @@
 """Measured steps: kept as records, one small JSON file a step, found again by checkpoint, episode, probe and settings.
 
-    records/<address>/key.json               what was measured
-    records/<address>/steps/000012.json      {"name": value or null}; a file that exists is complete
+records/<address>/key.json               what was measured
+records/<address>/steps/000012.json      {"name": value or null}; a file that exists is complete
 """
 
 from __future__ import annotations
@@ -144,9 +144,7 @@ def stored(
     return Measurements(checkpoint, name, tuple(found), {}, there)
 
 
-def _measured(
-    policy: Policy, subject: Subject, step: int, probes: Sequence[Probe], records: RecordStore
-) -> Values:
+def _measured(policy: Policy, subject: Subject, step: int, probes: Sequence[Probe], records: RecordStore) -> Values:
     moment: Moment | None = None
     values: Values = {}
     for each in probes:
@@ -175,7 +173,9 @@ def _read(path: Path) -> Values | None:
         held = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): math.nan if value is None else float(value) for name, value in held.items()}
     except (ValueError, TypeError, AttributeError):
-        raise UserError(f"{path} is no measured step; delete the folder {path.parent.parent} and measure again") from None
+        raise UserError(
+            f"{path} is no measured step; delete the folder {path.parent.parent} and measure again"
+        ) from None
 
 
 def _write(records: RecordStore, key: RunKey, path: Path, values: Values) -> None:
@@ -191,8 +191,9 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def missing(subjects: Sequence[Subject], probes: Sequence[Probe], checkpoint: str, records: RecordStore,
-            steps: int) -> Iterator[tuple[str, int]]:
+def missing(
+    subjects: Sequence[Subject], probes: Sequence[Probe], checkpoint: str, records: RecordStore, steps: int
+) -> Iterator[tuple[str, int]]:
     """(episode id, step) that at least one of ``probes`` has not measured yet."""
     for subject in subjects:
         for step in spread_steps(subject.episode.meta.length, steps):

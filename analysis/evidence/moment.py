@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +16,8 @@ from analysis.metrics.coverage import Box, object_mask, patch_coverage, visible_
 from analysis.types import Episode, Step
 from models.policy import Policy
 from models.types import Capture, Observation, Part, PatchGrid, Prediction
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class Moment:
     step: Step
     cameras: CameraPlan
     drawn: Mapping[str, Box] = field(default_factory=dict)  # boxes that a person drew on the first camera
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made when first asked for: several probes share a map that took many forwards."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: T = self._made[key]
+        return found
 
     @cached_property
     def observation(self) -> Observation:

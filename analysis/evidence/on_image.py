@@ -25,9 +25,7 @@ def grounding_values(kind: str, moment: Moment, maps: dict[str, Float[np.ndarray
         if covered is not None and map.shape == covered.named.shape:
             found.append(_one(kind, np.maximum(map, 0.0), covered))
     names = ("in object", "in object ratio", "hit", "nmr")
-    merged = {
-        f"{kind} {name}": _mean([values[f"{kind} {name}"] for values in found]) for name in names
-    }
+    merged = {f"{kind} {name}": _mean([values[f"{kind} {name}"] for values in found]) for name in names}
     return merged | {f"{kind} entropy": _mean([entropy(np.maximum(map, 0.0)) for map in maps.values()])}
 
 

@@ -23,7 +23,8 @@ from models.families.openvla_network import OpenVLANetwork
 from models.families.openvla_prompt import Prompt, PromptBuilder
 from models.families.prismatic_images import PrismaticImages
 from models.images import SeenImage
-from models.teacher_forcing import TeacherForcing, different_frames
+from models.layer_states import Decoder, LayerReading
+from models.teacher_forcing import different_frames
 from models.types import AttentionRecord, Capture, Observation, Part, Span, TokenLayout
 
 
@@ -103,7 +104,7 @@ class OpenVLAReader:
         return (language, *vision_records(self.config, layout, collector)) if capture.vision else (language,)
 
 
-class OpenVLATeacherForcing(TeacherForcing):
+class OpenVLATeacherForcing(LayerReading):
     """What plain OpenVLA and ECoT share of it; every position looks back only."""
 
     _reader: OpenVLAReader
@@ -113,6 +114,10 @@ class OpenVLATeacherForcing(TeacherForcing):
 
     def embed_all(self, observations: Sequence[Observation]) -> list[Float[Tensor, "P width"]]:
         return self._reader.embed_all(observations)
+
+    def _decoder(self) -> Decoder:
+        language = self._reader.network.language_model
+        return Decoder.of(language.model, language)
 
     def _word_table(self) -> nn.Module:
         table: nn.Module = self._reader.network.language_model.get_input_embeddings()

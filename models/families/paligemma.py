@@ -25,8 +25,9 @@ from models.families.action_token_prompt import Prompt, PromptBuilder, Vocabular
 from models.families.generated_rows import language_and_image_rows, row_collector
 from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.images import ImagePreprocessing, SeenImage
+from models.layer_states import Decoder, LayerReading
 from models.policy import Policy
-from models.teacher_forcing import TeacherForcing, different_frames
+from models.teacher_forcing import different_frames
 from models.types import (
     ActionBins,
     ActionDistribution,
@@ -65,7 +66,7 @@ def load_paligemma(
     return ActionTokenPaliGemma(spec, robot, model, tokenizer, vocabulary, images, answers)
 
 
-class ActionTokenPaliGemma(TeacherForcing):
+class ActionTokenPaliGemma(LayerReading):
     """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
@@ -138,6 +139,9 @@ class ActionTokenPaliGemma(TeacherForcing):
         embedded: Tensor = self.model.get_input_embeddings()(ids)
         images = (ids == self._vocabulary.image)[..., None]
         return embedded.masked_scatter(images, features.to(embedded.dtype))
+
+    def _decoder(self) -> Decoder:
+        return Decoder.of(self.model.model.language_model, self.model)
 
     def _word_table(self) -> nn.Module:
         table: nn.Module = self.model.get_input_embeddings()

@@ -30,8 +30,9 @@ from models.families.spatialvla_prompt import SpatialVLAPrompt
 from models.families.spatialvla_settings import PREPROCESSOR, SpatialVLASettings
 from models.families.weights import Weights
 from models.images import ImagePreprocessing, SeenImage
+from models.layer_states import Decoder, LayerReading
 from models.policy import Policy
-from models.teacher_forcing import TeacherForcing, different_frames
+from models.teacher_forcing import different_frames
 from models.types import (
     ActionBins,
     ActionDistribution,
@@ -82,7 +83,7 @@ class Read:
     seen: SeenImage
 
 
-class SpatialVLA(TeacherForcing):
+class SpatialVLA(LayerReading):
     """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
@@ -141,6 +142,9 @@ class SpatialVLA(TeacherForcing):
 
     def action_bins(self, prediction: Prediction) -> tuple[ActionBins, ...]:
         return self._answers.bins(prediction.action_distribution)
+
+    def _decoder(self) -> Decoder:
+        return Decoder.of(self._language.model, self._language)
 
     def _word_table(self) -> nn.Module:
         table: nn.Module = self._language.get_input_embeddings()
