@@ -51,7 +51,7 @@ class Planted:
     word: str = "red"
     lies: bool = False
     lie: int = 10
-    says: tuple[str, ...] = ("the", "red", "cup", "is", "near")
+    says: tuple[str, ...] = ("i", "see", "the", "red", "cup", "next", "to", "the", "open", "gripper")
     info: CheckpointSpec = field(init=False)
 
     def __post_init__(self) -> None:

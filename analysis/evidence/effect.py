@@ -25,7 +25,7 @@ class Change:
 
     @property
     def size(self) -> float:
-        """The divergence where there are distributions: a greedy action can stay while its odds move. Else the action."""
+        """The divergence where there is one, since a greedy action can stay while its odds move; else the action."""
         return self.action if np.isnan(self.divergence) else self.divergence
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from analysis.attribution.method import AttributionMethod
 from analysis.attribution.registry import METHODS, method_class
 from analysis.attribution.settings import with_settings
 from analysis.attribution.target import Target
@@ -15,10 +16,12 @@ from analysis.evidence.moment import Moment
 from analysis.evidence.on_image import single_images
 from analysis.evidence.probes.attention import attention_maps
 from analysis.records import Setting
+from models.errors import UserError
 from models.policy import Policy
 
 MEAN_ATTENTION = "mean attention"  # over all layers, heads and action tokens, the sink left out
 ISS = "iss"
+MOVING = (ISS, "occlusion", "ablation", "shapley")  # measure how far an action moves
 
 
 def maps_of(
@@ -33,8 +36,16 @@ def maps_of(
     if method == MEAN_ATTENTION:
         return attention_maps(asked)
     own = with_settings(method_class(method), settings)
-    found = own(asked.policy, asked.observation, Target(), prediction=asked.answer)
+    if (why := own.why_not(asked.policy)) is not None:
+        raise UserError(why)
+    found = own(asked.policy, asked.observation, _target(own, asked), prediction=asked.answer)
     return {camera: np.abs(found.image(camera)) for camera in single_images(asked)}
+
+
+def _target(method: AttributionMethod, moment: Moment) -> Target:
+    """The whole action: how far it moves for methods that change the input, else the log-probability of its tokens."""
+    moves = method.name in MOVING or not moment.answer.action_distribution
+    return Target(scalar="action" if moves else "log-probability")
 
 
 def known_methods() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""One policy at one step of an episode: what every probe is given. Its answer is computed once, when first asked for."""
+"""One policy at one step of an episode: what every probe is given. Its answer is computed when first asked for."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,6 +48,11 @@ class Moment:
             self._made[key] = make()
         found: T = self._made[key]
         return found
+
+    def seed(self, seed: int) -> int:
+        """A seed of this step: what is drawn at random must not be the same in every episode."""
+        text = f"{seed} {self.episode.meta.digest} {self.step.index}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
     @cached_property
     def observation(self) -> Observation:

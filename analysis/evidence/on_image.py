@@ -16,16 +16,16 @@ TOP = 0.1  # of the patches: k of NMR@k
 def grounding_values(kind: str, moment: Moment, maps: dict[str, Float[np.ndarray, "R C"]]) -> Values:
     """Of the maps of each camera (the policy's names), averaged over cameras on which a named thing has a place.
 
-    ``{kind} in object``: share inside - area share, so 0 is chance; ``... ratio``, ``... hit`` (pointing minus its chance),
-    ``... nmr`` (NMR@10 % of the patches, robot counts as task) and ``... entropy``.
+    ``{kind} in object``: share inside - area share, so 0 is chance; ``... ratio``: share / area; ``... hit``: pointing
+    minus its chance; ``... nmr``: NMR@10 % of the patches, the robot counts as task; ``... entropy``.
     """
     found: list[Values] = []
     for camera, map in maps.items():
         covered = moment.covered(camera)
         if covered is not None and map.shape == covered.named.shape:
             found.append(_one(kind, np.maximum(map, 0.0), covered))
-    names = ("in object", "in object ratio", "hit", "nmr")
-    merged = {f"{kind} {name}": _mean([values[f"{kind} {name}"] for values in found]) for name in names}
+    names = (*(f"{kind} {name}" for name in ("in object", "in object ratio", "hit", "nmr")), "named area")
+    merged = {name: _mean([values[name] for values in found]) for name in names}
     return merged | {f"{kind} entropy": _mean([entropy(np.maximum(map, 0.0)) for map in maps.values()])}
 
 
@@ -39,6 +39,7 @@ def _one(kind: str, map: Float[np.ndarray, "R C"], covered: Covered) -> Values:
     inside = in_object(map, covered.named, covered.visible)
     points = pointing(map, covered.named)
     return {
+        "named area": inside.area,
         f"{kind} in object": inside.advantage,
         f"{kind} in object ratio": inside.ratio,
         f"{kind} hit": points.hit - points.chance,

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.evidence.measurements import Measurements
-from analysis.metrics.bootstrap import LEAST, Estimate, bootstrap_mean
+from analysis.metrics.bootstrap import Estimate, bootstrap_mean
 from analysis.metrics.significance import sign_flip
 
 ALPHA = 0.05
+LEAST_EPISODES = 6  # with fewer no sign-flip test can reach p < 0.05
 LEAST_STEPS = 8  # of a verdict about one episode, whose steps resemble each other
 
 Unit = Literal["episode", "step"]
@@ -66,7 +67,7 @@ class Sample:
     @property
     def least(self) -> int:
         """Units below which no verdict is given."""
-        return LEAST_STEPS if self.unit == "step" else LEAST
+        return LEAST_STEPS if self.unit == "step" else LEAST_EPISODES
 
     def values(self, name: str) -> Float[np.ndarray, " n"]:
         """One value a unit; nan where it was not measured."""

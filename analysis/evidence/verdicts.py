@@ -13,14 +13,14 @@ SWAPS, DROPS = ("swap", "another step"), ("drop",)
 
 INSTRUCTION_RULE = (
     "used: edits of the meaning (other object, negated) move the action more than a paraphrase does (interval of the "
-    f"difference above 0, sign-flip p < {ALPHA}) and by more than {NEGLIGIBLE}. Its form only: blanking or shuffling does, "
-    f"edits of the meaning do not. Not used: the intervals of all edits lie below {NEGLIGIBLE}. Else cannot tell."
+    f"difference above 0, sign-flip p < {ALPHA}) and by more than {NEGLIGIBLE}. Its form only: blanking or shuffling "
+    f"does, edits of the meaning do not. Not used: the intervals of all edits lie below {NEGLIGIBLE}. Else cannot tell."
 )
 RATIONALE_RULE = (
     "used: edits of the meaning (an entity swapped, another step's rationale) move the action more than as many random "
-    f"words do (interval of the difference above 0, sign-flip p < {ALPHA}) and by more than {NEGLIGIBLE}. Decorative: the "
-    f"intervals of all edits lie below {NEGLIGIBLE}. Its words only: both move it, meaning not more than random words. "
-    "Else cannot tell."
+    f"words do (interval of the difference above 0, sign-flip p < {ALPHA}) and by more than {NEGLIGIBLE}. Decorative: "
+    f"the intervals of all edits lie below {NEGLIGIBLE}, or the rationale is written after the action. Its words only: "
+    "both move it, meaning not more than random words. Else cannot tell."
 )
 GROUNDING_RULE = (
     "above chance: the interval of (share inside the named things - their share of the area) lies above 0 and the "
@@ -61,6 +61,11 @@ def reasoning_used(measured: Measurements, unit: str) -> Verdict:
     if "rationale" in measured.not_measured:
         return not_given(question, measured.not_measured["rationale"], RATIONALE_RULE, sample)
     every = {name: sample.values(f"rationale {name}") for name in (*SWAPS, *DROPS, "random")}
+    first = sample.values("rationale first")
+    if not np.isnan(first).all() and (np.nan_to_num(first) == 0).all():
+        number = sample.number("rationale before the action", first, "share of steps")
+        why = f"It is written after the action at all {len(measured.steps)} measured steps and cannot change it."
+        return _verdict(question, Word.NO, "decorative", why, RATIONALE_RULE, number, float("nan"), (), sample)
     meaning = sample.mean_of([f"rationale {name}" for name in SWAPS])
     random = sample.mean_of([f"rationale random for {name}" for name in SWAPS])
     numbers = tuple(sample.number(name, values, unit) for name, values in every.items())
@@ -101,6 +106,8 @@ def grounded(measured: Measurements, kind: str) -> Verdict:
     )
     if np.isnan(values).all():
         why = "No named thing has a mask or a box at the measured steps; draw boxes, or use episodes that have some."
+        if not np.isnan(sample.values("named area")).all():
+            why = "The map is zero at all measured steps: hiding parts of the image did not move the action."
         return not_given(question, why, GROUNDING_RULE, sample)
     if sample.too_few(values):
         return too_few(question, effect, GROUNDING_RULE, numbers, sample)

@@ -10,7 +10,7 @@ def jensen_shannon(p: Float[np.ndarray, "*n B"], q: Float[np.ndarray, "*n B"]) -
     """Jensen-Shannon divergence in bits: 0 the same, 1 nothing in common. Rows are scaled to sum to one."""
     one, two = (x.astype(np.float64) / x.sum(axis=-1, keepdims=True) for x in (p, q))
     middle = (one + two) / 2
-    return np.clip((_relative(one, middle) + _relative(two, middle)) / 2, 0.0, 1.0)
+    return np.asarray(np.clip((_relative(one, middle) + _relative(two, middle)) / 2, 0.0, 1.0))
 
 
 def _relative(p: np.ndarray, m: np.ndarray) -> np.ndarray:

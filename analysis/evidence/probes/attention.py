@@ -26,8 +26,8 @@ BEST = 3  # heads named as localisation heads at a step
 class AttentionProbe:
     """The mean over all layers, heads and action tokens, and of an action expert over its denoising steps.
 
-    Shares of every kind of token with the sink apart; what falls on the image, compared with the named things; and which
-    heads look at one place of the image (``localises LAYER.HEAD``: 1 for the three best of the step).
+    Shares of every kind of token with the sink apart; what falls on the image, compared with the named things; and
+    which heads look at one place of the image (``localises LAYER.HEAD``: 1 for the three best of the step).
     """
 
     name: ClassVar[str] = "attention"

@@ -32,8 +32,8 @@ Map = Float[np.ndarray, "R C"]
 class FaithfulnessProbe:
     """Deletion and insertion curves of a method's map on the first image, against random orders and against ISS.
 
-    ``deletion MAP``: area under `Change.size` from the original answer while patches are hidden, highest first: larger is
-    better. ``insertion MAP``: the same while they come back onto a frame that is hidden altogether: smaller is better.
+    ``deletion MAP``: area under `Change.size` from the original answer while patches are hidden, highest first: larger
+    is better. ``insertion MAP``: the same while they come back onto a frame that is all hidden: smaller is better.
     MAP is ``map``, ``random`` (mean of ``orders`` random ones) or ``iss``. ``deletion gain`` = map - random,
     ``insertion gain`` = random - map, so that a gain above 0 speaks for the map; ``iss ... gain`` likewise.
     ``agreement spearman`` and ``kendall``: with ISS. ``randomised spearman``: with the map of a copy with new weights.
@@ -83,7 +83,7 @@ class FaithfulnessProbe:
 
     def _curves(self, moment: Moment, camera: str, maps: dict[str, Map]) -> Values:
         patches = windows(moment.observation, moment.answer.layout, camera, 1, 1)
-        seed = self.seed + 1000 * moment.step.index
+        seed = moment.seed(self.seed)
         orders = {name: highest_first(map, seed) for name, map in maps.items()}
         draw = np.random.default_rng(seed)
         orders |= {f"random {index}": draw.permutation(len(patches)) for index in range(self.orders)}

@@ -45,7 +45,7 @@ class InstructionProbe:
         others = [name for name in names if not named(name, text)]
         return {
             "blank": "" if text.strip() else None,
-            "shuffled": shuffled(text, self.seed + moment.step.index),
+            "shuffled": shuffled(text, moment.seed(self.seed)),
             "other object": other_object(text, names, others),
             "negated": negated(text),
             "paraphrase": paraphrased(text),

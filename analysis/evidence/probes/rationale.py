@@ -55,7 +55,7 @@ class RationaleProbe:
             values[f"rationale {name}"] = self._effect(moment, before, edited)
             if edited is not None and name != "drop":
                 count = changed_words(own, edited)
-                noise = with_random_words(own, count, pool, self.seed + 1000 * moment.step.index + len(name))
+                noise = with_random_words(own, count, pool, moment.seed(self.seed + len(name)))
                 values[f"rationale random for {name}"] = self._effect(moment, before, noise)
         random = [value for name, value in values.items() if "random for" in name and not math.isnan(value)]
         return values | {"rationale random": sum(random) / len(random) if random else math.nan}

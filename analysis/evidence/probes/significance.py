@@ -37,6 +37,10 @@ class SignificanceProbe:
     def __call__(self, moment: Moment) -> Values:
         return grounding_values("significance", moment, self.maps(moment))
 
+    def _drawn(self, moment: Moment) -> dict[str, Setting]:
+        """Masks are drawn anew at every step, so that their chance does not add up over steps."""
+        return self.settings() | {"seed": moment.seed(self.seed)}
+
     def maps(self, moment: Moment) -> dict[str, Float[np.ndarray, "R C"]]:
         """Of each image; made once for a moment."""
-        return moment.once(("significance", self), lambda: maps_of(ISS, self.settings(), moment))
+        return moment.once(("significance", self), lambda: maps_of(ISS, self._drawn(moment), moment))
