@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.cameras import default_cameras, plan_cameras
 from analysis.checkpoint_facts import checkpoint_facts, family_title
+from analysis.dataset_description import KEY
 from analysis.types import EpisodeMeta
 from analysis.workspace import Workspace
 from app import session
@@ -59,7 +60,7 @@ def reading(
     read = _family(workspace, spec, keys.family, wish.family, later)
     line = plain(checkpoint_line(read))
     later.append(lambda: st.caption(line))
-    stats = _stats(read, keys.stats, wish.stats, later)
+    stats = _stats(read, meta, keys.stats, wish.stats, later)
     cameras = _cameras(read, meta, keys.cameras, wish.cameras, later) if meta is not None else None
     later.append(lambda: _about(read))
     return Reading(read, None if read.family == spec.family else read.family, stats, cameras)
@@ -80,11 +81,13 @@ def _family(workspace: Workspace, spec: CheckpointSpec, key: str, wish: str | No
         return spec
 
 
-def _stats(spec: CheckpointSpec, key: str, wish: str | None, later: Later) -> str | None:
-    """Which action statistics to use where there are several: asked, never guessed."""
+def _stats(spec: CheckpointSpec, meta: EpisodeMeta | None, key: str, wish: str | None, later: Later) -> str | None:
+    """Which action statistics to use where there are several: what the data set's description names, else asked."""
     if len(spec.action_stats) < 2:
         return None
-    return session.pick(key, f"Action statistics of {plain(spec.name)}", wish, spec.action_stats, str, later, None)
+    described = meta.extra.get(KEY) if meta is not None else None
+    default = spec.action_stats.index(described) if described in spec.action_stats else None
+    return session.pick(key, f"Action statistics of {plain(spec.name)}", wish, spec.action_stats, str, later, default)
 
 
 def _cameras(spec: CheckpointSpec, meta: EpisodeMeta, key: str, wish: str | None, later: Later) -> str | None:

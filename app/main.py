@@ -24,12 +24,13 @@ def main() -> None:
     st.html(HERE / "page.css")
     later: session.Later = []
     try:
-        workspace = library.current().workspace
+        opened = library.current()
+        workspace = opened.workspace
         st.sidebar.markdown("### VLA Lens")  # at once: the side bar takes its place before the page is laid out
         if not entrance.admitted(workspace):
             return
         page = PAGES[session.page(PAGES, later)]
-        chosen = sidebar.choose(workspace, page.comparing, later)
+        chosen = sidebar.choose(opened, page, later)
     except UserError as error:
         st.error(str(error))
         return

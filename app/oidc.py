@@ -20,6 +20,9 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 
 from models.errors import UserError
 
+# Options are read when the first one is asked for; without the script's place app/.streamlit/config.toml is left out.
+config._main_script_path = config._main_script_path or str(Path(__file__).resolve().with_name("main.py"))
+
 SECRETS = Path(".streamlit") / "secrets.toml"
 DEFAULT = "default"  # what Streamlit calls the provider that stands in [auth] itself
 REQUIRED = ("client_id", "client_secret", "server_metadata_url")

@@ -18,6 +18,7 @@ class Page:
     show: str  # "module:function", which takes `Chosen` and draws the page
     below: str | None = None  # the same for a part that takes its time and so comes after the side bar
     comparing: bool = False  # the side bar asks for a second checkpoint
+    lists_episodes: bool = False  # it has the fields that narrow the list of episodes; else the side bar has them
     needs_episode: bool = True  # without one the page that says how to add some is shown
 
 
@@ -25,6 +26,7 @@ PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by
     {
         "Trajectory": Page("app.views.trajectory:show"),
         "Compare": Page("app.views.compare:show", below="app.views.compare:weights", comparing=True),
+        "Catalogue": Page("app.views.catalogue:show", lists_episodes=True, needs_episode=False),
     }
 )
 

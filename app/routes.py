@@ -22,6 +22,7 @@ from app.run_status import StepSummaries, run_status
 from app.runs import queue_of
 from app.selection import camera_names
 from app.task_routes import LARGEST_BODY, cancel_task, find_task, start_task
+from app.thumbnails import thumbnails_of
 from models.errors import UserError
 
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -40,6 +41,7 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "episode": lambda request: _episode(library(), request),
         "truth": lambda request: _truth(library(), request),
         "frame": lambda request: _frame(library(), request),
+        "thumbnail": lambda request: _thumbnail(library(), request),
         "run": lambda request: _run(library(), summaries, request),
         "step": lambda request: _step(library(), request),
         "depth": lambda request: _depth(library(), request),
@@ -146,6 +148,12 @@ def _frame(library: Library, request: Request) -> Response:
         _text(request, "dataset"), _text(request, "episode"), lambda episode: episode.encoded_frame(camera, step)
     )
     return Response(data, media_type=media_type, headers=_caching(request))
+
+
+def _thumbnail(library: Library, request: Request) -> Response:
+    version = request.query_params.get("v", "")
+    picture = thumbnails_of(library).jpeg(_text(request, "dataset"), _text(request, "episode"), version)
+    return Response(picture, media_type="image/jpeg", headers=_caching(request))
 
 
 def _run(library: Library, summaries: StepSummaries, request: Request) -> Response:

@@ -11,6 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from app import library, oidc
 from app.early_links import EarlyLinks
 from app.guard import Guard, is_loopback
+from app.index_updates import updates_of
 from app.routes import lens_routes
 from models.errors import UserError
 
@@ -25,6 +26,7 @@ def create_app() -> st.App:
     under a name of its own (DNS rebinding).
     """
     workspace = library.current().workspace
+    updates_of(library.current()).look()
     oidc.look_for_secrets(workspace.path)
     login = oidc.settings()
     hosts = [*LOOPBACK, *([login.host] if login else []), *workspace.people.hosts]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 import models
 from analysis.checkpoint_list import BrokenCheckpoint
-from analysis.episodes import BrokenEpisode
-from analysis.types import EpisodeMeta
 from app import library
-from app.selection import Selection, chosen, from_parameters
+from app.episode_list import NAMES as LIST_NAMES
+from app.episode_list import EpisodeList, list_from
+from app.selection import Selection, camera_text, chosen, from_parameters
 from models import weight_change as weights
 from models.types import CheckpointSpec
 from models.weight_change import WeightChange
@@ -84,15 +85,66 @@ def pick(
     return value
 
 
-@st.cache_data(ttl=FRESH_SECONDS, show_spinner="Looking through the data set…")
-def episodes(workspace: str, dataset: str) -> tuple[EpisodeMeta | BrokenEpisode, ...]:
-    """Episodes of a data set. ``workspace``: its path, which only tells one cache entry from another."""
-    return library.current().workspace.episodes(dataset)
+def listed(datasets: Sequence[str]) -> EpisodeList:
+    """What lists of episodes show: as narrowed in this session, else as the URL asks, which carries it on."""
+    if "list" not in st.session_state:
+        st.session_state["list"], st.session_state["list_unmet"] = list_from(st.query_params, datasets)
+    shown: EpisodeList = st.session_state["list"]
+    st.session_state["list_datasets"] = list(datasets)
+    parameters = shown.parameters()
+    for name in LIST_NAMES:
+        if name not in parameters and name in st.query_params:
+            del st.query_params[name]
+        elif name in parameters and st.query_params.get(name) != parameters[name]:
+            st.query_params[name] = parameters[name]
+    return shown
+
+
+def list_unmet() -> tuple[str, ...]:
+    """What the link asked of the list and could not have; told once."""
+    said: tuple[str, ...] = st.session_state.get("list_unmet", ())
+    st.session_state["list_unmet"] = ()
+    return said
+
+
+def list_key(name: str, value: object) -> str:
+    """The key of the widget for the list's parameter ``name``, which is to show ``value``."""
+    key = f"list_{name}"
+    st.session_state[key] = value
+    return key
+
+
+def narrow_list(name: str) -> None:
+    """Takes over what was chosen in the widget for the parameter ``name``; the list begins at its first page."""
+    value = st.session_state[f"list_{name}"]
+    text = camera_text(value) if isinstance(value, list) else "" if value is None else str(value)
+    asked = {**st.session_state["list"].parameters(), name: text, "p": ""}
+    st.session_state["list"], _ = list_from(asked, st.session_state["list_datasets"])
+
+
+def turn_list_to(page: int) -> None:
+    """Page number ``page``, from 0."""
+    st.session_state["list"] = replace(st.session_state["list"], page=page)
+
+
+def widen_list() -> None:
+    """Leaves nothing out any more."""
+    st.session_state["list"] = EpisodeList(sort=st.session_state["list"].sort)
+
+
+def look_at(dataset: str, episode: str, title: str = "Trajectory") -> None:
+    """Opens an episode on the page called ``title``."""
+    st.session_state.update(dataset=dataset, episode=episode, page=title)
+
+
+def asked_for(key: str, wish: str | None) -> tuple[str | None, bool]:
+    """What a select box has or the URL asks for, and whether it is the URL."""
+    return (st.session_state[key], False) if key in st.session_state else (wish, wish is not None)
 
 
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner="Looking at the checkpoints…")
 def checkpoints(workspace: str) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
-    """Checkpoints of the workspace; see `episodes` for ``workspace``."""
+    """Checkpoints of the workspace. ``workspace``: its path, which only tells one cache entry from another."""
     return library.current().workspace.checkpoints()
 
 
@@ -130,3 +182,35 @@ def forget_name() -> None:
     """Asks again who is there."""
     st.session_state["person"] = ""
     st.query_params.pop("person", None)
+
+
+def sent(key: str, name: str) -> dict[str, object] | None:
+    """What a component sent by its trigger ``name``, in its callback."""
+    value = st.session_state[key].get(name)
+    return value if isinstance(value, dict) else None
+
+
+def ticked() -> tuple[tuple[str, str], ...]:
+    """Data set and id of every episode that was selected for export."""
+    return tuple(st.session_state.get("ticked", ()))
+
+
+def tick(episode: tuple[str, str], on: bool) -> None:
+    """Selects an episode (data set, id), or no longer."""
+    others = [one for one in ticked() if one != episode]
+    st.session_state["ticked"] = (*others, episode) if on else tuple(others)
+
+
+def untick_all() -> None:
+    st.session_state["ticked"] = ()
+
+
+def begin_export(key: tuple[str, str] | None = None) -> None:
+    """The export dialog is about the task of ``key``; None: it asks for a new one."""
+    st.session_state["export_key"] = key
+
+
+def export_key() -> tuple[str, str] | None:
+    """Of the task that the export dialog shows."""
+    key: tuple[str, str] | None = st.session_state.get("export_key")
+    return key

@@ -11,13 +11,14 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.checkpoint_list import BrokenCheckpoint
-from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
 from analysis.workspace import Workspace
 from app import session
 from app.checkpoint_choice import FIRST, SECOND, Reading, Wish, reading
-from app.plain_text import plain
-from app.selection import Selection, checkpoint_label, episode_label
+from app.episode_choice import choose_episode
+from app.library import Library
+from app.pages import Page
+from app.selection import Selection, checkpoint_label
 from app.session import Later
 from models.types import CheckpointSpec
 
@@ -32,16 +33,16 @@ class Chosen:
     second: CheckpointSpec | None
 
 
-def choose(workspace: Workspace, comparing: bool, later: Later) -> Chosen:
-    """What is chosen; ``later`` gets what draws the side bar. ``comparing``: a second checkpoint is asked for."""
-    wish = session.wanted()
+def choose(library: Library, page: Page, later: Later) -> Chosen:
+    """What is chosen for ``page``; ``later`` gets what draws the side bar."""
+    wish, workspace, comparing = session.wanted(), library.workspace, page.comparing
     names = [entry.name for entry in workspace.datasets()]
     dataset = (
         session.pick("dataset", "Data set", wish.dataset, names, str, later)
         if len(names) > 1
         else next(iter(names), None)
     )
-    meta = _episode(workspace, dataset, wish.episode, later) if dataset else None
+    meta = choose_episode(library, dataset, wish.episode, later, not page.lists_episodes) if dataset else None
     first, second = _checkpoints(workspace, wish, meta, comparing, later)
     place = f"Workspace `{_short(workspace.path)}`"
     later.append(lambda: st.caption(place, help="Where records of model runs are kept."))
@@ -59,26 +60,6 @@ def choose(workspace: Workspace, comparing: bool, later: Later) -> Chosen:
     )
     session.remember(selection)
     return Chosen(selection, meta, first.spec, second.spec)
-
-
-def _episode(workspace: Workspace, dataset: str, wish: str | None, later: Later) -> EpisodeMeta | None:
-    entries = session.episodes(str(workspace.path), dataset)
-    metas = {entry.id: entry for entry in entries if isinstance(entry, EpisodeMeta)}
-    picked = session.pick("episode", "Episode", wish, list(metas), lambda id: episode_label(metas[id]), later)
-    meta = metas.get(picked) if picked else None
-    if meta is not None:
-        facts = _facts(meta)
-        later.append(lambda: st.caption(facts))
-    broken = [entry for entry in entries if isinstance(entry, BrokenEpisode)]
-    later.append(lambda: _broken("episode", broken))
-    return meta
-
-
-def _facts(meta: EpisodeMeta) -> str:
-    parts = [f"{meta.length} steps at {meta.fps:g} fps", ", ".join(meta.cameras)]
-    if meta.robot:
-        parts.append(meta.robot)
-    return plain(" · ".join(parts))
 
 
 def _checkpoints(
@@ -109,14 +90,14 @@ def _checkpoints(
         two = Wish(wish.other_family, wish.other_stats, wish.other_cameras)
         other = reading(workspace, by_digest.get(second or ""), meta, SECOND, two, later)
     broken = [entry for entry in entries if isinstance(entry, BrokenCheckpoint)]
-    later.append(lambda: _broken("checkpoint", broken))
+    later.append(lambda: _broken(broken))
     return read, other
 
 
-def _broken(kind: str, entries: list[BrokenEpisode] | list[BrokenCheckpoint]) -> None:
+def _broken(entries: list[BrokenCheckpoint]) -> None:
     if not entries:
         return
-    plural = kind if len(entries) == 1 else f"{kind}s"
+    plural = "checkpoint" if len(entries) == 1 else "checkpoints"
     with st.expander(f"{len(entries)} {plural} cannot be used", icon=":material/warning:"):
         for entry in entries:
             st.text(f"{Path(entry.path).name}: {entry.reason}")
