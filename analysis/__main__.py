@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from analysis.commands.annotate import annotate
 from analysis.commands.capture import capture
 from analysis.commands.export import export
 from analysis.commands.info import info
@@ -15,7 +16,7 @@ from models.errors import UserError
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Look inside vision-language-action models."
 )
-for command in (info, predict, capture, export):
+for command in (info, predict, capture, export, annotate):
     app.command()(command)
 
 

@@ -75,6 +75,13 @@ class ActionScale:
         q01, q99 = np.array(self.q01), np.array(self.q99)
         return np.where(np.array(self.mask), 0.5 * (normalised + 1) * (q99 - q01) + q01, normalised)
 
+    def to_normalised(self, robot: Float[np.ndarray, "*steps D"]) -> Float[np.ndarray, "*steps D"]:
+        """The way back from `to_robot`; a dimension that never changes (q01 = q99) becomes 0."""
+        q01, q99 = np.array(self.q01), np.array(self.q99)
+        span = np.where(q99 > q01, q99 - q01, 1.0)
+        scaled = np.where(q99 > q01, 2 * (robot - q01) / span - 1, 0.0)
+        return np.where(np.array(self.mask), scaled, robot)
+
     def limits(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """What -1 and +1 stand for, per dimension."""
         ones = np.ones(len(self.mask))
@@ -105,6 +112,11 @@ class ActionTokens:
     def count(self) -> int:
         """Action tokens of one prediction."""
         return self.chunk * len(self.names)
+
+    def encode(self, actions: Float[np.ndarray, "T D"], scale: ActionScale) -> Int[np.ndarray, " n"]:
+        """Bins of a chunk of actions in robot units, step by step: the nearest of `centres`, clipped to the ends."""
+        share = (scale.to_normalised(np.asarray(actions, dtype=np.float64)) + 1) / 2
+        return np.clip(np.round(share * (self.bins - 1)), 0, self.bins - 1).astype(np.int64).ravel()
 
     def centres(self, scale: ActionScale) -> Float[np.ndarray, "B D"]:
         """What every bin stands for in robot units, per dimension."""

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.errors import UserError
-
-
-class Order(StrEnum):
-    REASON_FIRST = "rationale first"
-    ACT_FIRST = "action first"
-    ACT_ONLY = "action only"
+from models.refine.settings import Order as Order
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def joint_loss(
     is_reasoning: Bool[Tensor, "B S"],
     weight: float,
     action_targets: Float[Tensor, "n V"] | None = None,
+    counts: tuple[Tensor | float, Tensor | float] | None = None,
 ) -> JointLoss:
     """The joint loss of one batch.
 
@@ -40,6 +41,8 @@ def joint_loss(
         weight: lambda, at least 0.
         action_targets: soft labels of the n action positions in row-major order (each row sums to one) in place of
             ``targets``; neighbouring bins of a number are nearly as right as the bin itself.
+        counts: action and reasoning tokens to divide the sums by in place of this batch's own, where it is a part of
+            a larger one (several processes, accumulated gradients): the parts' losses then add up to the whole's.
 
     Raises:
         UserError: lambda is negative.
@@ -47,15 +50,16 @@ def joint_loss(
     if weight < 0:
         raise UserError(f"the weight of the reasoning loss (lambda) is {weight}; it must be 0 or more")
     logs = torch.log_softmax(logits.float(), dim=-1)
-    action = _mean_nll(logs[is_action], targets[is_action] if action_targets is None else action_targets)
-    reasoning = _mean_nll(logs[is_reasoning], targets[is_reasoning])
+    acts, words = counts if counts is not None else (None, None)
+    action = _mean_nll(logs[is_action], targets[is_action] if action_targets is None else action_targets, acts)
+    reasoning = _mean_nll(logs[is_reasoning], targets[is_reasoning], words)
     return JointLoss(action + weight * reasoning, action, reasoning)
 
 
-def _mean_nll(logs: Tensor, targets: Tensor) -> Tensor:
+def _mean_nll(logs: Tensor, targets: Tensor, count: Tensor | float | None) -> Tensor:
     """Mean over rows; zero, with a gradient path, where there is no row."""
     if len(logs) == 0:
         return logs.sum()
-    if targets.dtype.is_floating_point:
-        return -(targets * logs).sum(-1).mean()
-    return -logs.gather(-1, targets[:, None]).mean()
+    soft = targets.dtype.is_floating_point
+    total = -(targets * logs).sum() if soft else -logs.gather(-1, targets[:, None]).sum()
+    return total / (len(logs) if count is None else count)

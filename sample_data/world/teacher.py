@@ -23,13 +23,16 @@ _SUB_ACTIONS = {
 }
 
 
-def explain(moment: Moment, start: int = 0) -> Rationale:
-    """The rationale of this moment, for the one step [start, start + 1)."""
+def explain(moment: Moment, start: int = 0, phase: Phase | None = None) -> Rationale:
+    """The rationale of this moment, for the one step [start, start + 1).
+
+    ``phase``: what the expert is about, where it is known; otherwise it is asked.
+    """
     parts = {
         "observation": _observation(moment),
         "situation": _situation(moment),
         "spatial": _spatial(moment),
-        "planning": _planning(moment),
+        "planning": _planning(moment, phase or decide(moment).phase),
     }
     return Rationale(parts, start, start + 1, AUTHOR)
 
@@ -76,9 +79,8 @@ def centimetres(metres: float) -> int:
     return min(40, round(metres * 100))
 
 
-def _planning(moment: Moment) -> str:
+def _planning(moment: Moment, phase: Phase) -> str:
     """The sub-actions that are left, the current one first."""
-    phase = decide(moment).phase
     left = PHASES[PHASES.index(phase) :]
     return (
         " , ".join(_SUB_ACTIONS[p].format(thing=moment.goal.thing, receptacle=moment.goal.receptacle) for p in left)

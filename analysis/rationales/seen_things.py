@@ -1,0 +1,24 @@
+"""Names that stand for things: those seen anywhere in a data set, and those that commonly lie on tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.episodes import EpisodeSource
+from analysis.types import EpisodeMeta
+from models.errors import UserError
+from models.teachers.answer import common_things
+
+LOOKED_AT = 50  # episodes whose first step is asked what is in view
+
+
+def seen_things(source: EpisodeSource, metas: Sequence[EpisodeMeta]) -> frozenset[str]:
+    """Lower-case names. A teacher who says one that is not in the scene made it up."""
+    found: set[str] = set()
+    for meta in metas[:LOOKED_AT]:
+        try:
+            step = source.open(meta.id).step(0)
+        except UserError:
+            continue  # named where it is to be explained
+        found |= {seen.name.lower() for each in step.objects.values() for seen in each}
+    return common_things() | found - {"robot"}

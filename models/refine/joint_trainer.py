@@ -1,0 +1,89 @@
+"""transformers' Trainer with the joint loss. Several GPUs or machines are accelerate's business, not ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+
+from models.refine.joint_loss import joint_loss
+from models.refine.settings import TuneSettings
+
+
+class JointTrainer(Trainer):
+    """Means are over the tokens of the whole batch, whatever number of processes and forwards it is spread over."""
+
+    def __init__(self, *, settings: TuneSettings, action_tokens: range, **given: Any) -> None:
+        super().__init__(**given)
+        self.model_accepts_loss_kwargs = True  # compute_loss divides by the whole batch's counts itself
+        self._settings, self._action_tokens = settings, action_tokens
+        self._soft = soft_labels(len(action_tokens), settings.soft_bins)
+        self._sums = torch.zeros(2)  # of the two losses since they were last logged
+        self._since = self.state.global_step
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        """The stream draws at random by itself."""
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
+        """Action and reasoning tokens of one step of the optimizer, over all processes: float [2]."""
+        counts = [[float(each[key].sum()) for key in ("is_action", "is_reasoning")] for each in batch_samples]
+        own = torch.tensor(counts, device=device).sum(0)
+        total: Tensor = self.accelerator.reduce(own, "sum")
+        return total
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        targets, is_action, is_reasoning = (inputs.pop(key) for key in ("targets", "is_action", "is_reasoning"))
+        first = int((is_action | is_reasoning).any(0).nonzero()[0])  # nothing before the answers has a target
+        kept = targets.shape[1] - first
+        output = model(**inputs, use_cache=False, logits_to_keep=kept)
+        wanted = targets[:, first:][is_action[:, first:]]
+        soft = self._soft_targets(wanted, output.logits.shape[-1]) if self._soft is not None else None
+        counts = None
+        if num_items_in_batch is not None:
+            counts = (num_items_in_batch[0].clamp(min=1), num_items_in_batch[1].clamp(min=1))
+        loss = joint_loss(
+            output.logits, targets[:, first:], is_action[:, first:], is_reasoning[:, first:],
+            self._settings.reasoning_weight, soft, counts,
+        )  # fmt: skip
+        self._sums += torch.stack([loss.action.detach(), loss.reasoning.detach()]).float().cpu()
+        # gradients are averaged over processes, and each saw only its own part of the sum
+        total = loss.total * (self.accelerator.num_processes if num_items_in_batch is not None else 1)
+        return (total, output) if return_outputs else total
+
+    def _soft_targets(self, wanted: Tensor, vocabulary: int) -> Tensor:
+        assert self._soft is not None
+        first, last = self._action_tokens.start, self._action_tokens.stop
+        rows = torch.nn.functional.one_hot(wanted, vocabulary).float()
+        moves = (wanted >= first) & (wanted < last)
+        spread = torch.zeros(int(moves.sum()), vocabulary, device=wanted.device)
+        spread[:, first:last] = self._soft.to(wanted.device)[wanted[moves] - first]
+        rows[moves] = spread
+        return rows
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds both parts of the loss, each a mean over the steps since the last line."""
+        if "loss" in logs:
+            steps = max(1, self.state.global_step - self._since)
+            sums = self.accelerator.reduce(self._sums.to(self.args.device), "sum").cpu() / steps
+            logs |= {"action_loss": float(sums[0]), "reasoning_loss": float(sums[1])}
+            self._sums, self._since = torch.zeros(2), self.state.global_step
+        super().log(logs, start_time)
+
+
+def soft_labels(bins: int, sigma: float) -> Tensor | None:
+    """Row b: a Gaussian of ``sigma`` bins around bin b, summing to one; float [bins, bins]. None for sigma 0."""
+    if sigma == 0:
+        return None
+    places = torch.arange(bins).float()
+    weights = torch.exp(-0.5 * ((places[None] - places[:, None]) / sigma) ** 2)
+    return weights / weights.sum(1, keepdim=True)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from models.errors import UserError
+from models.teachers.answer import check, common_things, invented_things, other_language
+from models.teachers.prompt import PromptTemplate
+from models.teachers.teacher import BadAnswer, Clip, TeacherSettings, make_teacher
+
+ENGLISH = "The carrot is to the left of the gripper and the plate is behind it."
+GERMAN = "Die Karotte liegt links von dem Greifer und der Teller ist nicht auf dem Tisch."
+
+
+def clip(objects: dict | None = None) -> Clip:
+    return Clip("e", "put the carrot on the plate", 0, 1, (), np.array([[0.01, 0.5]]), ("x", "gripper"), ("m", ""),
+                objects=objects)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "other"),
+    [
+        (ENGLISH, "en", False),
+        (GERMAN, "en", True),
+        (GERMAN, "de", False),
+        (ENGLISH, "de", True),
+        ("La zanahoria está en la mesa y el plato es rojo, las cosas se ven.", "en", True),
+        ("Морковь лежит слева от захвата", "en", True),
+        ("胡萝卜在夹爪左边", "en", True),
+        ("carrot left , plate right , descend , grasp", "en", False),  # too few common words to tell
+        ("i see the carrot , the plate and the towel .", "en", False),
+    ],
+)
+def test_another_language_is_told_by_letters_and_common_words(text: str, wanted: str, other: bool) -> None:
+    assert (other_language(text, wanted) is not None) is other
+
+
+def test_things_that_are_not_there() -> None:
+    things = {"carrot", "plate", "banana", "green block", "yellow block", "strawberry"}
+    known = {"carrot", "green block"}
+    assert invented_things("A carrot and two bananas near the green blocks", known, things) == ["banana"]
+    assert invented_things("the yellow block beside strawberries", known, things) == ["strawberry", "yellow block"]
+    assert invented_things("the plates", known, things) == ["plate"]
+
+
+def test_a_made_up_object_is_told_only_where_the_scene_is_known() -> None:
+    parts = {"observation": "There is a banana on the table."}
+    check(parts, clip(), "en", common_things())
+    with pytest.raises(BadAnswer, match="not in the scene: banana"):
+        check(parts, clip({"carrot": None}), "en", common_things())
+    check({"observation": "The plate is near the carrot."}, clip({"carrot": None}), "en", common_things())  # instructed
+    with pytest.raises(BadAnswer, match="another language"):
+        check({"observation": GERMAN}, clip(), "en", common_things())
+    check({"observation": GERMAN}, clip(), "any", common_things())
+
+
+def test_the_shipped_prompt_says_what_is_known() -> None:
+    template = PromptTemplate.read()
+    said = template.fill(clip({"carrot": None, "plate": None}), "en")
+    assert '"put the carrot on the plate"' in said
+    assert "In view are: carrot, plate." in said
+    assert "x +0.01 m, gripper +0.5" in said
+    assert '{"observation": "..."' in said
+    assert template.hash == PromptTemplate.read().hash != PromptTemplate.read("{instruction}").hash
+
+
+def test_a_teacher_that_is_not_known() -> None:
+    with pytest.raises(UserError, match="no teacher 'gpt'; there are endpoint, scripted"):
+        make_teacher("gpt", TeacherSettings())
+    with pytest.raises(UserError, match="cannot be imported"):
+        make_teacher("nowhere:Teacher", TeacherSettings())
