@@ -12,6 +12,7 @@ from analysis.annotations import AnnotatedEpisode, EcotIndex, build_ecot_index, 
 from analysis.dataset_description import EMPTY, DatasetDescription, read_description
 from analysis.described_episode import DescribedEpisode
 from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.rationales.taught_episode import TaughtEpisode, fitting, gathered, marked_taught, rationale_files
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 
@@ -46,6 +47,7 @@ class JoinedSource:
     source: EpisodeSource
     description: Path  # file that need not exist
     annotations: tuple[Annotations, ...] = ()
+    taught: Path | None = None  # folder of rationales as JSON lines; it need not exist
 
     @property
     def root(self) -> Path:
@@ -62,6 +64,7 @@ class JoinedSource:
         entries: Iterator[EpisodeMeta | BrokenEpisode] = self.source.scan()
         for index in self._ready():
             entries = index.marked(entries)
+        entries = marked_taught(entries, self._taught())
         for entry in entries:
             if isinstance(entry, BrokenEpisode) or description == EMPTY:
                 yield entry
@@ -81,6 +84,9 @@ class JoinedSource:
         for index in self._ready():
             if (said := index.annotation(episode.meta)) is not None:
                 episode = AnnotatedEpisode.join(episode, said)
+        by_episode, _ = gathered(self._taught())
+        if added := fitting(by_episode.get(id, ()), episode.meta):
+            episode = TaughtEpisode(episode, added)
         description = self._usable()
         return episode if description == EMPTY else DescribedEpisode.corrected(episode, description)
 
@@ -88,6 +94,9 @@ class JoinedSource:
         """Says where an earlier scan found an episode, for sources that want to know."""
         if isinstance(self.source, Expecting):
             self.source.expect(id, source)
+
+    def _taught(self) -> tuple[Path, ...]:
+        return rationale_files(self.taught) if self.taught is not None else ()
 
     def _ready(self) -> list[EcotIndex]:
         return [index for entry in self.annotations if (index := entry.ready()) is not None]

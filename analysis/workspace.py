@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CONFIG = "workspace.toml"
 PATHS = ("episodes", "checkpoints", "annotations")
+RATIONALES = "rationales"  # folder of what teachers wrote about episodes, as JSON lines
 SETTINGS = ("bases", "device", "dtype", "memory_gb", "people", "reviews")
 REVIEWS_VARIABLE = "VLA_LENS_REVIEWS"  # an address of reviews that goes before the one in workspace.toml
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
@@ -213,7 +214,9 @@ class Workspace:
                 source = open_source(path)
             except UserError as error:
                 raise _NoSource(path, str(error)) from None
-            self._sources[dataset] = JoinedSource(source, self.description_path(dataset), self.annotations)
+            self._sources[dataset] = JoinedSource(
+                source, self.description_path(dataset), self.annotations, self.path / RATIONALES
+            )
         return self._sources[dataset]
 
     def _path(self, dataset: str) -> Path:

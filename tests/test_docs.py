@@ -52,3 +52,13 @@ def test_links_between_pages_lead_somewhere():
     for page in DOCS.glob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_example_of_a_teacher():
+    from models.teachers.teacher import TeacherSettings
+    from tests.models.teachers.test_answer import clip
+
+    made: dict = {}
+    exec(compile(code("add-a-teacher.md"), "add-a-teacher.md", "exec"), made)
+    said = made["Laconic"](TeacherSettings()).explain(clip())
+    assert (dict(said.parts), said.start, said.stop) == ({"planning": "put the carrot on the plate"}, 0, 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -70,20 +70,13 @@ class TaughtSource:
         return False
 
     def scan(self) -> Iterator[EpisodeMeta | BrokenEpisode]:
-        by_episode, broken = gathered(self.files)
-        yield from broken
-        for entry in self.source.scan():
-            if isinstance(entry, EpisodeMeta):
-                said = fitting(by_episode.get(entry.id, ()), entry)
-                yield replace(entry, has_rationale=bool(said) or (entry.has_rationale and self.own))
-            else:
-                yield entry
+        yield from marked_taught(self.source.scan(), self.files, self.own)
 
     def open(self, id: str) -> Episode:
         by_episode, _ = gathered(self.files)
         episode = self.source.open(id)
         taught = TaughtEpisode(episode, fitting(by_episode.get(id, ()), episode.meta))
-        return cast("Episode", taught if self.own else OnlyTaught(taught.episode, taught.taught))
+        return taught if self.own else OnlyTaught(taught.episode, taught.taught)
 
 
 @dataclass(frozen=True)
@@ -93,6 +86,20 @@ class OnlyTaught(TaughtEpisode):
     @property
     def rationales(self) -> tuple[Rationale, ...]:
         return self.taught
+
+
+def marked_taught(
+    entries: Iterator[EpisodeMeta | BrokenEpisode], files: Sequence[Path], own: bool = True
+) -> Iterator[EpisodeMeta | BrokenEpisode]:
+    """``entries``, those with a rationale in ``files`` marked so; files that cannot be used are named first."""
+    by_episode, broken = gathered(files)
+    yield from broken
+    for entry in entries:
+        if isinstance(entry, EpisodeMeta):
+            said = fitting(by_episode.get(entry.id, ()), entry)
+            yield replace(entry, has_rationale=bool(said) or (entry.has_rationale and own))
+        else:
+            yield entry
 
 
 def rationale_files(folder: Path) -> tuple[Path, ...]:
@@ -107,11 +114,17 @@ def gathered(files: Sequence[Path]) -> tuple[dict[str, list[KeptRationale]], lis
     broken = []
     for path in files:
         try:
-            for kept in read_rationales(path):
+            for kept in _remembered(path, path.stat().st_mtime_ns, path.stat().st_size):
                 by_episode.setdefault(kept.episode, []).append(kept)
-        except UserError as error:
+        except (UserError, OSError) as error:
             broken.append(BrokenEpisode(str(path), str(error)))
     return by_episode, broken
+
+
+@lru_cache(maxsize=16)
+def _remembered(path: Path, changed: int, size: int) -> tuple[KeptRationale, ...]:
+    """As `read_rationales`; read once for every state of the file."""
+    return read_rationales(path)
 
 
 def fitting(kept: Sequence[KeptRationale], meta: EpisodeMeta) -> tuple[Rationale, ...]:

@@ -14,11 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
-from analysis.episodes import open_source
+from analysis.episodes import BrokenEpisode, open_source
 from analysis.rationales import TaughtSource, read_rationales
 from analysis.rationales.annotate import Annotating, annotate
 from analysis.rationales.clips import Per, stretches
 from analysis.rationales.keyframes import keyframes
+from analysis.workspace import Workspace
 from models.errors import UserError
 from models.teachers.teacher import BadAnswer, Clip, Spent, Unanswered
 from models.types import Rationale
@@ -150,6 +151,17 @@ def test_rationales_are_read_back_as_the_episodes_own(tmp_path: Path) -> None:
     lines = [json.loads(line) | {"digest": "0" * 16} for line in out.read_text().splitlines()]
     out.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert not source.open("carrot-on-plate-0").rationales  # another episode of that name
+
+
+def test_the_workspace_reads_them_back(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    annotate(open_source(ONE), Says(), tmp_path / "rationales" / "a.jsonl", Annotating(per=Per.TRAJECTORY))
+    said = workspace.episode("carrot-on-plate-0").rationales
+    assert said[-1].parts == {"observation": "the carrot is near the plate on the table"}
+    assert not any(said[-1] == other for other in workspace.episode("carrot-on-plate-1").rationales)
+    (tmp_path / "rationales" / "b.jsonl").write_text("{\n")
+    named = [entry for entry in workspace.episodes(workspace.datasets()[0].name) if isinstance(entry, BrokenEpisode)]
+    assert "b.jsonl, line 1" in named[0].reason
 
 
 @pytest.mark.parametrize(
