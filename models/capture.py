@@ -3,7 +3,8 @@
 SDPA computes the output as always; softmax(QK^T) is computed in addition only for the query rows that are wanted. The
 function is registered through transformers' AttentionInterface, and its mask function with it: without the latter the
 mask would silently be None. Soft-capped attention (Gemma 2) has no SDPA kernel: there a layer's map is made, its rows
-are kept, and the map is dropped. Without an active collector a forward is an ordinary one, and since the active
+are kept, and the map is dropped; so it is where a knock-out closes some of its entries. Without an active collector a
+forward is an ordinary one, and since the active
 collector is a context variable, several threads can run one model at once.
 """
 
@@ -23,6 +24,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from models.cut_attention import active_cuts, merged
 from models.errors import UserError
 
 ROW_ATTENTION = "vla_lens_rows"  # the attention implementation to set on a model, once, when it is loaded
@@ -202,7 +204,7 @@ def attention_rows(
     if mask is None:
         return torch.softmax(scores, dim=-1)
     if mask.dtype != torch.bool:
-        return torch.softmax(scores + mask, dim=-1)
+        return torch.nan_to_num(torch.softmax(scores + mask, dim=-1), nan=0.0)
     weights = torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1)
     return weights.masked_fill(~mask, 0.0)
 
@@ -224,9 +226,13 @@ def row_attention(
     rows = collector.rows_for(module) if collector is not None else None
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     causal = is_causal if is_causal is not None else bool(getattr(module, "is_causal", True))
-    if softcap is not None:
+    cuts = active_cuts()
+    closed = cuts.closed(module, query, key) if cuts is not None else None
+    if closed is not None:
+        attention_mask = merged(attention_mask, closed, causal)
+    if softcap is not None or closed is not None:
         every = _weights(query, key, attention_mask, slice(None), scale, causal, softcap)
-        output = _softcapped_output(every, value, dropout)
+        output = _output(every, value, dropout)
         weights = every[:, :, rows].clone() if rows is not None else None
     else:
         output, _ = sdpa_attention_forward(
@@ -239,7 +245,7 @@ def row_attention(
     if (gradients := _watching.get()) is not None and output.requires_grad:
         q, k = query.detach(), key.detach()
         gradients.watch(output, value, lambda: _weights(q, k, attention_mask, slice(None), scale, causal, softcap))
-    return output, None
+    return cuts.without_heads(module, output) if cuts is not None else output, None
 
 
 def _weights(
@@ -261,7 +267,7 @@ def _weights(
     return attention_rows(query[:, :, rows], key, mask, scale, softcap)
 
 
-def _softcapped_output(weights: Tensor, value: Tensor, dropout: float) -> Tensor:
+def _output(weights: Tensor, value: Tensor, dropout: float) -> Tensor:
     batch, heads, queries, keys = weights.shape
     groups = value.shape[1]
     weights = nn.functional.dropout(weights.to(value.dtype), p=dropout)

@@ -11,6 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from models.capture import RowCollector
+from models.cut_attention import active_cuts
+from models.types import Part
 
 
 class GreedyRun:
@@ -24,12 +26,18 @@ class GreedyRun:
         model: PreTrainedModel,
         collector: RowCollector | None,
         following: Callable[[int, int], dict[str, Tensor]] | None = None,
+        part_of: Callable[[int, int], Part] = lambda index, token: Part.ACTION,
     ):
-        """``following``: further inputs for ``count`` positions from ``start``, which a model does not count itself."""
+        """``following``: further inputs for ``count`` positions from ``start``, which a model does not count itself.
+
+        ``part_of``: what a generated token is, of its index among them and its id; knock-outs ask.
+        """
         self._model, self._collector, self._following = model, collector, following
         self._cache = DynamicCache(config=model.config.get_text_config())
+        self._part_of = part_of
         self._pending: list[int] = []  # said, not yet read
         self._next: Float[Tensor, " V"] | None = None  # logits of the token to come
+        self.writing = Part.ACTION  # what the tokens that are chosen next will be
         self.length = 0  # positions read
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
@@ -37,6 +45,8 @@ class GreedyRun:
 
     def read(self, inputs: dict[str, Tensor], length: int, every_row: bool, last_row: bool) -> None:
         """The prompt, ``length`` positions long."""
+        if (cuts := active_cuts()) is not None:
+            cuts.expect(length, (), [*[None] * (length - 1), self.writing])
         rows = slice(0, None) if every_row else slice(length - 1, None) if last_row else None
         self._next = self._forward(inputs, length, rows, answers=1)[-1]
 
@@ -64,11 +74,13 @@ class GreedyRun:
         """Say exactly ``ids``; they are read in one forward, with the rows that generating them would have had."""
         if not ids:
             return
+        free, self.writing = self.writing, self._part_of(len(self.tokens), ids[0])
         self._say(ids[0], torch.log_softmax(self._upcoming(keep), dim=-1))
+        self.writing = free
         rest = list(ids[1:])
         if rest:
             read, self._pending = [ids[0], *rest[:-1]], []
-            answers = torch.log_softmax(self._continue(read, keep), dim=-1)
+            answers = torch.log_softmax(self._continue(read, keep, rest), dim=-1)
             for token, logprobs in zip(rest, answers, strict=True):
                 self._say(token, logprobs)
             self._pending = [rest[-1]]
@@ -83,11 +95,21 @@ class GreedyRun:
             self._next = self._continue(self._pending, keep)[-1]
         return self._next
 
-    def _continue(self, ids: list[int], keep: bool) -> Float[Tensor, "n V"]:
+    def _continue(self, ids: list[int], keep: bool, answers: Sequence[int] | None = None) -> Float[Tensor, "n V"]:
+        """Reads what was said; ``answers``: the tokens that will be said to each, where that is known."""
+        self._tell_cuts(ids, answers)
         inputs = {"input_ids": torch.tensor([ids], device=self._model.device)}
         if self._following is not None:
             inputs |= self._following(self.length, len(ids))
         return self._forward(inputs, len(ids), slice(0, None) if keep else None, answers=len(ids))
+
+    def _tell_cuts(self, ids: Sequence[int], answers: Sequence[int] | None) -> None:
+        if (cuts := active_cuts()) is None:
+            return
+        first = len(self.tokens) - 1 if answers is not None else len(self.tokens) - len(ids)
+        own = [self._part_of(first + place, token) for place, token in enumerate(ids)]
+        made = [self._part_of(first + 1 + place, token) for place, token in enumerate(answers or ())]
+        cuts.expect(len(ids), own, made or [self.writing] * len(ids))
 
     def _forward(self, inputs: dict[str, Tensor], count: int, rows: slice | None, answers: int) -> Float[Tensor, "n V"]:
         if self._collector is not None:

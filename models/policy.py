@@ -122,3 +122,21 @@ class ActionTokens(Policy, Protocol):
     def action_bins(self, prediction: Prediction) -> tuple[ActionBins, ...]:
         """Which ids stand for which values, for every entry of ``prediction.action_distribution``, in its order."""
         ...
+
+
+@runtime_checkable
+class Knockable(Policy, Protocol):
+    """A policy in whose attention single routes and heads can be knocked out."""
+
+    def predict_without(
+        self,
+        observation: Observation,
+        cuts: Sequence[Cut],
+        capture: Capture | None = None,
+        force: Rationale | str | None = None,
+    ) -> Prediction:
+        """What `predict` says with ``cuts`` made in the run itself; rows that are captured are those of that run.
+
+        Raises UserError for a cut that the policy cannot make, or that met nothing in the run.
+        """
+        ...

@@ -15,16 +15,17 @@ from tokenizers import Tokenizer
 from models.action_tokens import ActionScale
 from models.capture import collecting
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, active_cuts, cutting
 from models.decoding import GreedyRun
 from models.families.ecot_answer import AnswerReader
-from models.families.ecot_reasoning import AFTER_FORCED, NEW_TOKENS, forced_text, marks, parse
+from models.families.ecot_reasoning import ACTION, AFTER_FORCED, NEW_TOKENS, forced_text, marks, parse, sections
 from models.families.openvla import open_openvla
 from models.families.openvla_actions import action_space
 from models.families.openvla_answer import ActionReader, Bins, without_note
 from models.families.openvla_prompt import encode_text, texts_of
 from models.families.openvla_run import OpenVLAReader, OpenVLATeacherForcing, Question
 from models.policy import Policy
-from models.types import ActionBins, Capture, CheckpointSpec, Observation, Prediction, Rationale, TokenLayout
+from models.types import ActionBins, Capture, CheckpointSpec, Observation, Part, Prediction, Rationale, TokenLayout
 
 
 def load_ecot(
@@ -36,8 +37,8 @@ def load_ecot(
     return EcotPolicy(spec, reader, tokenizer, scale)
 
 
-class EcotPolicy(OpenVLATeacherForcing):
-    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
+class EcotPolicy(OpenVLATeacherForcing, Cuttable):
+    """A Policy, BatchScoring, ActionTokens, Knockable. Holds no state between calls; threads may call it at once."""
 
     def __init__(self, spec: CheckpointSpec, reader: OpenVLAReader, tokenizer: Tokenizer, scale: ActionScale):
         self.info = spec
@@ -57,8 +58,8 @@ class EcotPolicy(OpenVLATeacherForcing):
         limit = self._limit(question, forced)
         longest = self._reader.check_length(question, limit)
         collector = self._reader.collector(question, capture, longest)
-        with torch.inference_mode(), collecting(collector):
-            run = self._reader.start(question, capture, collector)
+        with torch.inference_mode(), collecting(collector), cutting(self._reader.sites, question.prompt.layout):
+            run = self._reader.start(question, capture, collector, Part.RATIONALE)
             bins = self._write(run, forced, limit, capture)
         answer = self._answers(run.tokens, question.prompt.layout)
         records = self._reader.records(run, answer.layout, capture, collector) if capture and collector else ()
@@ -93,12 +94,19 @@ class EcotPolicy(OpenVLATeacherForcing):
         left = self._reader.config.positions - question.prompt.length
         return max(min(NEW_TOKENS, left), self._actions.count + 1)
 
+    def _acts_next(self, tokens: Sequence[int]) -> bool:
+        """Whether the tag of the action has been written."""
+        text = str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+        return any(section.part == ACTION for section in sections(text))
+
     def _write(self, run: GreedyRun, forced: list[int], limit: int, capture: Capture | None) -> dict[int, Bins]:
         """Words and action up to the end token or ``limit``; the bins of every token in the actions' range."""
         config, keep = self._reader.config, capture is not None
         run.force(forced, keep)
         bins: dict[int, Bins] = {}
         while len(run.tokens) < limit:
+            if active_cuts() is not None and run.writing is Part.RATIONALE and self._acts_next(run.tokens):
+                run.writing = Part.ACTION
             token, logprobs = run.choose(slice(0, config.vocabulary), keep)
             if token == config.eos:
                 break

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from models.action_tokens import ActionScale
 from models.capture import collecting
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, cutting
 from models.decoding import GreedyRun
 from models.errors import UserError
 from models.families.openvla_actions import action_space, choose
@@ -72,8 +73,8 @@ def open_images(files: CheckpointFiles, config: OpenVLAConfig) -> PrismaticImage
     return images
 
 
-class OpenVLAPolicy(OpenVLATeacherForcing):
-    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
+class OpenVLAPolicy(OpenVLATeacherForcing, Cuttable):
+    """A Policy, BatchScoring, ActionTokens, Knockable. Holds no state between calls; threads may call it at once."""
 
     def __init__(self, spec: CheckpointSpec, reader: OpenVLAReader, tokenizer: Tokenizer, scale: ActionScale):
         self.info = spec
@@ -92,7 +93,7 @@ class OpenVLAPolicy(OpenVLATeacherForcing):
         question = self._reader.question(observation)
         longest = self._reader.check_length(question, self._actions.count)
         collector = self._reader.collector(question, capture, longest)
-        with torch.inference_mode(), collecting(collector):
+        with torch.inference_mode(), collecting(collector), cutting(self._reader.sites, question.prompt.layout):
             run = self._reader.start(question, capture, collector)
             bins = self._write(run, capture)
         written = self._actions.read(run.tokens, tuple(bins))

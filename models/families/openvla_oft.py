@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.capture import LANGUAGE, RowCollector, Rows, check_layers, collecting
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, active_cuts, cutting
 from models.errors import UserError
 from models.families.continuous_chunk import continuous_prediction
 from models.families.openvla import open_images
@@ -61,8 +62,8 @@ class Question:
     state: Float[np.ndarray, " S"] | None  # in [-1, 1]
 
 
-class OpenVLAOFTPolicy:
-    """A Policy. Holds no state between calls; several threads may call it at once."""
+class OpenVLAOFTPolicy(Cuttable):
+    """A Policy and Knockable. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class OpenVLAOFTPolicy:
         question = self._question(observation)
         asked = self._queries(question.prompt, capture)
         collector = self._collector(question.prompt, capture, asked)
-        with torch.inference_mode(), collecting(collector):
+        with torch.inference_mode(), collecting(collector), cutting(self._sites, question.prompt.layout):
             normalised = self._run(question, collector, asked)
         assert self.info.action_space is not None
         actions = self._data_set.actions.restore(normalised.cpu().numpy().astype(np.float64))
@@ -113,6 +114,11 @@ class OpenVLAOFTPolicy:
         if collector is not None:
             rows = slice(asked.start, asked.stop) if len(asked) else None
             collector.expect(rows, self._length(question.prompt))
+        if (cuts := active_cuts()) is not None:
+            assert self.info.action_space is not None
+            empty = np.zeros((self._data_set.chunk, self._config.head.dimensions))
+            layout = with_actions(question.prompt.layout, self.info.action_space, empty)
+            cuts.expect_all(layout, 0, len(layout.tokens), shifted=True)
         embedded = network.embed(question.prompt.ids, pixels, state, self._actions, self._config.base.eos)
         hidden = network(embedded)[0, first : first + self._actions]
         actions: Tensor = network.action_head(hidden, self._data_set.chunk).float()

@@ -44,7 +44,7 @@ class OpenVLAReader:
     def __init__(self, config: OpenVLAConfig, network: OpenVLANetwork, images: PrismaticImages, prompts: PromptBuilder):
         self.config, self.network = config, network
         self._images, self._prompts = images, prompts
-        self._sites = network.sites(config.streams)
+        self.sites = network.sites(config.streams)
 
     def question(self, observation: Observation) -> Question:
         """Raises UserError for an observation that the policy cannot read."""
@@ -86,15 +86,27 @@ class OpenVLAReader:
     def collector(self, question: Question, capture: Capture | None, longest: int) -> RowCollector | None:
         """Raises UserError for a layer that is not there."""
         towers = self.config.streams
-        return row_collector(self._sites, self.config.layers, capture, question.prompt.length, longest, towers)
+        return row_collector(self.sites, self.config.layers, capture, question.prompt.length, longest, towers)
 
-    def start(self, question: Question, capture: Capture | None, collector: RowCollector | None) -> GreedyRun:
-        """Read the prompt; call it, and what follows, under ``collecting(collector)``."""
-        run = GreedyRun(self.network.language_model, collector)
+    def start(
+        self, question: Question, capture: Capture | None, collector: RowCollector | None, writing: Part = Part.ACTION
+    ) -> GreedyRun:
+        """Read the prompt; call it, and what follows, under ``collecting(collector)``.
+
+        ``writing``: what is written first.
+        """
+        run = GreedyRun(self.network.language_model, collector, part_of=self._part_of)
+        run.writing = writing
         inputs = {"inputs_embeds": self.embed(question)}
         every = bool(capture and capture.prefix)
         run.read(inputs, question.prompt.length, every_row=every, last_row=capture is not None)
         return run
+
+    def _part_of(self, index: int, token: int) -> Part:
+        """What a generated token is; a tag counts as the words that it announces."""
+        if token == self.config.eos:
+            return Part.SPECIAL
+        return Part.ACTION if token in self.config.actions.ids else Part.RATIONALE
 
     def records(
         self, run: GreedyRun, layout: TokenLayout, capture: Capture, collector: RowCollector

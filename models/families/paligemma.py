@@ -17,6 +17,7 @@ from transformers import DynamicCache, PaliGemmaConfig, PaliGemmaForConditionalG
 
 from models.capture import LANGUAGE, ROW_ATTENTION, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, cutting
 from models.decoding import GreedyRun, bin_probabilities
 from models.errors import UserError
 from models.families.action_token_answer import Answer, AnswerReader
@@ -66,8 +67,8 @@ def load_paligemma(
     return ActionTokenPaliGemma(spec, robot, model, tokenizer, vocabulary, images, answers)
 
 
-class ActionTokenPaliGemma(LayerReading):
-    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
+class ActionTokenPaliGemma(LayerReading, Cuttable):
+    """A Policy, BatchScoring, ActionTokens, Knockable. Holds no state between calls; threads may call it at once."""
 
     def __init__(
         self,
@@ -99,8 +100,8 @@ class ActionTokenPaliGemma(LayerReading):
         forced = self._forced_ids(force)
         longest = self._longest(prompt, forced)
         collector = row_collector(self._sites, self.info.layers, capture, len(prompt.ids), longest, (VISION,))
-        run = GreedyRun(self.model, collector)
-        with torch.inference_mode(), collecting(collector):
+        run = GreedyRun(self.model, collector, part_of=self._part_of)
+        with torch.inference_mode(), collecting(collector), cutting(self._sites, prompt.layout):
             self._prefill(run, prompt, seen, capture)
             bins = self._speak(run, forced, capture)
         answer = self._answers(run.tokens, prompt.layout)
@@ -188,6 +189,7 @@ class ActionTokenPaliGemma(LayerReading):
         return total
 
     def _prefill(self, run: GreedyRun, prompt: Prompt, seen: SeenImage, capture: Capture | None) -> None:
+        run.writing = self._first
         ids = torch.tensor([prompt.ids], device=self.model.device)
         inputs = {"input_ids": ids, "token_type_ids": torch.zeros_like(ids), "pixel_values": self._pixels(seen)}
         run.read(inputs, len(prompt.ids), every_row=bool(capture and capture.prefix), last_row=capture is not None)
@@ -207,6 +209,7 @@ class ActionTokenPaliGemma(LayerReading):
             self._say_words(run, forced, self._vocabulary.begin, keep_words)
         if not run.tokens or run.tokens[-1] != self._vocabulary.begin:
             run.force([self._vocabulary.begin], keep_words)
+        run.writing = Part.ACTION
         action = slice(self._vocabulary.action.start, self._vocabulary.action.stop)
         bins = [bin_probabilities(run.choose(action, keep_actions)[1][action]) for _ in range(self._robot.action.count)]
         if rationale is not None and not first:
@@ -219,11 +222,26 @@ class ActionTokenPaliGemma(LayerReading):
             run.force(forced, keep)
             return
         assert self._robot.rationale is not None
+        run.writing = Part.RATIONALE
         allowed = self._words.clone()
         allowed[end] = True
         for _ in range(self._robot.rationale.max_tokens):
             if run.choose(allowed, keep)[0] == end:
                 return
+
+    @property
+    def _first(self) -> Part:
+        """What is written first: words, or the token before the action."""
+        rationale = self._robot.rationale
+        return Part.RATIONALE if rationale is not None and rationale.order == "rationale first" else Part.SPECIAL
+
+    def _part_of(self, index: int, token: int) -> Part:
+        """What a generated token is, wherever it stands."""
+        vocabulary = self._vocabulary
+        if token in vocabulary.action:
+            return Part.ACTION
+        marks = (*vocabulary.markers, vocabulary.begin, vocabulary.eos)
+        return Part.SPECIAL if token in marks else Part.RATIONALE
 
     def _choice_of_words(self) -> Tensor:
         """Every token but actions and those that only a prompt holds."""

@@ -18,6 +18,7 @@ from transformers import DynamicCache, PI0ForConditionalGeneration
 
 from models.capture import LANGUAGE, VISION, RowCollector, attention_sites, check_layers, collecting
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, cutting
 from models.errors import UserError
 from models.families.continuous_chunk import (
     EXPERT,
@@ -75,8 +76,8 @@ def load_pi0(files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | N
     return PI0Policy(spec, robot, data_set, images, prompts, model)
 
 
-class PI0Policy:
-    """A Policy. Holds no state between calls; several threads may call it at once."""
+class PI0Policy(Cuttable):
+    """A Policy and Knockable. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -108,8 +109,13 @@ class PI0Policy:
         layout = with_chunk(prompt.layout, self._config.chunk)
         places = ChunkPlaces(len(prompt.layout.tokens) - 1, len(layout.tokens), self._config.chunk)
         rows = DenoisingRows(self._sites, capture, places, self._config.denoising_steps) if capture else None
-        with torch.inference_mode(), collecting(rows.collector) if rows else nullcontext():
+        collected = collecting(rows.collector) if rows else nullcontext()
+        with torch.inference_mode(), collected, cutting(self._sites, layout) as cuts:
+            if cuts is not None:
+                cuts.expect_all(layout, 0, places.prefix, shifted=False)
             cache = self._read(prompt, seen, rows)
+            if cuts is not None:
+                cuts.expect_all(layout, places.prefix, places.suffix, shifted=False)
             values = self._denoise(state, cache, places.prefix, rows)
         actions = self._robot.robot_actions(values[0].cpu().numpy(), observation, self._data_set)
         records = rows.records(layout) if rows else ()

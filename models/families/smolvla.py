@@ -17,6 +17,7 @@ from torch import Tensor
 from models.capture import LANGUAGE, VISION, RowCollector, attention_sites, check_layers, collecting
 from models.checkpoint import TensorInfo
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, cutting
 from models.errors import UserError
 from models.families.continuous_chunk import (
     EXPERT,
@@ -28,7 +29,7 @@ from models.families.continuous_chunk import (
 )
 from models.families.lerobot_folder import ACTION, STATE, LerobotFolder
 from models.families.smolvla_config import NEW_LINE, Backbone, ExpertPlan, SmolVLAConfig
-from models.families.smolvla_network import BACKBONES, SmolVLANetwork
+from models.families.smolvla_network import BACKBONES, PrefixCache, SmolVLANetwork
 from models.families.smolvla_prompt import Prompt, PromptBuilder, SeenFrame
 from models.families.smolvla_spec import UNUSED
 from models.families.weights import Weights, described, fill, read_transformers_config, without_weights
@@ -67,8 +68,8 @@ def load_smolvla(
     return SmolVLAPolicy(spec, folder, data_set, config, prompts, network)
 
 
-class SmolVLAPolicy:
-    """A Policy. Holds no state between calls; several threads may call it at once."""
+class SmolVLAPolicy(Cuttable):
+    """A Policy and Knockable. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -97,8 +98,14 @@ class SmolVLAPolicy:
         layout = with_chunk(prompt.layout, self._config.chunk)
         places = ChunkPlaces(len(prompt.layout.tokens), len(layout.tokens), self._config.chunk)
         rows = DenoisingRows(self._sites, capture, places, self._config.denoising_steps) if capture else None
-        with torch.inference_mode(), collecting(rows.collector) if rows else nullcontext():
-            actions = self._denoise(prompt, state, rows)
+        collected = collecting(rows.collector) if rows else nullcontext()
+        with torch.inference_mode(), collected, cutting(self._sites, layout) as cuts:
+            if cuts is not None:
+                cuts.expect_all(layout, 0, places.prefix, shifted=False)
+            cache = self._read(prompt, state, rows)
+            if cuts is not None:
+                cuts.expect_all(layout, places.prefix, places.suffix, shifted=False)
+            actions = self._denoise(cache, rows)
         values = actions[0, :, : self._folder.action_size].cpu().numpy()
         restored = self._folder.scaling(ACTION, self._data_set).restore(values)
         records = rows.records(layout) if rows else ()
@@ -107,10 +114,12 @@ class SmolVLAPolicy:
         assert self.info.action_space is not None
         return continuous_prediction(restored, self.info.action_space, layout, records)
 
-    def _denoise(self, prompt: Prompt, state: Float[Tensor, "1 S"], rows: DenoisingRows | None) -> Tensor:
+    def _read(self, prompt: Prompt, state: Float[Tensor, "1 S"], rows: DenoisingRows | None) -> PrefixCache:
         if rows:
             rows.expect_prefix()
-        cache = self.model.read(self._embed(prompt, state))
+        return self.model.read(self._embed(prompt, state))
+
+    def _denoise(self, cache: PrefixCache, rows: DenoisingRows | None) -> Tensor:
         noise = starting_noise(self._config.chunk, self._config.action_dim)
         expect: Callable[[int], None] = rows.expect_suffix if rows else lambda _: None
         return self.model.denoise(noise, cache, expect)

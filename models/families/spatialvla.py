@@ -18,6 +18,7 @@ from transformers import DynamicCache
 
 from models.capture import LANGUAGE, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, cutting
 from models.decoding import GreedyRun, bin_probabilities
 from models.errors import UserError
 from models.families.action_token_answer import Answer
@@ -83,8 +84,8 @@ class Read:
     seen: SeenImage
 
 
-class SpatialVLA(LayerReading):
-    """A Policy, BatchScoring and ActionTokens. Holds no state between calls; several threads may call it at once."""
+class SpatialVLA(LayerReading, Cuttable):
+    """A Policy, BatchScoring, ActionTokens, Knockable. Holds no state between calls; threads may call it at once."""
 
     def __init__(
         self,
@@ -117,8 +118,8 @@ class SpatialVLA(LayerReading):
         prompt, forced = len(read.prompt.ids), self._forced_ids(force)
         longest = self._longest(prompt, forced)
         collector = row_collector(self._sites, self.info.layers, capture, prompt, longest, (VISION,))
-        run = GreedyRun(self._language, collector)
-        with torch.inference_mode(), collecting(collector):
+        run = GreedyRun(self._language, collector, part_of=self._part_of)
+        with torch.inference_mode(), collecting(collector), cutting(self._sites, read.prompt.layout):
             embedded, depth = self._embedded(read)
             inputs = {"inputs_embeds": embedded, "prefix": prompt}
             run.read(inputs, prompt, every_row=bool(capture and capture.prefix), last_row=capture is not None)
@@ -226,6 +227,7 @@ class SpatialVLA(LayerReading):
 
     def _speak(self, run: GreedyRun, forced: list[int] | None, most: int, capture: Capture | None) -> None:
         """Words until the policy ends, or ``most`` tokens are generated; or exactly the forced ones, and the end."""
+        run.writing = Part.RATIONALE
         kept = capture.queries if capture else ()
         keep = Part.RATIONALE in kept or Part.SPECIAL in kept
         if forced is not None:
@@ -233,6 +235,12 @@ class SpatialVLA(LayerReading):
             return
         while len(run.tokens) < most and run.tokens[-1] != self._settings.eos:
             run.choose(self._words, keep)
+
+    def _part_of(self, index: int, token: int) -> Part:
+        """What a generated token is: by its place, as the policy's own code reads it."""
+        if token == self._settings.eos:
+            return Part.SPECIAL
+        return Part.ACTION if index < self._settings.action_tokens else Part.RATIONALE
 
     def _choice_of_words(self) -> Tensor:
         """Words, and the end."""

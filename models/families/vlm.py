@@ -13,6 +13,7 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
 from models.capture import LANGUAGE, ROW_ATTENTION, VISION, attention_sites, collecting
 from models.checkpoint_files import CheckpointFiles
+from models.cut_attention import Cuttable, cutting
 from models.decoding import GreedyRun
 from models.errors import UserError
 from models.families.action_token_prompt import Prompt
@@ -56,8 +57,8 @@ def load_vlm(files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | N
     return VisionLanguageModel(spec, model, tokenizer, prompts, pictures, rules, reading)
 
 
-class VisionLanguageModel:
-    """A Policy without actions. Holds no state between calls; several threads may call it at once."""
+class VisionLanguageModel(Cuttable):
+    """A Policy without actions; Knockable. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -92,8 +93,9 @@ class VisionLanguageModel:
         with torch.inference_mode():
             embedded, vision = self._embedded(ids, pictures, capture is not None and capture.vision)
             inputs, following = self._reading.prompt(ids, pictures)
-            run = GreedyRun(self.model, collector, following)
-            with collecting(collector):
+            run = GreedyRun(self.model, collector, following, self._part_of)
+            run.writing = Part.RATIONALE
+            with collecting(collector), cutting(self._sites, prompt.layout):
                 every = bool(capture and capture.prefix)
                 run.read({"inputs_embeds": embedded, **inputs}, len(prompt.ids), every, capture is not None)
                 self._speak(run, prompt.ids, forced, capture)
@@ -141,6 +143,9 @@ class VisionLanguageModel:
                 f"{self._positions} positions; use smaller images, fewer cameras or a shorter instruction"
             )
         return total
+
+    def _part_of(self, index: int, token: int) -> Part:
+        return Part.SPECIAL if token in self._rules.ends else Part.RATIONALE
 
     def _speak(self, run: GreedyRun, prompt: Sequence[int], forced: list[int] | None, capture: Capture | None) -> None:
         """Words until an end token or the limit; forced words end as the model's own would."""
