@@ -9,8 +9,12 @@ from pathlib import Path
 from analysis import __version__
 from analysis.catalogue import EpisodeIndex, files_stamp
 from analysis.episodes import BrokenEpisode
+from analysis.episodes.file_bytes import Unreachable
+from analysis.episodes.source import place_of
 from analysis.joined_source import Annotations, JoinedSource
 from models.errors import UserError
+
+UNREACHED = "never answered"  # stamp of a remote data set
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ Progress = Callable[[IndexProgress], None]
 class IndexUpdate:
     complete: bool  # False: it was cancelled
     changed: tuple[str, ...]  # data sets that were scanned
-    problems: tuple[BrokenEpisode, ...]  # annotations that cannot be used
+    problems: tuple[BrokenEpisode, ...]  # annotations that cannot be used, remote data sets that do not answer
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class NoEpisodes:
     reason: str
 
     def scan(self) -> Sequence[BrokenEpisode]:
-        return (BrokenEpisode(str(self.root), self.reason),)
+        return (BrokenEpisode(place_of(self.root), self.reason),)
 
 
 def update_index(
@@ -62,11 +66,12 @@ def update_index(
 ) -> IndexUpdate:
     """Scans what changed since the last time. What is new is listed before annotations are read, and again after."""
     index.keep([dataset.name for dataset in datasets])
-    changed = dict.fromkeys(_scan_changed(index, datasets, annotations, progress, cancelled))
+    changed, silent = _scan_changed(index, datasets, annotations, progress, cancelled)
     problems = _annotate(annotations, progress, cancelled)
     if annotations:
-        changed |= dict.fromkeys(_scan_changed(index, datasets, annotations, progress, cancelled))
-    return IndexUpdate(not cancelled(), tuple(changed), problems)
+        again, silent = _scan_changed(index, datasets, annotations, progress, cancelled)
+        changed += again
+    return IndexUpdate(not cancelled(), tuple(dict.fromkeys(changed)), (*problems, *silent))
 
 
 def _scan_changed(
@@ -75,23 +80,30 @@ def _scan_changed(
     annotations: Sequence[Annotations],
     progress: Progress,
     cancelled: Callable[[], bool],
-) -> list[str]:
-    """Names of the data sets that were scanned."""
-    known, scanned = index.states(), []
+) -> tuple[list[str], list[BrokenEpisode]]:
+    """Names of the data sets that were scanned, and those that do not answer: of them the index keeps what it knows."""
+    known, scanned, silent = index.states(), [], []
     for dataset in datasets:
-        stamp = _stamp(dataset, annotations)
         state = known.get(dataset.name)
-        if cancelled() or (state is not None and state.complete and state.stamp == stamp):
-            continue
-        progress(IndexProgress(dataset.name, 0))
-        index.update(dataset.name, _opened(dataset), stamp, _telling(progress, dataset.name), cancelled)
-        scanned.append(dataset.name)
-    return scanned
+        try:
+            stamp = _stamp(dataset, annotations)
+            if cancelled() or (state is not None and state.complete and state.stamp == stamp):
+                continue
+            progress(IndexProgress(dataset.name, 0))
+            index.update(dataset.name, _opened(dataset), stamp, _telling(progress, dataset.name), cancelled)
+            scanned.append(dataset.name)
+        except Unreachable as error:
+            silent.append(BrokenEpisode(place_of(dataset.path), str(error)))
+            if state is None:
+                index.update(dataset.name, NoEpisodes(dataset.path, str(error)), UNREACHED)
+    return scanned, silent
 
 
 def _opened(dataset: IndexedDataset) -> JoinedSource | NoEpisodes:
     try:
         return dataset.open()
+    except Unreachable:
+        raise
     except UserError as error:
         return NoEpisodes(dataset.path, str(error))
 
@@ -99,7 +111,13 @@ def _opened(dataset: IndexedDataset) -> JoinedSource | NoEpisodes:
 def _stamp(dataset: IndexedDataset, annotations: Sequence[Annotations]) -> str:
     """Changes with everything that the list of a data set's episodes depends on."""
     ready = [f"{entry.path}={entry.ready() is not None}" for entry in annotations]
-    files = files_stamp(dataset.path, dataset.description, *(entry.path for entry in annotations))
+    paths = (dataset.path, dataset.description, *(entry.path for entry in annotations))
+    try:
+        files = files_stamp(*paths)
+    except Unreachable:
+        raise
+    except UserError as error:  # a remote address at which there is nothing
+        files = str(error)
     return f"{__version__} {files} {' '.join(ready)}"
 
 

@@ -20,6 +20,8 @@ from analysis.catalogue import EpisodeIndex, IndexedEpisode
 from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
 from analysis.dataset_description import DatasetDescription, description_path, read_description, write_description
 from analysis.episodes import BrokenEpisode, open_source
+from analysis.episodes.file_bytes import Unreachable
+from analysis.episodes.source import limit_fetched, place_of, stand_in
 from analysis.index_update import IndexedDataset, IndexUpdate, Progress, update_index
 from analysis.joined_source import Annotations, JoinedSource
 from analysis.people import People, read_people
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 CONFIG = "workspace.toml"
 PATHS = ("episodes", "checkpoints", "annotations")
 RATIONALES = "rationales"  # folder of what teachers wrote about episodes, as JSON lines
-SETTINGS = ("bases", "device", "dtype", "memory_gb", "people", "reviews")
+SETTINGS = ("bases", "device", "dtype", "memory_gb", "remote_cache_gb", "people", "reviews")
 REVIEWS_VARIABLE = "VLA_LENS_REVIEWS"  # an address of reviews that goes before the one in workspace.toml
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
 
@@ -45,7 +47,12 @@ class Dataset:
     """One entry under ``episodes`` in workspace.toml."""
 
     name: str  # unique in the workspace
-    path: Path
+    path: Path  # of a remote data set: the stand-in on this machine
+
+    @property
+    def place(self) -> str:
+        """The path, or the remote address."""
+        return place_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,10 @@ class Workspace:
         except OSError as error:
             raise UserError(f"{config} cannot be read or made: {error.strerror}") from None
         stored = _parse(text, config)
-        episodes, checkpoints, annotations = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS)
+        fetched = folder / "cache" / "remote"
+        episodes = tuple(stand_in(entry, fetched) or _inside(folder, entry) for entry in stored["episodes"])
+        limit_fetched(fetched, stored, str(config))
+        checkpoints, annotations = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS[1:])
         bases = {name: _inside(folder, entry) for name, entry in stored["bases"].items()}
         running, people = read_running(stored, str(config)), read_people(stored, str(config))
         reviews = os.environ.get(REVIEWS_VARIABLE) or stored.get("reviews", "")
@@ -123,7 +133,9 @@ class Workspace:
         try:
             return tuple(self.source(dataset).scan())
         except _NoSource as error:
-            return (BrokenEpisode(str(error.path), str(error)),)
+            return (BrokenEpisode(place_of(error.path), str(error)),)
+        except Unreachable as error:
+            return (BrokenEpisode(place_of(self._path(dataset)), str(error)),)
 
     def episode(self, id: str, dataset: str | None = None) -> Episode:
         """One episode with its annotations, under its data set's description; of all data sets unless one is named.
@@ -212,6 +224,8 @@ class Workspace:
             path = self._path(dataset)
             try:
                 source = open_source(path)
+            except Unreachable:
+                raise
             except UserError as error:
                 raise _NoSource(path, str(error)) from None
             self._sources[dataset] = JoinedSource(
@@ -247,7 +261,7 @@ class _NoSource(UserError):
 def _default_config(folder: Path) -> str:
     sample = Path(os.path.relpath(SAMPLE_DATA, folder)).as_posix()
     return (
-        "# Folders or files; relative paths start at this folder.\n"
+        "# Folders or files, also remote ones such as s3://bucket/folder; relative paths start at this folder.\n"
         f'episodes = ["{sample}/episodes"]\n'
         f'checkpoints = ["{sample}/checkpoints"]\n'
         '# annotations = ["embodied_features_bridge.json"]   # of ECoT, for episodes of BridgeData V2\n'

@@ -7,15 +7,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from analysis.episodes.file_bytes import refresh
+
 
 def files_stamp(*roots: Path) -> str:
     """A digest of names, sizes and modification times (ns) of all files at ``roots``; the same while nothing changed.
 
     Give every file that what is listed depends on, such as annotations beside the data set itself. Links to folders
-    are not followed; a root that is absent counts as such.
+    are not followed; a root that is absent counts as such. A remote data set's files are listed again; raises UserError
+    where that fails.
     """
     digest = hashlib.sha256()
     for root in roots:
+        refresh(root)
         digest.update(f"root {root}\0".encode("utf-8", "surrogateescape"))
         for line in _lines(root):
             digest.update(line.encode("utf-8", "surrogateescape"))

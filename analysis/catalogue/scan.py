@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from analysis.catalogue.rows import columns, content
 from analysis.episodes import BrokenEpisode
+from analysis.episodes.file_bytes import Unreachable
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 
@@ -116,5 +117,7 @@ def _scanned(source: Scanned) -> Iterator[EpisodeMeta | BrokenEpisode]:
     """A source that cannot go on is listed with its reason, beside what it gave before."""
     try:
         yield from source.scan()
+    except Unreachable:  # nothing is wrong with what was not seen: the scan is not complete
+        raise
     except UserError as error:
         yield BrokenEpisode(str(getattr(source, "root", "")), str(error))

@@ -11,6 +11,7 @@ from analysis import describe
 from analysis.checkpoint_list import looks_like_checkpoint
 from analysis.commands.options import AsJson, Base, Family, only_id, print_values
 from analysis.episodes import open_source
+from analysis.episodes.source import place_of
 from analysis.workspace import CONFIG, Workspace
 
 
@@ -36,4 +37,4 @@ def _described(path: Path) -> dict[str, Any]:
     source = open_source(path)
     if path.is_file():
         only_id(source, path)
-    return describe.episodes(source, str(path))
+    return describe.episodes(source, place_of(Path(getattr(source, "root", path))))

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.episodes.hdf5_file import check_inside, hdf5_files, name_of, named, stamp
+from analysis.episodes.hdf5_guard import Part
 from analysis.episodes.hdf5_layout import layout
 from analysis.episodes.hdf5_meta import text
 from analysis.episodes.hdf5_plain import check_finite, check_length, group, member, plain, reading_foreign, table
@@ -26,6 +27,9 @@ ARM = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotat
 ARM_UNITS = ("rad",) * 6 + ("open",)
 INSTRUCTIONS = ("language_instruction", "instruction", "language_raw", "task")  # where relatives of ALOHA keep words
 MAX_INSTRUCTION_BYTES = 100_000
+
+
+LISTED = Part(rows=True)  # what of a file is tried for the list; opening it tries all
 
 
 class AlohaSource:
@@ -62,7 +66,7 @@ class AlohaSource:
 @lru_cache(maxsize=4096)
 def _read_meta(path: Path, id: str, stamp: tuple[int, int]) -> EpisodeMeta:
     """Kept by size and modification time, so that listing again costs a stat for each file."""
-    with reading_foreign(path) as file:
+    with reading_foreign(path, LISTED) as file:
         return _read(file, id, path, stamp).meta
 
 

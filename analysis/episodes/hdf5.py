@@ -62,6 +62,8 @@ class Hdf5Source:
     def open(self, id: str) -> Hdf5Episode:
         if id in self._paths and not self._holds(self._paths[id], id):
             del self._paths[id]
+        if id not in self._paths and (likely := self._named(id)) is not None:
+            self._paths[id] = likely
         if id not in self._paths:
             for _ in self.scan():
                 pass
@@ -87,6 +89,14 @@ class Hdf5Source:
             return path.exists() and self._meta(path).id == id
         except UserError:
             return True
+
+    def _named(self, id: str) -> Path | None:
+        """The one file that is named after the episode, so that the others need not be read to find it."""
+        found = [path for path in hdf5_files(self.root) if path.stem == id]
+        try:
+            return found[0] if len(found) == 1 and self._meta(found[0]).id == id else None
+        except UserError:
+            return None
 
     def _meta(self, path: Path) -> EpisodeMeta:
         check_inside(path, self.root)

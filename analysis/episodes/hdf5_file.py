@@ -10,6 +10,8 @@ from pathlib import Path
 
 import h5py
 
+from analysis.episodes import file_bytes
+from analysis.episodes.links import stays_inside
 from models.errors import UserError
 
 SUFFIXES = (".hdf5", ".h5")
@@ -44,7 +46,7 @@ def named(name: str, root: Path) -> Path:
     else:
         candidates = [root / f"{name}{suffix}" for suffix in sorted(SUFFIXES)]  # as listed
     for path in candidates:
-        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+        if path.is_file() and stays_inside(path, root):
             return path
     some = ", ".join(name_of(path, root) for path in islice(hdf5_files(root), 5))
     raise UserError(f"there is no readable file {name!r} at {root}; it has {some or 'none'}")
@@ -58,24 +60,27 @@ def stamp(path: Path) -> tuple[int, int]:
 
 def check_inside(path: Path, root: Path) -> None:
     """Raises UserError for a link that leads out of ``root``, or to nothing."""
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if path.is_symlink() and not stays_inside(path, root):
         raise UserError(f"{path.name} is a link that leads out of {root}; put the file itself there")
     if not path.exists():
         raise UserError(f"{path.name} is gone, or is a link to nothing")
 
 
 def begins_with(path: Path, beginning: bytes) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(beginning)) == beginning
+    return file_bytes.beginning(path, len(beginning)) == beginning
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:
     """The file open for reading, without a lock (a reader must not keep others out, nor need a writable disk)."""
+    remote = file_bytes.remote_of(path)
+    raw = None if remote is None else remote.raw(path)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(path, "r", locking=False) if raw is None else h5py.File(raw, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:  # what h5py raises for damaged files
+        if isinstance(failure := getattr(raw, "failure", None), UserError):  # h5py makes something else of it
+            raise failure from None
         raise UserError(_unreadable(path, error)) from None
 
 

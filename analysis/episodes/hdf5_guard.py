@@ -7,14 +7,17 @@ modification time, so that a file is tried once.
 from __future__ import annotations
 
 import atexit
+import base64
 import json
 import os
 import queue
 import subprocess
 import sys
 import threading
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from analysis.episodes.file_bytes import Positions, remote_of
 from analysis.episodes.hdf5_file import stamp
 from models.errors import UserError
 
@@ -23,24 +26,37 @@ STARTING_SECONDS = 60.0  # allowed to a child that still has to import its libra
 TRIAL = Path(__file__).with_name("hdf5_trial.py")
 REMEMBERED = 100_000  # files
 
-_found: dict[tuple[str, int, int], str] = {}  # (path, size, mtime in ns) -> why not to read it; empty: it is good
+
+@dataclass(frozen=True)
+class Part:
+    """What of a file is tried; the groups on the way there are, too."""
+
+    below: tuple[str, ...] | None = None  # paths of groups, with all that is in them; None: everything
+    outline: tuple[str, ...] = ()  # paths of groups of which only names and attributes are wanted
+    rows: bool = False  # only the middle row of each dataset that is large: what a list reads
+
+
+WHOLE = Part()
+OUTLINE = Part((), outline=("data", "observations"))  # what tells the layout of a file
+
+_found: dict[tuple[str, int, int, Part], str] = {}  # (path, size, mtime in ns, part) -> why not; empty: good
 _lock = threading.Lock()
 _children: dict[int, _Child] = {}  # process id of the owner -> its child: after a fork the pipes belong to the other
 
 
-def check(path: Path) -> None:
-    """Returns if reading ``path`` does not crash or hang the HDF5 library, which is tried once for each file.
+def check(path: Path, part: Part = WHOLE) -> None:
+    """Returns if reading ``part`` of ``path`` does not crash or hang the HDF5 library, which is tried once for each.
 
     Costs about a quarter of a second for the first file, some milliseconds for each further one, nothing for a file
     that was tried before. Raises UserError for a file that must not be read.
     """
-    key = (str(path), *stamp(path))
+    key = (str(path), *stamp(path), part)
     if key not in _found:
         with _lock:
             if key not in _found:
                 if len(_found) >= REMEMBERED:
                     _found.clear()
-                _found[key] = _child().try_file(path)
+                _found[key] = _child().try_file(path, part)
     if _found[key]:
         raise UserError(f"{path.name} {_found[key]}; it is probably damaged, copy it again or leave it out")
 
@@ -68,14 +84,12 @@ class _Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def try_file(self, path: Path) -> str:
-        """Why the file must not be read; empty if it may."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(str(path)) + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            self.stop()
+    def try_file(self, path: Path, part: Part) -> str:
+        """Why the file must not be read; empty if it may. Raises UserError where a remote file cannot be had."""
+        remote = remote_of(path)
+        file = None if remote is None else remote.positions(path)
+        size = None if file is None else path.stat().st_size
+        if not self._tell({"path": str(path), "size": size, **asdict(part)}):
             return "could not be tried, because the process that tries HDF5 files ended"
         while True:
             try:
@@ -87,8 +101,29 @@ class _Child:
             if line == "":
                 self.stop()
                 return "makes the HDF5 library crash"
-            if line != ".\n":
+            if line.startswith("?"):
+                self._give(file, *(int(number) for number in line[1:].split()))
+            elif line != ".\n":
                 return str(json.loads(line))
+
+    def _give(self, file: Positions | None, start: int, stop: int) -> None:
+        """Hands the child a piece of a remote file: it has no access of its own."""
+        try:
+            data = b"" if file is None else file.pread(stop - start, start)
+        except UserError:
+            self.stop()  # what it would find without the piece says nothing about the file
+            raise
+        self._tell(base64.b64encode(data).decode())
+
+    def _tell(self, value: object) -> bool:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(value) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            self.stop()
+            return False
+        return True
 
     def stop(self) -> None:
         self._process.kill()

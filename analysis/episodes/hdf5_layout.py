@@ -8,7 +8,9 @@ from pathlib import Path
 
 import h5py
 
+from analysis.episodes.file_bytes import Unreachable, beginning, is_remote
 from analysis.episodes.hdf5_file import SIGNATURE, hdf5_files, stamp
+from analysis.episodes.hdf5_guard import OUTLINE
 from analysis.episodes.hdf5_plain import reading_foreign
 from models.errors import UserError
 
@@ -33,15 +35,16 @@ def _of_file(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _look(path: Path, stamp: tuple[int, int]) -> str:
-    with path.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
+    head = beginning(path, len(SIGNATURE) if is_remote(path) else HEAD_BYTES)
     if not head.startswith(SIGNATURE):
         return ""
     if OUR_FORMAT in head:
         return "hdf5"  # told without opening it: nothing to pay for our own files
     try:
-        with reading_foreign(path) as file:
+        with reading_foreign(path, OUTLINE) as file:
             return _inside(file)
+    except Unreachable:
+        raise
     except UserError:
         return ""
 

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
+from analysis.episodes.file_bytes import opening
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 from models.types import Rationale
@@ -151,7 +152,7 @@ def text(value: object) -> str:
 
 def file_digest(path: Path) -> str:
     """sha256 of the file's bytes, first 16 hex digits."""
-    with path.open("rb") as stream:
+    with opening(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 

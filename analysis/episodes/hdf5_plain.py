@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.episodes.hdf5_file import reading
-from analysis.episodes.hdf5_guard import check
+from analysis.episodes.hdf5_guard import WHOLE, Part, check
 from models.errors import UserError
 
 MAX_STEPS = 1_000_000
@@ -27,9 +27,12 @@ DAMAGE = (TypeError, ValueError, AttributeError, IndexError, OverflowError, Memo
 
 
 @contextmanager
-def reading_foreign(path: Path) -> Iterator[h5py.File]:
-    """The file open for reading, after a trial in a process that may die. Raises UserError if it cannot be read."""
-    check(path)
+def reading_foreign(path: Path, part: Part = WHOLE) -> Iterator[h5py.File]:
+    """The file open for reading, after a trial of ``part`` in a process that may die.
+
+    Raises UserError if it cannot be read.
+    """
+    check(path, part)
     try:
         with reading(path) as file:
             yield file

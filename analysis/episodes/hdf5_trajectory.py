@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from analysis.episodes.encoded_image import decode, header
 from analysis.episodes.hdf5_file import stamp
+from analysis.episodes.hdf5_guard import WHOLE, Part
 from analysis.episodes.hdf5_plain import plain, reading_foreign
 from analysis.episodes.raw_frame import MAX_FRAME_BYTES, as_png
 from analysis.types import EpisodeMeta, Step
@@ -31,6 +32,7 @@ class Hdf5Trajectory:
     upside_down: bool  # as stored; what is handed out is upright
     stamp: tuple[int, int]  # size in bytes and modification time in ns when the file was opened
     rationales: tuple[Rationale, ...] = ()
+    part: Part = WHOLE  # of the file, which is tried before it is read
 
     def step(self, index: int) -> Step:
         """The moment ``index`` with its frames decoded. Raises UserError for an undecodable image."""
@@ -80,7 +82,7 @@ class Hdf5Trajectory:
         path = Path(self.meta.source)
         if not path.exists() or stamp(path) != self.stamp:
             raise UserError(f"{path.name} was changed or removed after it was opened; open the episode again")
-        with reading_foreign(path) as file:
+        with reading_foreign(path, self.part) as file:
             data = plain(file, self.frames[camera], path.name)
             check_frames(data, path.name)
             raw = data.ndim == 4

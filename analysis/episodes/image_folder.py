@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from analysis.episodes.encoded_image import decode, header
+from analysis.episodes.file_bytes import read_bytes
 from analysis.episodes.image_folder_table import ACTIONS, DESCRIPTION, STATES, Described, read_described
+from analysis.episodes.links import stays_inside
 from analysis.episodes.raw_frame import MAX_FRAME_BYTES
 from analysis.episodes.source import BrokenEpisode
 from analysis.types import EpisodeMeta, Step
@@ -45,9 +47,7 @@ class ImageFolderSource:
 
     def open(self, id: str) -> ImageFolderEpisode:
         folder = self.root if id == self.root.name and _is_episode(self.root) else self.root / id
-        inside = not any(part.startswith(".") for part in Path(id).parts) and folder.resolve().is_relative_to(
-            self.root.resolve()
-        )
+        inside = not any(part.startswith(".") for part in Path(id).parts) and stays_inside(folder, self.root)
         if not id or not inside or not _is_episode(folder):
             some = ", ".join(self._id(folder) for folder in islice(_episodes(self.root), 5))
             raise UserError(f"there is no episode {id!r} at {self.root}; it has {some or 'none'}")
@@ -106,13 +106,13 @@ class ImageFolderEpisode:
 
 
 def _bytes(path: Path, root: Path) -> bytes:
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if path.is_symlink() and not stays_inside(path, root):
         raise UserError(f"{path.name} is a link that leads out of {root}; put the file itself there")
     try:
         size = path.stat().st_size
         if size > MAX_FRAME_BYTES:
             raise UserError(f"{path.name} has {size:,} bytes; a frame of at most {MAX_FRAME_BYTES:,} is read")
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise UserError(f"{path.name} in {path.parent} cannot be read: {error.strerror}") from None
 
@@ -177,7 +177,7 @@ def _digest(folder: Path, frames: Mapping[str, tuple[Path, ...]]) -> str:
     digest = hashlib.sha256()
     for name in (DESCRIPTION, ACTIONS, STATES):
         if (folder / name).exists():
-            digest.update(name.encode() + (folder / name).read_bytes())
+            digest.update(name.encode() + read_bytes(folder / name))
     for camera, files in frames.items():
         for file in files:
             digest.update(f"{camera}/{file.name} {file.stat().st_size}\n".encode("utf-8", "replace"))
@@ -187,7 +187,7 @@ def _digest(folder: Path, frames: Mapping[str, tuple[Path, ...]]) -> str:
 def _frames(folder: Path, root: Path) -> dict[str, tuple[Path, ...]]:
     """Camera -> its files, out of ``frames/<camera>/``, ``frames/`` or the folder itself, whichever holds images."""
     inside = folder / "frames"
-    if inside.is_symlink() and not inside.resolve().is_relative_to(root.resolve()):
+    if inside.is_symlink() and not stays_inside(inside, root):
         raise UserError(
             f"{inside.name} in {folder.name} is a link that leads out of {root}; put the folder itself there"
         )
@@ -203,7 +203,7 @@ def _frames(folder: Path, root: Path) -> dict[str, tuple[Path, ...]]:
         )
     for camera, files in found.items():
         for file in files:
-            if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
+            if file.is_symlink() and not stays_inside(file, root):
                 raise UserError(f"{file.name} of camera {camera!r} in {folder.name} is a link that leads out of {root}")
             if not file.is_file():
                 raise UserError(f"{file.name} of camera {camera!r} in {folder.name} is no file, or a link to nothing")

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from analysis.episodes.file_bytes import read_bytes
+from analysis.episodes.links import stays_inside
 from models.errors import UserError
 from models.types import Rationale
 
@@ -195,12 +197,12 @@ def _rationale(entry: object, length: int, which: str) -> Rationale:
 
 
 def _text(path: Path, root: Path) -> str:
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if path.is_symlink() and not stays_inside(path, root):
         raise UserError(f"{path.parent.name}/{path.name} is a link that leads out of {root}; put the file itself there")
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UserError(f"{path.parent.name}/{path.name} has {size:,} bytes; at most {MAX_BYTES:,} are read")
-        return path.read_bytes().decode("utf-8-sig", "replace")
+        return read_bytes(path).decode("utf-8-sig", "replace")
     except OSError as error:
         raise UserError(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}") from None

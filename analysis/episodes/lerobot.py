@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, UInt8
 
+from analysis.episodes.file_bytes import Unreachable, beginning, is_remote
 from analysis.episodes.lerobot_digest import episode_digest, video_index
 from analysis.episodes.lerobot_info import INFO, Camera, LerobotInfo, Vector, read_info
 from analysis.episodes.lerobot_kept_steps import KeptSteps
@@ -39,8 +40,7 @@ class LerobotSource:
         info = path / INFO
         if not info.is_file():
             return False
-        with info.open("rb") as stream:
-            head = stream.read(1 << 16)
+        head = beginning(info, 1 << 16)
         return b'"codebase_version"' in head or any((path / "meta" / name).exists() for name in LISTS)
 
     def scan(self) -> Iterator[EpisodeMeta | BrokenEpisode]:
@@ -74,9 +74,20 @@ class LerobotSource:
                 f"there is no episode {id!r} at {self.root}; it lists {len(rows)}, such as {some or 'none'}"
             )
         row = rows[id]
-        meta = self._meta(info, row)
+        if row.first is not None:
+            try:
+                return self._opened(info, row, (row.first, row.first + row.length))
+            except Unreachable:
+                raise
+            except UserError:  # the list may be wrong about the place: look for the rows in the whole file
+                pass
+        return self._opened(info, row, None)
+
+    def _opened(self, info: LerobotInfo, row: EpisodeRow, wanted: tuple[int, int] | None) -> LerobotEpisode:
+        """``wanted``: the rows of the file in which the episode lies, a first one and the one after the last."""
+        meta = self._meta(info, row, wanted)
         path = self.root / row.data
-        groups = row_groups(path, stamp(path), info.image_keys)
+        groups = row_groups(path, stamp(path), info.image_keys, wanted)
         columns = [vector.key for vector in (*info.actions, *info.states)]
         found = read_episode(
             path,
@@ -95,7 +106,7 @@ class LerobotSource:
             actions=_joined(found.table, info.actions, path),
             states=_joined(found.table, info.states, path) if info.states else None,
             rationales=kept.exact(rationales) if kept else rationales,
-            places={camera.name: _place(self.root, info, camera, row, found.first, times) for camera in info.cameras},
+            places={c.name: _place(self.root, info, c, row, groups, found.first, times) for c in info.cameras},
             kept=kept,
         )
         for place in episode.places.values():
@@ -114,16 +125,20 @@ class LerobotSource:
             self._rows = now, rows
         return self._rows[1]
 
-    def _meta(self, info: LerobotInfo, row: EpisodeRow) -> EpisodeMeta:
+    def _meta(self, info: LerobotInfo, row: EpisodeRow, wanted: tuple[int, int] | None = None) -> EpisodeMeta:
         path = present(self.root, row.data)
-        groups = row_groups(path, stamp(path), info.image_keys)
-        own = [group for group in groups if not row.shared or group.may_hold(row.index)]
-        _check_rows(row, own, path)
         videos = [present(self.root, part.path) for part in row.videos.values()]
-        indices = [video_index(video, stamp(video)) for video in videos]
+        own: list[RowGroup] = []
+        if is_remote(path):  # versions stand for contents, which are not fetched for a list
+            indices = [repr(stamp(file)).encode() for file in (path, *videos)]
+        else:
+            groups = row_groups(path, stamp(path), info.image_keys, wanted)
+            own = [group for group in groups if not row.shared or group.may_hold(row.index)]
+            _check_rows(row, own, path)
+            indices = [video_index(video, stamp(video)) for video in videos]
         success, said = row.success, False
         if info.success or info.language:
-            flags = file_flags(path, stamp(path), info.success, info.language, row.shared)
+            flags = file_flags(path, stamp(path), info.success, info.language, row.shared, wanted)
             if (one := flags.get(row.index if row.shared else 0)) is not None:
                 success, said = one.success if success is None else success, one.has_rationale
         meta = EpisodeMeta(
@@ -201,13 +216,19 @@ class LerobotEpisode:
 
 
 def _place(
-    root: Path, info: LerobotInfo, camera: Camera, row: EpisodeRow, first: int, times: np.ndarray
+    root: Path,
+    info: LerobotInfo,
+    camera: Camera,
+    row: EpisodeRow,
+    groups: tuple[RowGroup, ...],
+    first: int,
+    times: np.ndarray,
 ) -> VideoPlace | ImagePlace:
     if camera.video:
         path = root / row.videos[camera.name].path
         return VideoPlace(camera.name, row.id, path, stamp(path), times + row.videos[camera.name].start, info.fps)
     path = root / row.data
-    return ImagePlace(camera.name, row.id, root, path, stamp(path), info.image_keys, camera.key, first)
+    return ImagePlace(camera.name, row.id, root, path, stamp(path), groups, camera.key, first)
 
 
 def _check_rows(row: EpisodeRow, own: list[RowGroup], path: Path) -> None:

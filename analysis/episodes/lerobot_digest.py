@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from analysis.episodes.file_bytes import opening
 from analysis.episodes.lerobot_info import LerobotInfo
 from analysis.episodes.lerobot_listing import EpisodeRow
 from analysis.episodes.lerobot_rows import RowGroup
@@ -41,7 +42,7 @@ def video_index(path: Path, stamp: tuple[int, int]) -> bytes:
     """
     size = stamp[0]
     digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as stream:
+    with opening(path) as stream:
         if stream.read(8)[4:] != b"ftyp":
             return digest.digest()
         begin = found = 0

@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from analysis.episodes.lerobot_info import IMAGES
 from analysis.episodes.lerobot_paths import clean
-from analysis.episodes.lerobot_rows import check_columns, reading
+from analysis.episodes.lerobot_rows import check_columns, groups_with, reading
 from models.errors import UserError
 from models.types import Rationale
 
@@ -89,9 +89,16 @@ def combined(rows: Sequence[LanguageRow], length: int) -> Iterable[Rationale]:
 
 @lru_cache(maxsize=131_072)
 def file_flags(
-    path: Path, stamp: tuple[int, int], success: tuple[str, ...], language: tuple[str, ...], shared: bool
+    path: Path,
+    stamp: tuple[int, int],
+    success: tuple[str, ...],
+    language: tuple[str, ...],
+    shared: bool,
+    wanted: tuple[int, int] | None = None,
 ) -> Mapping[int, Flags]:
     """Success and presence of rationales for each episode of a file (0 where the file holds but one).
+
+    Where ``wanted`` is given, of those with rows in [first, stop).
 
     One pass in small batches, kept by size and modification time; raises UserError for a damaged file.
     """
@@ -99,8 +106,9 @@ def file_flags(
     said: set[int] = set()
     with reading(path) as file:
         names = [*success, *language, *(("episode_index",) if shared else ())]
-        check_columns(file, names, range(file.metadata.num_row_groups), path)
-        for batch in file.iter_batches(batch_size=256, columns=names, use_threads=False):
+        groups = groups_with(file, wanted)
+        check_columns(file, names, groups, path)
+        for batch in file.iter_batches(batch_size=256, row_groups=groups, columns=names, use_threads=False):
             table = pa.Table.from_batches([batch])
             episodes = (
                 table.column("episode_index").to_numpy().astype(np.int64) if shared else np.zeros(len(table), np.int64)

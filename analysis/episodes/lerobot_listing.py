@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.episodes.file_bytes import opening, path_or_stream
 from analysis.episodes.lerobot_info import LerobotInfo
 from analysis.episodes.lerobot_kept import COLUMN, Kept, read_kept
 from analysis.episodes.lerobot_paths import bounded_text, clean, fill, present
@@ -45,6 +47,7 @@ class EpisodeRow:
     videos: Mapping[str, VideoPart]  # camera -> where its frames are
     success: bool | None
     kept: Kept | None = None  # what an export kept beside it
+    first: int | None = None  # its first row in the parquet file, if the list tells and the file holds others too
 
     @property
     def id(self) -> str:
@@ -83,7 +86,7 @@ def _lines(root: Path, info: LerobotInfo, tasks: Mapping[int, str]) -> Iterator[
     except UserError as error:
         yield BrokenEpisode(str(root / name), str(error))
         return
-    with path.open(encoding="utf-8", errors="replace") as stream:
+    with io.TextIOWrapper(opening(path), encoding="utf-8", errors="replace") as stream:
         number = 0
         while line := stream.readline(MAX_LINE):
             number += 1
@@ -111,11 +114,16 @@ def _files(root: Path, info: LerobotInfo, tasks: Mapping[int, str]) -> Iterator[
     names = sorted(path.relative_to(root).as_posix() for path in (root / "meta/episodes").glob("*/*.parquet"))
     if not names:
         yield BrokenEpisode(str(root / "meta/episodes"), "meta/episodes holds no parquet file; the list is missing")
+    begins: dict[str, int] = {}  # file -> row of the whole data set with which it begins
     for name in names:
         try:
             for row in _entries(root, name, all_columns=False):
                 try:
-                    yield _placed(row, info, tasks, name)
+                    found = _placed(row, info, tasks, name)
+                    begin = row.get("dataset_from_index")
+                    if isinstance(begin, int) and begin >= begins.setdefault(found.data, begin):
+                        found = replace(found, first=begin - begins[found.data])
+                    yield found
                 except UserError as error:
                     yield BrokenEpisode(str(root / name), str(error))
         except UserError as error:
@@ -190,7 +198,7 @@ def _entries(root: Path, name: str, all_columns: bool) -> Iterator[dict[str, Any
     if path.stat().st_size > MAX_META_BYTES:
         raise UserError(f"{name} has {path.stat().st_size:,} bytes; at most {MAX_META_BYTES:,} are read")
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path_or_stream(path)) as file:
             columns = None
             if not all_columns:
                 columns = [column for column in file.schema_arrow.names if not column.startswith("stats/")]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from analysis.episodes.file_bytes import beginning, read_bytes
+from analysis.episodes.links import stays_inside
 from models.errors import UserError
 
 PLACEHOLDER = re.compile(r"\{([a-z_]{1,30})(?::0?(\d{1,2})d)?\}")
@@ -50,16 +51,14 @@ def present(root: Path, relative: str) -> Path:
     """The file at ``relative``. Raises UserError if it is absent, a Git LFS pointer, or a link that leads out."""
     check_relative(relative)
     path = root / relative
-    if not _inside(path.parent, root) or (path.is_symlink() and not _leads_inside(path, root)):
+    if not _inside(path.parent, root) or (path.is_symlink() and not stays_inside(path, root)):
         raise UserError(f"{relative} is behind a link that leads out of {root}; put the file itself there")
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise UserError(f"{relative} is no file")
-        if size < LFS_LIMIT:
-            with path.open("rb") as stream:
-                if stream.read(len(LFS_SIGNATURE)) == LFS_SIGNATURE:
-                    raise UserError(f"{relative} is a Git LFS pointer, not the file itself; run: git lfs pull")
+        if 0 < size < LFS_LIMIT and beginning(path, len(LFS_SIGNATURE)) == LFS_SIGNATURE:
+            raise UserError(f"{relative} is a Git LFS pointer, not the file itself; run: git lfs pull")
     except FileNotFoundError:
         raise UserError(f"{relative} is missing; the data set was not downloaded completely") from None
     except OSError as error:
@@ -75,7 +74,7 @@ def bounded_text(root: Path, relative: str, limit: int) -> str:
     if path.stat().st_size > limit:
         raise UserError(f"{relative} has {path.stat().st_size:,} bytes; at most {limit:,} are read")
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError:
         raise UserError(f"{relative} is no UTF-8 text") from None
 
@@ -96,9 +95,4 @@ def clean(value: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _inside(folder: Path, root: Path) -> bool:
-    return _leads_inside(folder, root)
-
-
-def _leads_inside(path: Path, root: Path) -> bool:
-    base = os.path.realpath(root)
-    return os.path.commonpath([base, os.path.realpath(path)]) == base
+    return stays_inside(folder, root)

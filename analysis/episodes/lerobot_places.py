@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from analysis.episodes.encoded_image import decode, header
+from analysis.episodes.file_bytes import read_bytes
 from analysis.episodes.lerobot_paths import present, stamp
-from analysis.episodes.lerobot_rows import IMAGES, read_images, row_groups
+from analysis.episodes.lerobot_rows import IMAGES, RowGroup, read_images
 from analysis.episodes.video import video_frame, video_jpeg, video_span
 from models.errors import UserError
 
@@ -61,7 +62,7 @@ class ImagePlace:
     root: Path
     path: Path
     stamp: tuple[int, int]
-    images: tuple[str, ...]  # all columns of images in the file
+    groups: tuple[RowGroup, ...]  # of the file
     column: str
     first: int  # row of the episode's first step
 
@@ -72,7 +73,7 @@ class ImagePlace:
     def encoded(self, index: int) -> tuple[bytes, str]:
         _unchanged(self.path, self.stamp)
         row = self.first + index
-        images = _image_run(self.path, self.stamp, self.images, self.column, row - row % IMAGES)
+        images = _image_run(self.path, self.stamp, self.groups, self.column, row - row % IMAGES)
         data = self._bytes(images[row % IMAGES] if row % IMAGES < len(images) else self._alone(row), index)
         found = header(data)
         if found is None:
@@ -84,7 +85,7 @@ class ImagePlace:
 
     def _alone(self, row: int) -> Any:
         """An image behind a row group's end, at which a run stops."""
-        return _image_run(self.path, self.stamp, self.images, self.column, row)[0]
+        return _image_run(self.path, self.stamp, self.groups, self.column, row)[0]
 
     def _bytes(self, stored: Any, index: int) -> bytes:
         if isinstance(stored, dict):
@@ -96,7 +97,7 @@ class ImagePlace:
                     raise UserError(
                         f"{self._where(index)} is a file of {beside.stat().st_size:,} bytes; no image is so large"
                     )
-                return beside.read_bytes()
+                return read_bytes(beside)
         if isinstance(stored, bytes):
             return stored
         raise UserError(f"{self._where(index)} is missing: its entry in {self.path.name} has no bytes")
@@ -106,8 +107,8 @@ class ImagePlace:
 
 
 @lru_cache(maxsize=KEPT_RUNS)
-def _image_run(path: Path, stamp: tuple[int, int], images: tuple[str, ...], column: str, row: int) -> list[Any]:
-    return read_images(path, row_groups(path, stamp, images), column, row)
+def _image_run(path: Path, stamp: tuple[int, int], groups: tuple[RowGroup, ...], column: str, row: int) -> list[Any]:
+    return read_images(path, groups, column, row)
 
 
 def _unchanged(path: Path, before: tuple[int, int]) -> None:

@@ -16,11 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from analysis.episodes.file_bytes import opening, path_or_stream
 from analysis.episodes.lerobot_listing import DAMAGED, MAX_STEPS
 from models.errors import UserError
 
 MAX_COLUMN_BYTES = 2 << 30  # of one column in one row group, as unpacked
 BATCH = 4096  # rows in memory at a time
+NOBODY = -1  # the number of no episode
 IMAGES = 8  # rows of images in memory at a time
 
 
@@ -45,19 +47,27 @@ class EpisodeTable:
 
 
 @lru_cache(maxsize=131_072)
-def row_groups(path: Path, stamp: tuple[int, int], images: tuple[str, ...]) -> tuple[RowGroup, ...]:
+def row_groups(
+    path: Path, stamp: tuple[int, int], images: tuple[str, ...], wanted: tuple[int, int] | None = None
+) -> tuple[RowGroup, ...]:
     """What is in each row group, kept by size and modification time. Unpacks episode numbers and a row of the rest.
 
+    Groups without a row of ``wanted``, a first row and the one after the last, are not looked into: they hold nothing.
     Raises UserError for a file that is cut short or no parquet.
     """
     out, start = [], 0
-    with reading(path, buffered=True) as file, path.open("rb") as stream:
+    with reading(path, buffered=True) as file, opening(path) as stream:
         meta = file.metadata
         leaves = range(len(file.schema))
         names = [file.schema.column(place).path for place in leaves]
+        looked_at = groups_with(file, wanted)
         for number in range(meta.num_row_groups):
-            low, high = _checked_span(file, number)
             group = meta.row_group(number)
+            if number not in looked_at:
+                out.append(RowGroup(start, group.num_rows, NOBODY, NOBODY, b""))
+                start += group.num_rows
+                continue
+            low, high = _checked_span(file, number)
             digest = hashlib.sha256()
             for place in leaves:
                 column, name = group.column(place), names[place]
@@ -67,6 +77,17 @@ def row_groups(path: Path, stamp: tuple[int, int], images: tuple[str, ...]) -> t
             out.append(RowGroup(start, group.num_rows, low, high, digest.digest()))
             start += group.num_rows
     return tuple(out)
+
+
+def groups_with(file: pq.ParquetFile, wanted: tuple[int, int] | None) -> list[int]:
+    """The row groups with rows in ``wanted``, a first row and the one after the last; all where it is None."""
+    out, start = [], 0
+    for number in range(file.metadata.num_row_groups):
+        stop = start + file.metadata.row_group(number).num_rows
+        if wanted is None or (start < wanted[1] and wanted[0] < stop):
+            out.append(number)
+        start = stop
+    return out
 
 
 def _checked_span(file: pq.ParquetFile, number: int) -> tuple[int | None, int | None]:
@@ -193,7 +214,7 @@ def check_columns(file: pq.ParquetFile, names: Sequence[str], groups: Sequence[i
 def reading(path: Path, buffered: bool = False) -> Iterator[pq.ParquetFile]:
     """The file open for reading; whatever the library raises for a damaged one becomes a UserError."""
     try:
-        with pq.ParquetFile(path, buffer_size=(1 << 20) if buffered else 0, pre_buffer=False) as file:
+        with pq.ParquetFile(path_or_stream(path), buffer_size=(1 << 20) if buffered else 0, pre_buffer=False) as file:
             yield file
     except DAMAGED as error:
         said = (str(error).splitlines() or [""])[0][:200]

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.episodes.file_bytes import Positions, is_remote
+from analysis.episodes.links import stays_inside
 from analysis.episodes.rlds_episode import RldsEpisode
 from analysis.episodes.rlds_features import FeatureSpec, read_features
 from analysis.episodes.rlds_files import DataSet, Shard, Split, find_data_sets, version_folders
@@ -63,7 +65,7 @@ class RldsSource:
         for data_set in find_data_sets(self.root):
             for problem in data_set.problems:
                 yield BrokenEpisode(str(data_set.folder), problem)
-            small = _total_bytes(data_set) <= SMALL_BYTES
+            small = _total_bytes(data_set) <= SMALL_BYTES and not is_remote(self.root)
             features = _features(data_set)
             for split in data_set.splits:
                 if split.missing:
@@ -78,8 +80,8 @@ class RldsSource:
         data_set, shard, number = found
         path = self._checked(shard.shard)
         index, opened_at = index_shard(path), stamp(path)
-        with opened(path) as descriptor:
-            payload = _payload(descriptor, index, number)
+        with opened(path) as file:
+            payload = _payload(file, index, number)
             with _naming(path, number):
                 payload.check()
                 recording = _read(payload, data_set, shard, number, _features(data_set))
@@ -115,7 +117,7 @@ class RldsSource:
         if shard.path is None:
             raise UserError(f"the file with the number {shard.number:05d} of this split is not there")
         folder = self.root if self.root.is_dir() else self.root.parent
-        if shard.path.is_symlink() and not shard.path.resolve().is_relative_to(folder.resolve()):
+        if shard.path.is_symlink() and not stays_inside(shard.path, folder):
             raise UserError(f"{shard.path.name} is a link that leads out of {folder}; put the file itself there")
         return shard.path
 
@@ -150,11 +152,11 @@ def _entries(
     path: Path, data_set: DataSet, shard: _Numbered, features: _Specs, thorough: bool
 ) -> Iterator[EpisodeMeta | BrokenEpisode]:
     index = index_shard(path)
-    with opened(path) as descriptor:
+    with opened(path) as file:
         for number in range(len(index)):
             try:
                 with _naming(path, number):
-                    payload = _payload(descriptor, index, number)
+                    payload = _payload(file, index, number)
                     if thorough:
                         payload.check()
                     recording = _read(payload, data_set, shard, number, features)
@@ -180,8 +182,8 @@ def _read(payload: Payload, data_set: DataSet, shard: _Numbered, number: int, fe
     return read_record(payload, features.specs, place)
 
 
-def _payload(descriptor: int, index: ShardIndex, number: int) -> Payload:
-    return Payload(descriptor, int(index.offsets[number]), int(index.lengths[number]))
+def _payload(file: Positions, index: ShardIndex, number: int) -> Payload:
+    return Payload(file, int(index.offsets[number]), int(index.lengths[number]))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +65,8 @@ class RldsEpisode:
         path = Path(self.meta.source)
         if stamp(path) != self.stamp:
             raise UserError(f"{path.name} was changed after the episode was opened; open the episode again")
-        with opened(path) as descriptor:
-            return os.pread(descriptor, stop - start, start)
+        with opened(path) as file:
+            return file.pread(stop - start, start)
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < self.meta.length:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.episodes.file_bytes import beginning, read_bytes
+from analysis.episodes.links import stays_inside
 from models.errors import UserError
 
 MAX_BYTES = 20 << 20
@@ -30,12 +32,12 @@ class FeatureSpec:
 
 def read_json(path: Path) -> Mapping[str, Any]:
     """A JSON object of plausible size. Raises UserError for anything else."""
-    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+    if path.is_symlink() and not stays_inside(path, path.parent):
         raise UserError(f"{path.name} is a link that leads out of its folder; put the file itself there")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path.name} has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         said = "it is a Git LFS pointer" if _is_pointer(path) else str(error)
         raise UserError(f"{path.name} cannot be read as JSON: {said}") from None
@@ -113,7 +115,6 @@ def _shape(tensor: Mapping[str, Any]) -> Shape | None:
 
 def _is_pointer(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
-            return stream.read(20).startswith(b"version https://git")
+        return beginning(path, 20).startswith(b"version https://git")
     except OSError:
         return False

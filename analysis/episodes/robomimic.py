@@ -8,15 +8,19 @@ from pathlib import Path
 
 import h5py
 
+from analysis.episodes.file_bytes import Unreachable
 from analysis.episodes.hdf5_file import check_inside, hdf5_files, name_of, named, stamp
+from analysis.episodes.hdf5_guard import Part, check
 from analysis.episodes.hdf5_layout import layout
 from analysis.episodes.hdf5_plain import group, reading_foreign
 from analysis.episodes.hdf5_trajectory import Hdf5Trajectory
-from analysis.episodes.robomimic_demo import demo_names, filters, read_demo
+from analysis.episodes.robomimic_demo import demo_names, demo_part, filters, read_demo
 from analysis.episodes.robomimic_env import read_env
 from analysis.episodes.source import BrokenEpisode
 from analysis.types import EpisodeMeta
 from models.errors import UserError
+
+HEAD = Part(below=("mask",), outline=("data",))  # what is read of a file besides its demonstrations
 
 
 class RobomimicSource:
@@ -49,7 +53,7 @@ class RobomimicSource:
             raise UserError(f"there is no episode {id!r} at {self.root}; expected an id such as file/demo_0")
         path = named(name, self.root)
         before = stamp(path)
-        with reading_foreign(path) as file:
+        with reading_foreign(path, demo_part(demo)) as file:
             names = demo_names(group(file, "data", path.name))
             if demo not in names:
                 some = f", such as {names[0]}" if names else ""
@@ -60,7 +64,7 @@ class RobomimicSource:
 @lru_cache(maxsize=1024)
 def _read_metas(path: Path, name: str, stamp: tuple[int, int]) -> tuple[EpisodeMeta | BrokenEpisode, ...]:
     """Kept by size and modification time, so that listing again costs a stat for each file."""
-    with reading_foreign(path) as file:
+    with reading_foreign(path, HEAD) as file:
         data = group(file, "data", path.name)
         read_env(data, path)
         names = demo_names(data)
@@ -72,6 +76,9 @@ def _read_metas(path: Path, name: str, stamp: tuple[int, int]) -> tuple[EpisodeM
 
 def _entry(file: h5py.File, demo: str, name: str, path: Path, stamp: tuple[int, int]) -> EpisodeMeta | BrokenEpisode:
     try:
+        check(path, demo_part(demo, rows=True))
         return read_demo(file, demo, f"{name}/{demo}", path, stamp).meta
+    except Unreachable:
+        raise
     except (UserError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py's, for one damaged demo
         return BrokenEpisode(f"{path}/{demo}", str(error).splitlines()[0] if str(error) else type(error).__name__)

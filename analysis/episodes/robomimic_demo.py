@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
+from analysis.episodes.hdf5_guard import Part
 from analysis.episodes.hdf5_meta import text
 from analysis.episodes.hdf5_plain import check_finite, check_length, group, member, plain, table
 from analysis.episodes.hdf5_trajectory import Hdf5Trajectory, check_frames, sample
@@ -42,6 +43,11 @@ def filters(file: h5py.File, path: Path) -> Mapping[str, frozenset[str]]:
             raise UserError(f"/mask/{name} in {path.name} is {data.dtype} {list(data.shape)}; expected a list of names")
         out[name] = frozenset(text(value) for value in data[()])
     return out
+
+
+def demo_part(demo: str, rows: bool = False) -> Part:
+    """What of a file is read for one demonstration."""
+    return Part(below=(f"data/{demo}", "mask"), rows=rows)
 
 
 def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int, int]) -> Hdf5Trajectory:
@@ -75,7 +81,7 @@ def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int,
         digest=_digest(file, frames, actions, states, f"{id.rpartition('/')[2]} {instruction}"),
         extra=_extra(file, demo, observations, frames, env, path),
     )
-    return Hdf5Trajectory(meta, actions, states, frames, env.upside_down, stamp)
+    return Hdf5Trajectory(meta, actions, states, frames, env.upside_down, stamp, part=demo_part(demo))
 
 
 def _frames(file: h5py.File, observations: h5py.Group, base: str, length: int, where: str) -> dict[str, str]:

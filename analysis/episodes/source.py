@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, cast, runtime_checkable
 
+from analysis.episodes.file_bytes import Unreachable, bound, refresh, remote_of
+from analysis.episodes.links import snapshot_of
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 
@@ -65,11 +67,60 @@ class EpisodeSource(Protocol):
 def open_source(path: str | os.PathLike[str], format: str | None = None) -> EpisodeSource:
     """Opens a file or folder of episodes, recognising the format unless ``format`` names it.
 
-    Raises UserError when the path does not exist or no format handles it.
+    It may lie at a remote address (docs/remote-data.md), or be a data set's folder in the cache of Hugging Face's hub.
+    Raises UserError when there is nothing, or no format handles it.
     """
-    root = Path(path).expanduser().absolute()
-    if not root.exists():
-        raise UserError(f"there is nothing at {root}; expected an episode file or a folder of episodes")
+    root = stand_in(path)
+    if root is None:
+        root = snapshot_of(Path(path).expanduser().absolute())
+        if not root.exists():
+            raise UserError(f"there is nothing at {root}; expected an episode file or a folder of episodes")
+        return _recognised(root, format)
+    from analysis.episodes.remote import RemoteSource
+
+    refresh(root)
+    try:
+        return RemoteSource(root, _recognised(root, format))
+    except UserError as error:
+        remote = remote_of(root)
+        kind = Unreachable if isinstance(error, Unreachable) else UserError
+        raise kind(remote.said(str(error)) if remote else str(error)) from None
+
+
+def stand_in(path: str | os.PathLike[str], cache: Path | None = None) -> Path | None:
+    """The folder or file on this machine that stands for a remote address such as s3://bucket/folder; None for a path.
+
+    Asks nothing of the storage. ``cache``: where what is fetched is kept. Raises UserError for an address that is not
+    read.
+    """
+    found = Path(path)
+    if remote_of(found) is not None:
+        return found
+    if ":/" not in str(path):
+        return None
+    from analysis.episodes.remote import is_address, mirror
+
+    return mirror(str(path), cache).tree if is_address(str(path)) else None
+
+
+def place_of(path: Path) -> str:
+    """A path as a text; the address where it stands for a remote root or a part of it."""
+    remote = remote_of(path)
+    return str(path) if remote is None else remote.said(str(path))
+
+
+def limit_fetched(cache: Path, settings: Mapping[str, object], where: str) -> None:
+    """Bounds what is kept of remote data sets in ``cache`` by ``remote_cache_gb`` of the settings, 20 if left out.
+
+    Raises UserError, which names ``where``, for anything but a positive number.
+    """
+    given = settings.get("remote_cache_gb", 20)
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1_000_000:
+        raise UserError(f"'remote_cache_gb' in {where} is {given!r}; expected a positive number of gigabytes")
+    bound(cache, int(given * (1 << 30)))
+
+
+def _recognised(root: Path, format: str | None) -> EpisodeSource:
     if format is not None:
         return source_class(format)(root)
     for name in FORMATS:

@@ -5,10 +5,9 @@ Reads headers only to find the records; a payload is read in pieces, when and as
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import google_crc32c
 import numpy as np
 from jaxtyping import Int64
 
+from analysis.episodes.file_bytes import Positions, at_positions
 from models.errors import UserError
 
 HEADER = struct.Struct("<QI")  # length of the payload in bytes, masked crc32c of these eight bytes
@@ -49,7 +49,7 @@ class Malformed(ValueError):
 class Payload:
     """One record's payload, read from its file where it is asked for. Positions count from the payload's start."""
 
-    descriptor: int
+    file: Positions
     offset: int
     length: int
     _block: bytes = field(default=b"", repr=False)
@@ -67,7 +67,7 @@ class Payload:
 
     def stored_crc(self) -> int:
         """The masked crc32c written behind the payload."""
-        found = os.pread(self.descriptor, FOOTER.size, self.offset + self.length)
+        found = self.file.pread(FOOTER.size, self.offset + self.length)
         if len(found) < FOOTER.size:
             raise Malformed("it is cut short")
         return int(FOOTER.unpack(found)[0])
@@ -82,7 +82,7 @@ class Payload:
 
     def _pread(self, start: int, stop: int) -> bytes:
         try:
-            found = os.pread(self.descriptor, stop - start, self.offset + start)
+            found = self.file.pread(stop - start, self.offset + start)
         except OSError as error:  # a failing disk, a network share that is gone
             raise Malformed(f"it cannot be read: {error.strerror}") from None
         if len(found) < stop - start:
@@ -108,16 +108,14 @@ def stamp(path: Path) -> Stamp:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """The file's descriptor, for reads at given positions; open as long as the context lasts."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe named like a shard must not hold us up
-    except OSError as error:
-        raise UserError(f"{path.name} cannot be read: {error.strerror}") from None
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def opened(path: Path) -> Iterator[Positions]:
+    """The file, for reads at given positions; open as long as the context lasts."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(at_positions(path))
+        except OSError as error:
+            raise UserError(f"{path.name} cannot be read: {error.strerror}") from None
+        yield file
 
 
 def masked(crc: int) -> int:
@@ -132,16 +130,16 @@ def _index(path: Path, stamp: Stamp) -> ShardIndex:
         raise UserError(f"{path.name} is no plain file; expected a TFRecord file")
     if size == 0:
         raise UserError(f"{path.name} is empty; expected a TFRecord file; copy it again")
-    with opened(path) as descriptor:
-        _check_start(descriptor, path)
-        offsets, lengths, problem = _walk(descriptor, size)
+    with opened(path) as file:
+        _check_start(file, path)
+        offsets, lengths, problem = _walk(file, size)
     if problem and not offsets:
         raise UserError(f"{path.name} has no readable record: {problem}")
     return ShardIndex(np.array(offsets, np.int64), np.array(lengths, np.int64), problem)
 
 
-def _check_start(descriptor: int, path: Path) -> None:
-    start = os.pread(descriptor, 64, 0)
+def _check_start(file: Positions, path: Path) -> None:
+    start = file.pread(64, 0)
     if start.startswith(LFS_POINTER):
         raise UserError(
             f"{path.name} is a Git LFS pointer, not the data; run 'git lfs pull' in its repository to get the file"
@@ -150,14 +148,14 @@ def _check_start(descriptor: int, path: Path) -> None:
         raise UserError(f"{path.name} is compressed with gzip; only plain TFRecord files are read; unpack it first")
 
 
-def _walk(descriptor: int, size: int) -> tuple[list[int], list[int], str]:
+def _walk(file: Positions, size: int) -> tuple[list[int], list[int], str]:
     """Offsets and lengths of the payloads, and why it ended before the file does, if so."""
     offsets: list[int] = []
     lengths: list[int] = []
     at = 0
     while at < size:
         try:
-            length = _header(descriptor, at, size - at, len(offsets))
+            length = _header(file, at, size - at, len(offsets))
         except Malformed as error:
             return offsets, lengths, str(error)
         offsets.append(at + HEADER.size)
@@ -166,11 +164,11 @@ def _walk(descriptor: int, size: int) -> tuple[list[int], list[int], str]:
     return offsets, lengths, ""
 
 
-def _header(descriptor: int, at: int, left: int, number: int) -> int:
+def _header(file: Positions, at: int, left: int, number: int) -> int:
     """The payload's length by the header at ``at``. Raises Malformed, in a sentence, if the record is not all there."""
     if number >= MAX_RECORDS:
         raise Malformed(f"only its first {MAX_RECORDS:,} records are read; {left:,} bytes after them are not")
-    header = os.pread(descriptor, HEADER.size, at)
+    header = file.pread(HEADER.size, at)
     if len(header) < HEADER.size:
         raise Malformed(f"record {number} is cut short: the file ends within its header; copy the file again")
     length, crc = HEADER.unpack(header)

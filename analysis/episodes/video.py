@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from analysis.episodes.file_bytes import is_remote, opening
 from models.errors import UserError
 
 OPTIONS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi", "protocol_whitelist": "file"}
@@ -188,10 +189,24 @@ def _check_size(width: int, height: int, where: str) -> None:
 
 
 @contextmanager
+def _bytes_of(path: Path) -> Iterator[str | io.BufferedReader]:
+    """What FFmpeg is given: the path, or an open file where the bytes are elsewhere."""
+    if not is_remote(path):
+        yield str(path)
+        return
+    with opening(path) as stream:
+        yield stream
+
+
+def _container(file: str | io.BufferedReader) -> av.container.InputContainer:
+    return av.open(file, mode="r", options=OPTIONS, metadata_errors="replace")
+
+
+@contextmanager
 def _opened(path: Path, where: str) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The container and its first video stream; one thread, because a second only slows small frames down."""
     try:
-        with av.open(str(path), options=OPTIONS, metadata_errors="replace") as container:
+        with _bytes_of(path) as file, _container(file) as container:
             if not container.streams.video:
                 raise UserError(f"{where} cannot be read: {path.name} holds no video")
             stream = container.streams.video[0]

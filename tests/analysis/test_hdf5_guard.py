@@ -29,7 +29,7 @@ FILES = 320  # mutated, over all formats
 PLANTED = """
 import json, os, sys, time
 for line in sys.stdin:
-    path = os.path.basename(json.loads(line))
+    path = os.path.basename(json.loads(line)["path"])
     if "crash" in path:
         os.abort()
     if "hang" in path:

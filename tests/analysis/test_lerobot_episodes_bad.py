@@ -309,9 +309,9 @@ def test_a_list_of_absent_episodes_is_quick(tmp_path):
     root = write_lerobot(tmp_path, "v2.1")
     lines = [json.dumps({"episode_index": n, "tasks": ["wave"], "length": 9}) for n in range(2, 502)]
     (root / "meta/episodes.jsonl").write_text("\n".join(lines))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert sum(isinstance(entry, BrokenEpisode) for entry in LerobotSource(root).scan()) == 500
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def _flip(data: bytearray, rng: np.random.Generator) -> bytes:

@@ -61,8 +61,8 @@ def test_the_walk_finds_what_protobuf_finds(tmp_path):
     payload = example(bridge_episode())
     path = tmp_path / "payload"
     path.write_bytes(payload)
-    with opened(path) as descriptor:
-        found = feature_ranges(Payload(descriptor, 0, len(payload)))
+    with opened(path) as file:
+        found = feature_ranges(Payload(file, 0, len(payload)))
     parsed = Example.FromString(payload).features.feature
     assert found.keys() == set(parsed)
     for name, (start, stop) in found.items():
