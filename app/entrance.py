@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 import streamlit as st
@@ -38,24 +38,39 @@ def admitted(workspace: Workspace) -> bool:
     return True
 
 
-def person(workspace: Workspace, known: Sequence[str]) -> Person | None:
+def person(workspace: Workspace, known: Callable[[], Sequence[str]]) -> Person | None:
     """Who logged in or which name was given; None where it is still being asked. ``known``: names offered first."""
     if oidc.settings() is not None:
         return workspace.people.logged_in(dict(st.user))
-    given = session.given_name(unquote(st.context.cookies.get(COOKIE, "")))
+    given = _given()
     if not given:
-        _ask_name(known)
+        _ask_name(known())
         return None
     try:
         someone = workspace.people.named(given)
     except UserError as error:
         st.error(str(error))
-        _ask_name(known)
+        _ask_name(known())
         return None
     with st.sidebar:
         st.caption(f"Judging as {plain(someone.name)} · {someone.role}")
         st.button("Someone else", on_click=session.forget_name, type="tertiary", key="someone_else")
     return someone
+
+
+def may_lead(workspace: Workspace) -> bool:
+    """Whether pages for leads are offered: to leads, and to who has not said a name yet."""
+    try:
+        if oidc.settings() is not None:
+            return workspace.people.logged_in(dict(st.user)).role.leads
+        given = _given()
+        return not given or workspace.people.named(given).role.leads
+    except UserError:
+        return False
+
+
+def _given() -> str:
+    return session.given_name(unquote(st.context.cookies.get(COOKIE, "")))
 
 
 def _own_machine() -> bool:

@@ -8,11 +8,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from analysis.types import Episode
 from analysis.workspace import Workspace
 from models.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.review import ReviewStore
 
 WORKSPACE_VARIABLE = "VLA_LENS_WORKSPACE"
 DEFAULT_WORKSPACE = Path(__file__).resolve().parents[1] / "workspace"
@@ -27,6 +30,7 @@ class Library:
 
     workspace: Workspace
     _episodes: OrderedDict[tuple[str, str], Episode] = field(default_factory=OrderedDict, repr=False, compare=False)
+    _reviews: list[ReviewStore] = field(default_factory=list, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def episode(self, dataset: str, id: str) -> Episode:
@@ -48,6 +52,18 @@ class Library:
         except UserError:
             self.forget(dataset, id)
         return reading(self.episode(dataset, id))
+
+    def reviews(self) -> ReviewStore:
+        """The store of reviews, opened once. Raises ReviewsUnavailable where it cannot be reached."""
+        with self._lock:
+            if not self._reviews:
+                self._reviews.append(self.workspace.reviews)
+            return self._reviews[0]
+
+    def forget_reviews(self) -> None:
+        """The next use opens the store again: its file may have been replaced, its server moved."""
+        with self._lock:
+            self._reviews.clear()
 
     def forget(self, dataset: str, id: str) -> None:
         """The next use of this episode opens its file again."""

@@ -12,7 +12,7 @@ if (ROOT := str(Path(__file__).resolve().parents[1])) not in sys.path:
 import streamlit as st
 
 from app import entrance, library, session, sidebar
-from app.pages import PAGES, drawn_by
+from app.pages import PAGES, Page, drawn_by
 from app.views import welcome
 from models.errors import UserError
 
@@ -29,7 +29,11 @@ def main() -> None:
         st.sidebar.markdown("### VLA Lens")  # at once: the side bar takes its place before the page is laid out
         if not entrance.admitted(workspace):
             return
-        page = PAGES[session.page(PAGES, later)]
+        offered = [title for title, one in PAGES.items() if not one.for_leads or entrance.may_lead(workspace)]
+        page = PAGES[session.page(offered, later)]
+        if not page.with_choice:
+            draw_alone(page, later)
+            return
         chosen = sidebar.choose(opened, page, later)
     except UserError as error:
         st.error(str(error))
@@ -43,6 +47,14 @@ def main() -> None:
             draw()
     if page.below is not None:
         drawn_by(page.below)(chosen)
+
+
+def draw_alone(page: Page, later: session.Later) -> None:
+    """A page that is not about one episode: the side bar holds the switch of pages and what the page puts there."""
+    with st.sidebar:
+        for draw in later:
+            draw()
+    drawn_by(page.show)()
 
 
 main()

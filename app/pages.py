@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Page:
     comparing: bool = False  # the side bar asks for a second checkpoint
     lists_episodes: bool = False  # it has the fields that narrow the list of episodes; else the side bar has them
     needs_episode: bool = True  # without one the page that says how to add some is shown
+    with_choice: bool = True  # the side bar asks for episode and checkpoints; else ``show`` takes nothing
+    for_leads: bool = False  # not offered to annotators
 
 
 PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by default
@@ -27,11 +29,12 @@ PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by
         "Trajectory": Page("app.views.trajectory:show"),
         "Compare": Page("app.views.compare:show", below="app.views.compare:weights", comparing=True),
         "Catalogue": Page("app.views.catalogue:show", lists_episodes=True, needs_episode=False),
+        "Review": Page("app.views.review:show", with_choice=False),
     }
 )
 
 
-def drawn_by(name: str) -> Callable[[Any], None]:
+def drawn_by(name: str) -> Callable[..., None]:
     """The function that a `Page` names."""
     module, function = name.split(":")
-    return cast("Callable[[Any], None]", getattr(importlib.import_module(module), function))
+    return cast("Callable[..., None]", getattr(importlib.import_module(module), function))

@@ -1,32 +1,48 @@
-"""The player's JavaScript modules and style sheet, read once; their address changes with their content."""
+"""JavaScript modules and style sheets of our components, read once; their address changes with their content."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
 BASE = "/lens"
-FOLDER = Path(__file__).resolve().parent / "components" / "player"
+COMPONENTS = Path(__file__).resolve().parent / "components"
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True)
-class PlayerFiles:
+class ComponentFiles:
+    folder: str  # of the address
     version: str  # first 12 hex digits of the sha256 over all files
-    files: dict[str, bytes]  # name -> JavaScript module
+    files: Mapping[str, bytes]  # name -> JavaScript module
     style: str
 
     @property
     def address(self) -> str:
         """Where the modules are served."""
-        return f"{BASE}/player/{self.version}"
+        return f"{BASE}/{self.folder}/{self.version}"
+
+    async def answer(self, request: Request) -> Response:
+        """One of the files, named with the version that it belongs to."""
+        file = self.files.get(request.path_params["file"])
+        if file is None or request.path_params["version"] != self.version:
+            said = {"error": "there is no such file; reload the page"}
+            return JSONResponse(said, 404, headers={"Cache-Control": "no-store"})
+        return Response(file, media_type="text/javascript", headers=FOREVER)
 
 
-def _read() -> PlayerFiles:
-    files = {path.name: path.read_bytes() for path in sorted(FOLDER.glob("*.js"))}
-    style = (FOLDER / "player.css").read_text(encoding="utf-8")
+def _read(name: str, folder: str, *shared: Path) -> ComponentFiles:
+    """``shared``: modules of another component that this one imports as if they were its own."""
+    files = {path.name: path.read_bytes() for path in (*sorted((COMPONENTS / name).glob("*.js")), *shared)}
+    style = (COMPONENTS / name / f"{name}.css").read_text(encoding="utf-8")
     digest = hashlib.sha256(b"\0".join([*files.values(), style.encode()])).hexdigest()
-    return PlayerFiles(digest[:12], files, style)
+    return ComponentFiles(folder, digest[:12], files, style)
 
 
-PLAYER = _read()
+PLAYER = _read("player", "player")
+REVIEW = _read("review", "review-files", *(COMPONENTS / "player" / name for name in ("dom.js", "source.js")))

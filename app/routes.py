@@ -54,7 +54,7 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "task/cancel": lambda request: JSONResponse(cancel_task(library(), _text(request, "id")), headers=NEVER),
     }
     return [
-        Route(f"{BASE}/player/{{version}}/{{file}}", _player_file, methods=["GET"]),
+        Route(f"{BASE}/player/{{version}}/{{file}}", PLAYER.answer, methods=["GET"]),
         *(Route(f"{BASE}/{name}", _answering(answer), methods=["GET"]) for name, answer in get.items()),
         *(
             Route(f"{BASE}/{name}", _answering(_own_pages_only(answer)), methods=["POST"])
@@ -97,13 +97,6 @@ def _own_pages_only(answer: Answer) -> Answer:
         return answer(request)
 
     return guarded
-
-
-async def _player_file(request: Request) -> Response:
-    file = PLAYER.files.get(request.path_params["file"])
-    if file is None or request.path_params["version"] != PLAYER.version:
-        return JSONResponse({"error": "there is no such file of the player; reload the page"}, 404, headers=NEVER)
-    return Response(file, media_type="text/javascript", headers=FOREVER | SAFE)
 
 
 def _text(request: Request, name: str) -> str:

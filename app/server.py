@@ -8,10 +8,12 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from analysis.workspace import Workspace
 from app import library, oidc
 from app.early_links import EarlyLinks
 from app.guard import Guard, is_loopback
 from app.index_updates import updates_of
+from app.review_routes import review_routes
 from app.routes import lens_routes
 from models.errors import UserError
 
@@ -27,22 +29,29 @@ def create_app() -> st.App:
     """
     workspace = library.current().workspace
     updates_of(library.current()).look()
-    oidc.look_for_secrets(workspace.path)
-    login = oidc.settings()
+    login = _login(workspace)
     hosts = [*LOOPBACK, *([login.host] if login else []), *workspace.people.hosts]
     guards = [
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         Middleware(Guard, oidc=login, people=workspace.people),
         Middleware(EarlyLinks),
     ]
-    return st.App(MAIN, routes=lens_routes(library.current), middleware=guards)
+    routes = [*lens_routes(library.current), *review_routes(library.current)]
+    return st.App(MAIN, routes=routes, middleware=guards)
 
 
 def check_address(host: str) -> None:
     """Raises UserError where listening at ``host`` would let people in who did not log in."""
-    oidc.look_for_secrets(library.current().workspace.path)
-    if not is_loopback(host) and oidc.settings() is None:
+    if not is_loopback(host) and _login(library.current().workspace) is None:
         raise UserError(
             f"listening at {host} would let anybody in: configure a login in .streamlit/secrets.toml first "
             "(docs/people.md), or leave --address out to serve this machine only"
         )
+
+
+def _login(workspace: Workspace) -> oidc.Oidc | None:
+    """How people log in. Streamlit must know its script before anything asks for a setting, or it never reads the
+    settings beside that script."""
+    st.App(MAIN)
+    oidc.look_for_secrets(workspace.path)
+    return oidc.settings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -17,6 +18,9 @@ from app.selection import Selection, camera_text, chosen, from_parameters
 from models import weight_change as weights
 from models.types import CheckpointSpec
 from models.weight_change import WeightChange
+
+if TYPE_CHECKING:
+    from analysis.review import Project
 
 # Drawn once the page stands: what is looked at comes first, and the browser draws in the order of the script.
 Later = list[Callable[[], object]]
@@ -214,3 +218,13 @@ def export_key() -> tuple[str, str] | None:
     """Of the task that the export dialog shows."""
     key: tuple[str, str] | None = st.session_state.get("export_key")
     return key
+
+
+def choose_project(projects: Sequence[Project]) -> Project:
+    """The review project that is chosen, the newest first; the link carries it."""
+    by_id = {one.id: one for one in projects}
+    wish = st.session_state.get("project", st.query_params.get("project"))
+    st.session_state["project"] = wish if wish in by_id else next(iter(by_id))
+    picked = st.selectbox("Project", list(by_id), key="project", format_func=lambda id: by_id[id].settings.name)
+    st.query_params["project"] = picked
+    return by_id[picked]
