@@ -7,6 +7,7 @@ import sys
 import typer
 
 from analysis.commands.annotate import annotate
+from analysis.commands.attribute import attribute
 from analysis.commands.capture import capture
 from analysis.commands.export import export
 from analysis.commands.info import info
@@ -16,7 +17,7 @@ from models.errors import UserError
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Look inside vision-language-action models."
 )
-for command in (info, predict, capture, export, annotate):
+for command in (info, predict, capture, attribute, export, annotate):
     app.command()(command)
 
 

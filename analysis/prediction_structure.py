@@ -27,7 +27,7 @@ def structure(prediction: Prediction) -> dict[str, Any]:
         "text": prediction.text,
         # asdict deep-copies, which a read-only mapping of parts does not allow
         "rationale": None if rationale is None else asdict(replace(rationale, parts=dict(rationale.parts))),
-        "layouts": [_stored_layout(layout) for layout in layouts],
+        "layouts": [stored_layout(layout) for layout in layouts],
         "attention": [
             {"layers": r.layers, "queries": r.queries, "produced": r.produced, "stream": r.stream}
             | {"layout": layouts.index(r.layout), "dtype": str(r.weights.dtype), "denoising_step": r.denoising_step}
@@ -45,10 +45,12 @@ def structure(prediction: Prediction) -> dict[str, Any]:
 
 def layouts_of(stored: Mapping[str, Any]) -> list[TokenLayout]:
     """The layouts; the prediction's own comes first."""
-    return [
-        TokenLayout(tuple(layout["tokens"]), tuple(_span(span) for span in layout["spans"]))
-        for layout in stored["layouts"]
-    ]
+    return [layout_of(layout) for layout in stored["layouts"]]
+
+
+def layout_of(stored: Mapping[str, Any]) -> TokenLayout:
+    """What `stored_layout` wrote."""
+    return TokenLayout(tuple(stored["tokens"]), tuple(_span(span) for span in stored["spans"]))
 
 
 def rationale_of(stored: Mapping[str, Any]) -> Rationale | None:
@@ -85,7 +87,7 @@ def _distinct_layouts(prediction: Prediction) -> list[TokenLayout]:
     return layouts
 
 
-def _stored_layout(layout: TokenLayout) -> dict[str, Any]:
+def stored_layout(layout: TokenLayout) -> dict[str, Any]:
     spans = [asdict(span) for span in layout.spans]
     for span in spans:
         if span["grid"] is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -121,19 +121,23 @@ class Run:
 
         Raises UserError if the step was not captured yet or its file is damaged.
         """
-        return read_prediction(self._captured(step), attention)
+        return read_prediction(self.captured_path(step), attention)
 
     def open(self, step: int) -> AbstractContextManager[StepFile]:
         """The file of ``step``, to read parts of it; raises as `read` does."""
-        return reading(self._captured(step))
+        return reading(self.captured_path(step))
 
     def write(self, step: int, prediction: Prediction) -> None:
         """Stores a prediction. Where the step is there already, from this writer or another, that one stays."""
+        self.write_with(step, lambda part: write_prediction(part, prediction, self.key.attention_dtype))
+
+    def write_with(self, step: int, write: Callable[[Path], None]) -> None:
+        """Stores what ``write`` writes to a path, for runs of other methods than prediction; as `write` does."""
         self._write_key()
         path = self.step_path(step)
         if not path.exists():
             with written_once(path) as part:
-                write_prediction(part, prediction, self.key.attention_dtype)
+                write(part)
 
     def finish(self, length: int) -> None:
         """Marks the run as complete. Raises ValueError if one of the steps 0 to ``length`` - 1 is missing."""
@@ -154,7 +158,8 @@ class Run:
             int(Path(name).stem) for name, digest in files.items() if _sha256(self.path / "steps" / name) != digest
         )
 
-    def _captured(self, step: int) -> Path:
+    def captured_path(self, step: int) -> Path:
+        """The file of ``step``. Raises UserError if it was not captured yet."""
         path = self.step_path(step)
         if not path.exists():
             raise UserError(f"step {step} is not in record {self.address}; {len(self.steps_done())} other steps are")

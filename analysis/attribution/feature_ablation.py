@@ -45,7 +45,15 @@ class FeatureAblation:
         cancelled: Asked | None = None,
     ) -> AttributionMap:
         said = prediction if prediction is not None else policy.predict(observation)
-        found = features(self.over, observation, said.layout, camera=self.camera, side=self.side, seen=self.seen)
+        found = features(
+            self.over,
+            observation,
+            said.layout,
+            camera=self.camera,
+            side=self.side,
+            seen=self.seen,
+            marks=said.marks,
+        )
         scorer, hiding = Scorer(policy, observation, said, target, self.words), Hiding(observation, self.fill)
         values = scorer((hiding([each]) for each in found), len(found), progress, cancelled)
         return AttributionMap(

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageFilter
 
 from models.errors import UserError
-from models.types import Observation, Part, PatchGrid, TokenLayout
+from models.types import FrameMark, Observation, Part, PatchGrid, TokenLayout
 
 Fill = Literal["mean", "blur", "grey", "black"]
 Over = Literal["patches", "regions", "objects", "words"]
@@ -107,15 +107,22 @@ def features(
     camera: str | None = None,
     side: int = 4,
     seen: Sequence[SeenObject] = (),
+    marks: Sequence[FrameMark] = (),
 ) -> tuple[Feature, ...]:
-    """What a method's setting ``over`` names."""
+    """What a method's setting ``over`` names; boxes that the policy wrote about count where no object is known."""
     if over == "words":
         return words(observation, layout)
     if over == "objects":
-        return objects(observation, layout, seen)
+        return objects(observation, layout, seen or marked(marks))
     return (
         regions(observation, layout, camera, side) if over == "regions" else windows(observation, layout, camera, 1, 1)
     )
+
+
+def marked(marks: Sequence[FrameMark]) -> tuple[SeenObject, ...]:
+    """Boxes that the policy wrote about, as objects."""
+    boxes = [mark for mark in marks if mark.kind == "box"]
+    return tuple(SeenObject(m.camera, m.name, (m.at[0], m.at[1], m.at[2], m.at[3])) for m in boxes)
 
 
 def grids(observation: Observation, layout: TokenLayout, camera: str | None) -> tuple[PatchGrid, ...]:

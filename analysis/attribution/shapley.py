@@ -55,7 +55,15 @@ class ShapleySampling:
         if target.vector:
             raise UserError("Shapley values explain one number; choose one action dimension or a log-probability")
         said = prediction if prediction is not None else policy.predict(observation)
-        found = features(self.over, observation, said.layout, camera=self.camera, side=self.side, seen=self.seen)
+        found = features(
+            self.over,
+            observation,
+            said.layout,
+            camera=self.camera,
+            side=self.side,
+            seen=self.seen,
+            marks=said.marks,
+        )
         scorer, hiding = Scorer(policy, observation, said, target, self.words), Hiding(observation, self.fill)
         random = np.random.default_rng(self.seed)
         orders = np.stack([random.permutation(len(found)) for _ in range(self.orders)])

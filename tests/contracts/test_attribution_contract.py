@@ -141,7 +141,8 @@ def test_two_threads_explain_at_once(case: Case, method: AttributionMethod) -> N
 
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(run, (case.seen, other))
-    for each in one:
-        np.testing.assert_array_equal(each.scores, expected.scores)
+    for each in one:  # forced words are read in one forward, generated ones in several: the last bits differ
+        np.testing.assert_allclose(each.scores, expected.scores, atol=1e-5)
+    np.testing.assert_array_equal(one[0].scores, one[1].scores)
     np.testing.assert_array_equal(two[0].scores, two[1].scores)
     np.testing.assert_array_equal(two[0].scores, method(case.policy, other, case.target).scores)
