@@ -9,6 +9,7 @@ import typer
 from analysis.commands.annotate import annotate
 from analysis.commands.attribute import attribute
 from analysis.commands.capture import capture
+from analysis.commands.compare import compare
 from analysis.commands.export import export
 from analysis.commands.info import info
 from analysis.commands.predict import predict
@@ -17,7 +18,7 @@ from models.errors import UserError
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Look inside vision-language-action models."
 )
-for command in (info, predict, capture, attribute, export, annotate):
+for command in (info, predict, capture, attribute, compare, export, annotate):
     app.command()(command)
 
 

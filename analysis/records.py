@@ -133,7 +133,7 @@ class Run:
 
     def write_with(self, step: int, write: Callable[[Path], None]) -> None:
         """Stores what ``write`` writes to a path, for runs of other methods than prediction; as `write` does."""
-        self._write_key()
+        self.write_key()
         path = self.step_path(step)
         if not path.exists():
             with written_once(path) as part:
@@ -165,7 +165,8 @@ class Run:
             raise UserError(f"step {step} is not in record {self.address}; {len(self.steps_done())} other steps are")
         return path
 
-    def _write_key(self) -> None:
+    def write_key(self) -> None:
+        """Says what this record is of; done by `write`, and by whoever keeps other files a step."""
         if not (self.path / "key.json").exists():
             _write_json(self.path / "key.json", asdict(self.key))
 

@@ -12,6 +12,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from models.capture import RowCollector
 from models.cut_attention import active_cuts
+from models.sampling import picked
 from models.types import Part
 
 
@@ -58,15 +59,16 @@ class GreedyRun:
     ) -> tuple[int, Float[Tensor, " V"]]:
         """Say the likeliest allowed token; the full vocabulary's log-probabilities it was chosen from come with it.
 
+        Under `models.sampling.drawing` a token is drawn instead.
         ``adjusted`` makes other scores of the logits, by which the token is chosen (a penalty on repeating).
         """
         logits = self._upcoming(keep)
         logprobs = torch.log_softmax(logits, dim=-1)
         scores = logprobs if adjusted is None else adjusted(logits)
         if isinstance(allowed, slice):
-            token = int(scores[allowed].argmax()) + int(allowed.start)
+            token = picked(scores[allowed]) + int(allowed.start)
         else:
-            token = int(scores.masked_fill(~allowed, -torch.inf).argmax())
+            token = picked(scores.masked_fill(~allowed, -torch.inf))
         self._say(token, logprobs)
         return token, logprobs
 

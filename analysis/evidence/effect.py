@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from analysis.metrics.divergence import jensen_shannon
 from models.policy import ActionTokens, BatchScoring, Policy
-from models.types import ActionSpace, Observation, Prediction
+from models.types import ActionSpace, CheckpointSpec, Observation, Prediction
 
 AT_ONCE = 16  # observations in one forward
 BITS, RANGE = "bits", "of the action range"
@@ -29,9 +29,9 @@ class Change:
         return self.action if np.isnan(self.divergence) else self.divergence
 
 
-def unit_of(policy: Policy) -> str:
-    """The unit of `Change.size`."""
-    return BITS if policy.info.action_space is not None and policy.info.action_space.bins else RANGE
+def unit_of(spec: CheckpointSpec) -> str:
+    """The unit of `Change.size` for a policy."""
+    return BITS if spec.action_space is not None and spec.action_space.bins else RANGE
 
 
 def change(before: Prediction, after: Prediction, space: ActionSpace | None) -> Change:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from analysis.atomic_file import written_once
 from analysis.cameras import CameraPlan
+from analysis.evidence.effect import unit_of
 from analysis.evidence.moment import Moment
 from analysis.evidence.probe import Probe, Values
 from analysis.metrics.coverage import Box
@@ -24,6 +25,7 @@ from analysis.records import RecordStore, RunKey, Setting
 from analysis.types import Episode
 from models.errors import UserError
 from models.policy import Policy
+from models.types import CheckpointSpec
 
 Progress = Callable[[int, int], None]
 
@@ -53,6 +55,7 @@ class Measurements:
     steps: tuple[MeasuredStep, ...]
     not_measured: Mapping[str, str]  # probe -> why not
     records: tuple[str, ...] = ()  # addresses
+    unit: str = "bits"  # of changes of the action, see `analysis.evidence.effect`
 
     @property
     def episodes(self) -> tuple[str, ...]:
@@ -123,11 +126,12 @@ def measure(
     if progress is not None:
         progress(len(wanted), len(wanted))
     addresses = {subject.key(policy.info.digest, each).address for subject in subjects for each in fitting}
-    return Measurements(policy.info.digest, policy.info.name, tuple(found), refused, tuple(sorted(addresses)))
+    made = tuple(sorted(addresses))
+    return Measurements(policy.info.digest, policy.info.name, tuple(found), refused, made, unit_of(policy.info))
 
 
 def stored(
-    checkpoint: str, name: str, subjects: Sequence[Subject], probes: Sequence[Probe], records: RecordStore, steps: int
+    spec: CheckpointSpec, subjects: Sequence[Subject], probes: Sequence[Probe], records: RecordStore, steps: int
 ) -> Measurements:
     """What records hold of the same, without a policy: steps that no probe has measured are left out."""
     found = []
@@ -135,13 +139,13 @@ def stored(
         for step in spread_steps(subject.episode.meta.length, steps):
             values: Values = {}
             for each in probes:
-                values |= _read(_path(records, subject.key(checkpoint, each), step)) or {}
+                values |= read_values(records, subject.key(spec.digest, each), step) or {}
             if values:
                 meta = subject.episode.meta
                 found.append(MeasuredStep(Place(meta.id, meta.digest, step, subject.dataset), values))
-    keys = [subject.key(checkpoint, each) for subject in subjects for each in probes]
+    keys = [subject.key(spec.digest, each) for subject in subjects for each in probes]
     there = tuple(sorted(key.address for key in keys if (records.path / key.address / "key.json").exists()))
-    return Measurements(checkpoint, name, tuple(found), {}, there)
+    return Measurements(spec.digest, spec.name, tuple(found), {}, there, unit_of(spec))
 
 
 def _measured(policy: Policy, subject: Subject, step: int, probes: Sequence[Probe], records: RecordStore) -> Values:
@@ -149,41 +153,41 @@ def _measured(policy: Policy, subject: Subject, step: int, probes: Sequence[Prob
     values: Values = {}
     for each in probes:
         key = subject.key(policy.info.digest, each)
-        path = _path(records, key, step)
-        known = _read(path)
+        known = read_values(records, key, step)
         if known is None:
             # the step is read and the policy run only where something is missing
             moment = moment or Moment(
                 policy, subject.episode, subject.episode.step(step), subject.cameras, subject.drawn or {}
             )
             known = each(moment)
-            _write(records, key, path, known)
+            write_values(records, key, step, known)
         values |= known
     return values
 
 
-def _path(records: RecordStore, key: RunKey, step: int) -> Path:
-    return records.path / key.address / "steps" / f"{step:06d}.json"
-
-
-def _read(path: Path) -> Values | None:
+def read_values(records: RecordStore, key: RunKey, step: int) -> Values | None:
+    """What was measured at ``step``; None where nothing was yet. Raises UserError for a damaged file."""
+    path = _path(records, key, step)
     if not path.exists():
         return None
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): math.nan if value is None else float(value) for name, value in held.items()}
     except (ValueError, TypeError, AttributeError):
-        raise UserError(
-            f"{path} is no measured step; delete the folder {path.parent.parent} and measure again"
-        ) from None
+        folder = path.parent.parent
+        raise UserError(f"{path} is no measured step; delete the folder {folder} and measure again") from None
 
 
-def _write(records: RecordStore, key: RunKey, path: Path, values: Values) -> None:
-    run = records.run(key)
-    run._write_key()
+def write_values(records: RecordStore, key: RunKey, step: int, values: Values) -> None:
+    """Keeps a measured step; where it is there already, that one stays."""
+    records.run(key).write_key()
     plain = {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
-    with written_once(path) as part:
+    with written_once(_path(records, key, step)) as part:
         part.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+
+
+def _path(records: RecordStore, key: RunKey, step: int) -> Path:
+    return records.path / key.address / "steps" / f"{step:06d}.json"
 
 
 def _mean(values: Sequence[float]) -> float:

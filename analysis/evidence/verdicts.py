@@ -28,7 +28,7 @@ GROUNDING_RULE = (
 )
 
 
-def instruction_used(measured: Measurements, unit: str) -> Verdict:
+def instruction_used(measured: Measurements) -> Verdict:
     """Is the instruction used?"""
     sample, question = Sample.of(measured), "Is the instruction used?"
     if "instruction" in measured.not_measured:
@@ -36,16 +36,16 @@ def instruction_used(measured: Measurements, unit: str) -> Verdict:
     every = {name: sample.values(f"instruction {name}") for name in (*MEANING, *FORM, *SAME)}
     meaning, form = (sample.mean_of([f"instruction {name}" for name in names]) for names in (MEANING, FORM))
     baseline = np.nan_to_num(every["paraphrase"], nan=0.0)
-    numbers = tuple(sample.number(name, values, unit) for name, values in every.items())
-    effect = sample.number("edits of the meaning - paraphrase", meaning - baseline, unit)
+    numbers = tuple(sample.number(name, values, measured.unit) for name, values in every.items())
+    effect = sample.number("edits of the meaning - paraphrase", meaning - baseline, measured.unit)
     if sample.too_few(meaning):
         return too_few(question, effect, INSTRUCTION_RULE, numbers, sample)
-    changed = sample.number("edits of the meaning", meaning, unit)
-    formal = sample.number("blank and shuffled - paraphrase", form - baseline, unit)
+    changed = sample.number("edits of the meaning", meaning, measured.unit)
+    formal = sample.number("blank and shuffled - paraphrase", form - baseline, measured.unit)
     p, formal_p = sample.test(meaning - baseline), sample.test(form - baseline)
     if _clear(effect, p) and changed.estimate.value > NEGLIGIBLE:
         word, says = Word.YES, "used"
-    elif _negligible(changed) and _negligible(sample.number("", form, unit)):
+    elif _negligible(changed) and _negligible(sample.number("", form, measured.unit)):
         word, says = Word.NO, "not used"
     elif _clear(formal, formal_p) and formal.estimate.value > NEGLIGIBLE:
         word, says = Word.PARTLY, "its form only"
@@ -55,7 +55,7 @@ def instruction_used(measured: Measurements, unit: str) -> Verdict:
     return _verdict(question, word, says, because, INSTRUCTION_RULE, effect, p, (*numbers, formal), sample)
 
 
-def reasoning_used(measured: Measurements, unit: str) -> Verdict:
+def reasoning_used(measured: Measurements) -> Verdict:
     """Is the rationale used, or decorative?"""
     sample, question = Sample.of(measured), "Is the rationale used?"
     if "rationale" in measured.not_measured:
@@ -68,11 +68,14 @@ def reasoning_used(measured: Measurements, unit: str) -> Verdict:
         return _verdict(question, Word.NO, "decorative", why, RATIONALE_RULE, number, float("nan"), (), sample)
     meaning = sample.mean_of([f"rationale {name}" for name in SWAPS])
     random = sample.mean_of([f"rationale random for {name}" for name in SWAPS])
-    numbers = tuple(sample.number(name, values, unit) for name, values in every.items())
-    effect = sample.number("edits of the meaning - random words", meaning - random, unit)
+    numbers = tuple(sample.number(name, values, measured.unit) for name, values in every.items())
+    effect = sample.number("edits of the meaning - random words", meaning - random, measured.unit)
     if sample.too_few(meaning - random):
         return too_few(question, effect, RATIONALE_RULE, numbers, sample)
-    changed, noise = sample.number("edits of the meaning", meaning, unit), sample.number("random", random, unit)
+    changed, noise = (
+        sample.number("edits of the meaning", meaning, measured.unit),
+        sample.number("random", random, measured.unit),
+    )
     p = sample.test(meaning - random)
     if _clear(effect, p) and changed.estimate.value > NEGLIGIBLE:
         word, says = Word.YES, "used"
@@ -121,11 +124,11 @@ def grounded(measured: Measurements, kind: str) -> Verdict:
     return _verdict(question, word, says, because, GROUNDING_RULE, effect, p, numbers, sample)
 
 
-def all_verdicts(measured: Measurements, unit: str) -> tuple[Verdict, ...]:
-    """Every question, in the order in which a page shows them. ``unit``: of changes, see `analysis.evidence.effect`."""
+def all_verdicts(measured: Measurements) -> tuple[Verdict, ...]:
+    """Every question, in the order in which a page shows them."""
     return (
-        instruction_used(measured, unit),
-        reasoning_used(measured, unit),
+        instruction_used(measured),
+        reasoning_used(measured),
         grounded(measured, "attention"),
         grounded(measured, "significance"),
     )

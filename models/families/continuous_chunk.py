@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models.capture import LANGUAGE, VISION, AttentionSite, RowCollector, Rows
 from models.families.chunk_noise import NOISE_SEED
+from models.sampling import noise_generator
 from models.types import ActionSpace, AttentionRecord, Capture, Part, Prediction, Span, TokenLayout
 
 EXPERT = "action expert"  # the stream of the rows of an action expert
@@ -27,7 +28,7 @@ def starting_noise(chunk: int, action_dim: int) -> Float[Tensor, "1 T D"]:
 
     Standard normal, float32: what the published code draws on the CPU after ``torch.manual_seed(NOISE_SEED)``.
     """
-    return torch.randn(1, chunk, action_dim, generator=torch.Generator().manual_seed(NOISE_SEED))
+    return torch.randn(1, chunk, action_dim, generator=noise_generator(NOISE_SEED))
 
 
 def with_chunk(prompt: TokenLayout, chunk: int) -> TokenLayout:

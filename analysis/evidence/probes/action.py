@@ -19,6 +19,7 @@ class ActionProbe:
     """``action error``: mean over dimensions of |predicted - recorded| / (high - low), first step of the chunk.
 
     ``action entropy``: mean entropy of the action distributions, 0 to 1 of the most that their bins allow.
+    ``action DIMENSION``: the predicted value of the first step, divided by (high - low).
     """
 
     name: ClassVar[str] = "action"
@@ -36,7 +37,20 @@ class ActionProbe:
         units = said.action_units == meta.action_units or not any(meta.action_units)
         fits = said.action_names == meta.action_names and units and len(said.actions) > 0
         error = action_distance(said.actions[:1], recorded, said.action_names, moment.policy.info.action_space)
-        return {"action error": error if fits else float("nan"), "action entropy": _entropy(moment)}
+        values = {"action error": error if fits else float("nan"), "action entropy": _entropy(moment)}
+        return values | _scaled(moment)
+
+
+def _scaled(moment: Moment) -> Values:
+    """What was predicted, so that two policies can be compared step by step."""
+    said, space = moment.answer, moment.policy.info.action_space
+    if space is None or not len(said.actions) or said.action_names != space.names:
+        return {}
+    found: Values = {}
+    for value, name, low, high in zip(said.actions[0], space.names, space.low, space.high, strict=True):
+        if np.isfinite(high - low) and high > low:
+            found[f"action {name}"] = float(value) / (high - low)
+    return found
 
 
 def _entropy(moment: Moment) -> float:

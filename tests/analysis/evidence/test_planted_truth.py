@@ -19,7 +19,6 @@ from analysis.records import RecordStore
 from models.planted import Planted
 from tests.analysis.evidence.planted_episodes import subjects
 
-BITS = "bits"
 CURVES = FaithfulnessProbe(strides=4, orders=2, masks=20)
 SIGNIFICANCE = SignificanceProbe(masks=20)
 
@@ -43,8 +42,8 @@ def test_what_is_used_is_found_whatever_attention_says(
     tmp_path: Path, cause: str, instruction: str, rationale: str, lies: bool
 ) -> None:
     found = measured(Planted(cause, lies=lies), tmp_path, "instruction", "rationale", steps=2)  # type: ignore[arg-type]
-    assert instruction_used(found, BITS).says == instruction
-    assert reasoning_used(found, BITS).says == rationale
+    assert instruction_used(found).says == instruction
+    assert reasoning_used(found).says == rationale
 
 
 def test_true_attention_passes_and_rests_on_the_cup(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_no_map_passes_where_nothing_moves_the_action(tmp_path: Path) -> None:
 
 def test_too_few_is_an_answer(tmp_path: Path) -> None:
     found = measured(Planted("word"), tmp_path, "instruction", "rationale", "attention", CURVES, episodes=3)
-    for verdict in (instruction_used(found, BITS), reasoning_used(found, BITS), grounded(found, "attention")):
+    for verdict in (instruction_used(found), reasoning_used(found), grounded(found, "attention")):
         assert verdict.word is Word.TOO_FEW
         assert "3 episodes measured" in verdict.because
     assert faithful(found, MEAN_ATTENTION).badge is Badge.NOT_TESTED
@@ -88,10 +87,10 @@ def test_too_few_is_an_answer(tmp_path: Path) -> None:
 
 def test_steps_of_one_episode_make_a_verdict_about_it(tmp_path: Path) -> None:
     few = measured(Planted("word"), tmp_path, "instruction", episodes=1, steps=6)
-    assert instruction_used(few, BITS).says == "too few steps"
+    assert instruction_used(few).says == "too few steps"
 
 
 def test_a_policy_without_words_has_no_reasoning_to_judge(tmp_path: Path) -> None:
-    verdict = reasoning_used(measured(Planted("word", says=()), tmp_path, "rationale"), BITS)
+    verdict = reasoning_used(measured(Planted("word", says=()), tmp_path, "rationale"))
     assert verdict.word is Word.DOES_NOT_APPLY
     assert "writes no rationale" in verdict.because

@@ -1,0 +1,130 @@
+"""``python -m analysis compare``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from tqdm import tqdm
+
+from analysis.commands.options import AsJson, Device, Dtype, Opening, open_policy, print_values
+from analysis.evidence.probe import QUICK
+from analysis.records import Setting
+from analysis.running import Running
+from analysis.workspace import Workspace
+from models.errors import UserError
+from models.policy import Policy
+from models.registry import function
+
+if TYPE_CHECKING:
+    from analysis.evidence.pair import Pair
+    from analysis.metrics.significance import Correction
+
+CORRECTIONS: Mapping[str, Correction] = {name: name for name in ("holm", "benjamini-hochberg", "none")}
+
+Checkpoint = Annotated[Path, typer.Argument(help="folder of a checkpoint")]
+Episodes = Annotated[list[Path], typer.Argument(help="episode files, or folders whose episodes are all taken")]
+Store = Annotated[Path, typer.Option(help="folder that keeps what was measured")]
+StepCount = Annotated[int, typer.Option(help="steps of each episode, evenly spread", min=1)]
+Measure = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="action, attention, instruction, rationale, lens, significance (ISS), faithfulness; once for each"
+    ),
+]
+Correct = Annotated[str, typer.Option(help="for the number of metrics: holm, benjamini-hochberg or none")]
+Draw = Annotated[
+    float | None, typer.Option("--draw", help="temperature at which both draw their tokens, with different seeds")
+]
+Layers = Annotated[bool, typer.Option(help="also compare the two layer by layer at equal input")]
+
+
+def compare(
+    first: Checkpoint,
+    second: Checkpoint,
+    episodes: Episodes,
+    workspace: Store = Path("workspace"),
+    steps: StepCount = 4,
+    measure: Measure = None,
+    correction: Correct = "holm",
+    draw: Draw = None,
+    layers: Layers = True,
+    first_stats: Annotated[str | None, typer.Option(help="data set whose statistics scale the first's actions")] = None,
+    second_stats: Annotated[str | None, typer.Option(help="the same for the second")] = None,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two checkpoints over episodes: every metric with intervals, tests, steps that differ most, layers.
+
+    Resumes where it was interrupted. The same checkpoint twice, or with --draw, is an A/A run: it must find nothing.
+    """
+    from analysis.evidence import describe
+
+    sides = (
+        Opening(first, first_stats, None, None, Running(device, dtype)),
+        Opening(second, second_stats, None, None, Running(device, dtype)),
+    )
+    result = run_pair(sides, episodes, workspace, steps, measure, correction, draw, layers)
+    print_values(describe.pair_values(result), as_json, short=describe.pair_text(result))
+
+
+def run_pair(
+    sides: tuple[Opening, Opening],
+    episodes: Sequence[Path],
+    workspace: Path,
+    steps: int,
+    measure: Sequence[str] | None,
+    correction: str,
+    draw: float | None,
+    layers: bool,
+) -> Pair:
+    """Opens what is named and measures what the workspace's records do not hold. Shows progress on stderr."""
+    from analysis.evidence.episodes import episodes_at, subject
+    from analysis.evidence.pair import measure_pair
+    from analysis.evidence.probe import probe
+
+    if correction not in CORRECTIONS:
+        raise UserError(f"there is no correction {correction!r}; there are {', '.join(CORRECTIONS)}")
+    probes = [probe(name) for name in dict.fromkeys(measure or QUICK)]
+    opened = episodes_at(episodes)
+    policies = [open_policy(side) for side in sides]
+    settings = [_opened_as(side, policy) for side, policy in zip(sides, policies, strict=True)]
+    if draw is not None:
+        policies = [_drawing(policy, draw, seed) for seed, policy in enumerate(policies)]
+        settings = [each | {"temperature": draw, "seed": seed} for seed, each in enumerate(settings)]
+    subjects = [
+        [subject(policy.info, episode, opened_as=own) for episode in opened]
+        for policy, own in zip(policies, settings, strict=True)
+    ]
+    records = Workspace.open(workspace).records
+    with tqdm(unit="step", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return measure_pair(
+            (policies[0], policies[1]),
+            (subjects[0], subjects[1]),
+            probes,
+            records,
+            steps,
+            progress,
+            CORRECTIONS[correction],
+            layers,
+        )
+
+
+def _opened_as(side: Opening, policy: Policy) -> dict[str, Setting]:
+    only = len(policy.info.action_stats) == 1  # naming the only statistics changes nothing
+    number_type = side.running.recorded_number_type(policy.info)
+    return {"action_stats": None if only else side.action_stats, "dtype": number_type}
+
+
+def _drawing(policy: Policy, temperature: float, seed: int) -> Policy:
+    made: Policy = function("models.sampled:Sampled")(policy, temperature, seed)
+    return made

@@ -1,0 +1,158 @@
+"""A base and a tuned policy over the same steps: every metric of each, paired differences, tests corrected for many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.evidence.measurements import MeasuredStep, Measurements, Place
+from analysis.evidence.verdict import ALPHA, LEAST_EPISODES
+from analysis.metrics.bootstrap import Estimate, bootstrap_mean
+from analysis.metrics.significance import Correction, corrected, sign_flip
+from models.errors import UserError
+
+CHANGE = "change"  # stands for the unit of changes, which two policies may not share
+SHOWN = 10  # steps that differ most
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measurement that is compared."""
+
+    name: str  # in `Measurements`
+    title: str
+    unit: str
+    means: str  # what a person should know to read it
+
+
+METRICS = (
+    Metric("action error", "Action error", "of the range", "mean |predicted - recorded| / (high - low)"),
+    Metric("action entropy", "Action entropy", "", "of the odds of the bins: 0 certain, 1 even"),
+    Metric("attention in object", "Attention in named things", "", "share inside - share of the area; 0 is chance"),
+    Metric("attention hit", "Attention pointing game", "", "hits - chance"),
+    Metric("attention nmr", "Attention NMR@10 %", "", "mass of the top patches outside of named things and robot"),
+    Metric("attention entropy", "Attention entropy", "", "over the patches: 0 one patch, 1 even"),
+    Metric("sink share", "Attention on the sink", "", "share on <bos> and other special tokens of the prompt"),
+    Metric("image share", "Attention on the image", "", "share"),
+    Metric("instruction share", "Attention on the instruction", "", "share"),
+    Metric("significance in object", "ISS in named things", "", "share inside - share of the area; 0 is chance"),
+    Metric("significance nmr", "ISS NMR@10 %", "", "mass of the top patches outside of named things and robot"),
+    Metric("instruction other object", "Other object named", CHANGE, "how far the action moves"),
+    Metric("instruction blank", "Instruction blanked", CHANGE, "how far the action moves"),
+    Metric("instruction paraphrase", "Instruction paraphrased", CHANGE, "how far the action moves"),
+    Metric("deletion gain", "Deletion gain of attention", CHANGE, "over random orders; above 0 speaks for the map"),
+    Metric("insertion gain", "Insertion gain of attention", CHANGE, "over random orders; above 0 speaks for the map"),
+    Metric("lens decided", "Layer of the decision", "layer", "first from which the likeliest bins stay"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of both policies; differences are second minus first."""
+
+    metric: Metric
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    p: float  # sign-flip test of the differences; nan: not tested
+    corrected: float  # for the number of metrics that were tested
+
+    @property
+    def says(self) -> str:
+        """In words; a difference is only called one if its corrected p and its interval both say so."""
+        if self.difference.n < LEAST_EPISODES:
+            return "too few episodes"
+        if self.corrected < ALPHA and self.difference.excludes_zero:
+            return "higher" if self.difference.value > 0 else "lower"
+        return "no difference shown"
+
+
+@dataclass(frozen=True)
+class DifferingStep:
+    place: Place
+    distance: float  # mean over dimensions of |difference of the actions| / (high - low)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    first: Measurements
+    second: Measurements
+    rows: tuple[Row, ...]
+    correction: Correction
+    steps: tuple[DifferingStep, ...]  # where the two differ most, the furthest first
+    paired: int  # steps that both were measured on
+    episodes: int
+
+    @property
+    def different(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.says in ("higher", "lower"))
+
+
+def compare(first: Measurements, second: Measurements, correction: Correction = "holm") -> Comparison:
+    """Pairs the steps that both have, averages each episode, and compares episodes.
+
+    Raises UserError where no step is shared.
+    """
+    left, right = _paired(first, second)
+    if not left.steps:
+        raise UserError(
+            f"{first.name} and {second.name} were measured on no step in common; measure both on the same episodes"
+        )
+    rows = [row for metric in METRICS if (row := _row(metric, left, right)) is not None]
+    many = corrected([row.p for row in rows], correction)
+    rows = [replace(row, corrected=value) for row, value in zip(rows, many, strict=True)]
+    steps = _differing(left, right)
+    return Comparison(first, second, tuple(rows), correction, steps, len(left.steps), len(left.episodes))
+
+
+def _paired(first: Measurements, second: Measurements) -> tuple[Measurements, Measurements]:
+    """Both with the steps that both have, in the same order."""
+    left = {(step.place.digest, step.place.step): step for step in first.steps}
+    right = {(step.place.digest, step.place.step): step for step in second.steps}
+    shared = [key for key in left if key in right]
+    return replace(first, steps=tuple(left[k] for k in shared)), replace(second, steps=tuple(right[k] for k in shared))
+
+
+def _row(metric: Metric, left: Measurements, right: Measurements) -> Row | None:
+    """None where one of the two does not have the metric at all, or not in the same unit."""
+    one, two = _both(metric.name, left, right)
+    changes = metric.unit == CHANGE
+    if np.isnan(one).all() or (changes and left.unit != right.unit):
+        return None
+    metric = replace(metric, unit=left.unit) if changes else metric
+    apart = two - one
+    few = int((~np.isnan(apart)).sum()) < LEAST_EPISODES
+    p = float("nan") if few else sign_flip(apart)
+    return Row(metric, bootstrap_mean(one), bootstrap_mean(two), bootstrap_mean(apart), p, float("nan"))
+
+
+def _both(
+    name: str, left: Measurements, right: Measurements
+) -> tuple[Float[np.ndarray, " E"], Float[np.ndarray, " E"]]:
+    """Episode means over the steps on which both have the value."""
+    missing = np.isnan(left.per_step(name)) | np.isnan(right.per_step(name))
+    return tuple(
+        replace(
+            each, steps=tuple(_without(step, name, gone) for step, gone in zip(each.steps, missing, strict=True))
+        ).per_episode(name)
+        for each in (left, right)
+    )  # type: ignore[return-value]
+
+
+def _without(step: MeasuredStep, name: str, gone: bool) -> MeasuredStep:
+    return replace(step, values={**step.values, name: float("nan")}) if gone else step
+
+
+def _differing(left: Measurements, right: Measurements) -> tuple[DifferingStep, ...]:
+    kept = {"action error", "action entropy"}
+    names = [n for n in left.names() if n.startswith("action ") and n not in kept and n in right.names()]
+    if not names:
+        return ()
+    apart = np.array([np.abs(left.per_step(name) - right.per_step(name)) for name in names])
+    distance = np.where(np.isnan(apart).all(axis=0), np.nan, np.nanmean(np.nan_to_num(apart), axis=0))
+    order = np.argsort(-np.nan_to_num(distance, nan=-1.0), kind="stable")[:SHOWN]
+    return tuple(
+        DifferingStep(left.steps[index].place, float(distance[index])) for index in order if distance[index] > 0
+    )
