@@ -133,16 +133,18 @@ def _both(
 ) -> tuple[Float[np.ndarray, " E"], Float[np.ndarray, " E"]]:
     """Episode means over the steps on which both have the value."""
     missing = np.isnan(left.per_step(name)) | np.isnan(right.per_step(name))
-    return tuple(
+    one, two = (
         replace(
-            each, steps=tuple(_without(step, name, gone) for step, gone in zip(each.steps, missing, strict=True))
-        ).per_episode(name)
+            each,
+            steps=tuple(_without(step, name) if gone else step for step, gone in zip(each.steps, missing, strict=True)),
+        )
         for each in (left, right)
-    )  # type: ignore[return-value]
+    )
+    return one.per_episode(name), two.per_episode(name)
 
 
-def _without(step: MeasuredStep, name: str, gone: bool) -> MeasuredStep:
-    return replace(step, values={**step.values, name: float("nan")}) if gone else step
+def _without(step: MeasuredStep, name: str) -> MeasuredStep:
+    return replace(step, values={**step.values, name: float("nan")})
 
 
 def _differing(left: Measurements, right: Measurements) -> tuple[DifferingStep, ...]:

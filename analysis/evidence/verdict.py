@@ -113,9 +113,8 @@ def rounded(value: float) -> str:
 def not_given(question: str, why: str, rule: str, sample: Sample) -> Verdict:
     """The verdict of a question that was not or cannot be asked of this policy."""
     steps = len(sample.measured.steps)
-    return Verdict(
-        question, Word.DOES_NOT_APPLY, "does not apply", why, rule, None, float("nan"), (), sample.unit, steps
-    )
+    says = "not measured" if why.endswith("was not measured.") else "does not apply"
+    return Verdict(question, Word.DOES_NOT_APPLY, says, why, rule, None, float("nan"), (), sample.unit, steps)
 
 
 def too_few(question: str, effect: Number, rule: str, numbers: tuple[Number, ...], sample: Sample) -> Verdict:

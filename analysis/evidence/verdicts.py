@@ -31,8 +31,8 @@ GROUNDING_RULE = (
 def instruction_used(measured: Measurements) -> Verdict:
     """Is the instruction used?"""
     sample, question = Sample.of(measured), "Is the instruction used?"
-    if "instruction" in measured.not_measured:
-        return not_given(question, measured.not_measured["instruction"], INSTRUCTION_RULE, sample)
+    if (why := missing(measured, "instruction", "instruction blank")) is not None:
+        return not_given(question, why, INSTRUCTION_RULE, sample)
     every = {name: sample.values(f"instruction {name}") for name in (*MEANING, *FORM, *SAME)}
     meaning, form = (sample.mean_of([f"instruction {name}" for name in names]) for names in (MEANING, FORM))
     baseline = np.nan_to_num(every["paraphrase"], nan=0.0)
@@ -58,8 +58,8 @@ def instruction_used(measured: Measurements) -> Verdict:
 def reasoning_used(measured: Measurements) -> Verdict:
     """Is the rationale used, or decorative?"""
     sample, question = Sample.of(measured), "Is the rationale used?"
-    if "rationale" in measured.not_measured:
-        return not_given(question, measured.not_measured["rationale"], RATIONALE_RULE, sample)
+    if (why := missing(measured, "rationale", "rationale first")) is not None:
+        return not_given(question, why, RATIONALE_RULE, sample)
     every = {name: sample.values(f"rationale {name}") for name in (*SWAPS, *DROPS, "random")}
     first = sample.values("rationale first")
     if not np.isnan(first).all() and (np.nan_to_num(first) == 0).all():
@@ -94,8 +94,8 @@ def grounded(measured: Measurements, kind: str) -> Verdict:
     sample = Sample.of(measured)
     title = {"attention": "Does attention rest", "significance": "Do causal effects (ISS) rest"}[kind]
     question = f"{title} on the named things?"
-    if kind in measured.not_measured:
-        return not_given(question, measured.not_measured[kind], GROUNDING_RULE, sample)
+    if (why := missing(measured, kind, f"{kind} in object")) is not None:
+        return not_given(question, why, GROUNDING_RULE, sample)
     values = sample.values(f"{kind} in object")
     effect = sample.number("share inside - share of the area", values, "")
     numbers = tuple(
@@ -122,6 +122,13 @@ def grounded(measured: Measurements, kind: str) -> Verdict:
         word, says = Word.UNCLEAR, "cannot tell from chance"
     because = f"Share inside the named things minus their share of the area: {said(effect)}."
     return _verdict(question, word, says, because, GROUNDING_RULE, effect, p, numbers, sample)
+
+
+def missing(measured: Measurements, probe: str, value: str) -> str | None:
+    """Why a question cannot be answered: the policy cannot be asked, or was not."""
+    if probe in measured.not_measured:
+        return f"{measured.not_measured[probe]}."
+    return None if value in measured.names() else f"{probe.capitalize()} was not measured."
 
 
 def all_verdicts(measured: Measurements) -> tuple[Verdict, ...]:
