@@ -75,6 +75,10 @@ def _read(file: h5py.File, id: str, path: Path, stamp: tuple[int, int]) -> Hdf5T
     actions = table(file, "action", where)
     if not len(actions):
         raise UserError(f"{where} has zero steps; an episode needs at least one")
+    if member(file, "base_action", where) is not None:  # Mobile ALOHA's own reader puts it behind the arms'
+        base = table(file, "base_action", where)
+        check_length(len(base), len(actions), "/base_action", where)
+        actions = np.concatenate([actions, base], axis=1)
     names, units = _columns(actions.shape[1], "action")
     check_finite(actions, names, "actions", where)
     states, state_names, state_units = _states(file, len(actions), where)

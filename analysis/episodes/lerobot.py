@@ -25,6 +25,7 @@ from analysis.types import EpisodeMeta, Step
 from models.errors import UserError
 from models.types import Observation, Rationale
 
+TASK = "task_index"
 LISTS = ("episodes.jsonl", "episodes", "tasks.jsonl", "tasks.parquet", "stats.json")
 
 
@@ -92,13 +93,13 @@ class LerobotSource:
         found = read_episode(
             path,
             groups,
-            [*columns, *(("timestamp",) if info.timed else ()), *info.language],
+            [*columns, *(("timestamp",) if info.timed else ()), *info.language, *((TASK,) if row.texts else ())],
             row.index if row.shared else None,
             row.length,
         )
         times = np.arange(row.length) / info.fps
         if info.timed:
-            times = _finite(matrix(found.table, "timestamp", 1, path), ("timestamp",), path)[:, 0].astype(np.float64)
+            times = _finite(matrix(found.table, "timestamp", 1, path, np.float64), ("timestamp",), path)[:, 0]
         rationales = read_rationales(found.table, info.language, times, path) if info.language else ()
         kept = KeptSteps.open(self.root, row.index, row.length) if row.kept and row.kept.steps else None
         episode = LerobotEpisode(
@@ -108,6 +109,7 @@ class LerobotSource:
             rationales=kept.exact(rationales) if kept else rationales,
             places={c.name: _place(self.root, info, c, row, groups, found.first, times) for c in info.cameras},
             kept=kept,
+            instructions=_instructions(found.table, row, path),
         )
         for place in episode.places.values():
             place.check()
@@ -174,6 +176,7 @@ class LerobotEpisode:
     rationales: tuple[Rationale, ...]
     places: Mapping[str, VideoPlace | ImagePlace] = field(repr=False)  # camera -> where its frames are
     kept: KeptSteps | None = field(default=None, repr=False)  # phases and objects, where an export kept them
+    instructions: tuple[str, ...] = ()  # one a step, where the episode has several tasks
 
     def step(self, index: int) -> Step:
         """The moment ``index`` with its frames decoded. Raises UserError for a frame that is missing or damaged."""
@@ -184,7 +187,7 @@ class LerobotEpisode:
             time=index / self.meta.fps,
             observation=Observation(
                 images={camera: place.image(index) for camera, place in self.places.items()},
-                instruction=self.meta.instruction,
+                instruction=self.instructions[index] if self.instructions else self.meta.instruction,
                 state=None if self.states is None else self.states[index],
             ),
             action=self.actions[index],
@@ -213,6 +216,14 @@ class LerobotEpisode:
             raise UserError(
                 f"episode {self.meta.id!r} has steps 0 to {self.meta.length - 1}; step {index} was asked for"
             )
+
+
+def _instructions(table: pa.Table, row: EpisodeRow, path: Path) -> tuple[str, ...]:
+    """The task of each step, where there are several and the steps say which."""
+    if not row.texts:
+        return ()
+    numbers = matrix(table, TASK, 1, path, np.float64)[:, 0]
+    return tuple(row.texts.get(int(number), row.tasks[0]) for number in np.nan_to_num(numbers, nan=-1))
 
 
 def _place(

@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class EpisodeRow:
     videos: Mapping[str, VideoPart]  # camera -> where its frames are
     success: bool | None
     kept: Kept | None = None  # what an export kept beside it
+    texts: Mapping[int, str] = field(default_factory=dict)  # of its tasks by number, where there are several
     first: int | None = None  # its first row in the parquet file, if the list tells and the file holds others too
 
     @property
@@ -172,7 +173,9 @@ def _row(
     if not texts and len(tasks) == 1:
         texts = tuple(tasks.values())
     success = row.get("success")
-    return EpisodeRow(index, texts, length, data, shared, videos, success if isinstance(success, bool) else None)
+    several = {number: text for number, text in tasks.items() if text in texts} if len(texts) > 1 else {}
+    won = success if isinstance(success, bool) else None
+    return EpisodeRow(index, texts, length, data, shared, videos, won, texts=several)
 
 
 def _whole(row: Mapping[str, Any], key: str, limit: int, where: str) -> int:

@@ -167,8 +167,10 @@ def read_images(path: Path, groups: Sequence[RowGroup], column: str, row: int) -
     raise UserError(f"{path.name} has no row {row}; it was changed or cut short")
 
 
-def matrix(table: pa.Table, key: str, size: int, path: Path) -> Float[np.ndarray, "T C"]:
-    """A column of ``size`` numbers a row as float32. Raises UserError if it is anything else."""
+def matrix(
+    table: pa.Table, key: str, size: int, path: Path, kind: type[np.floating[Any]] = np.float32
+) -> Float[np.ndarray, "T C"]:
+    """A column of ``size`` numbers a row as float32, or as ``kind``. Raises UserError if it is anything else."""
     column = table.column(key).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
@@ -182,10 +184,10 @@ def matrix(table: pa.Table, key: str, size: int, path: Path) -> Float[np.ndarray
             raise UserError(f"{said} has rows of {lengths['min']} to {lengths['max']} numbers; expected {size} in each")
         column = column.flatten()
     _no_gaps(column, said)
-    kind = column.type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        raise UserError(f"{said} holds {kind}; expected numbers")
-    values = column.to_numpy(zero_copy_only=False).astype(np.float32)
+    found = column.type
+    if not (pa.types.is_floating(found) or pa.types.is_integer(found) or pa.types.is_boolean(found)):
+        raise UserError(f"{said} holds {found}; expected numbers")
+    values = column.to_numpy(zero_copy_only=False).astype(kind)
     if len(values) != table.num_rows * size:
         raise UserError(
             f"{said} has {len(values) / max(table.num_rows, 1):g} numbers a row; expected {size}, as info.json says"

@@ -87,7 +87,9 @@ class RldsSource:
                 recording = _read(payload, data_set, shard, number, _features(data_set))
                 frames = frame_ranges(payload, recording)
         states = recording.states.values if recording.states else None
-        episode = RldsEpisode(recording.meta, recording.actions.values, states, (), frames, opened_at)
+        episode = RldsEpisode(
+            recording.meta, recording.actions.values, states, (), frames, opened_at, recording.instructions
+        )
         for camera in recording.meta.cameras:
             episode.encoded_frame(camera, 0)
         return episode

@@ -28,13 +28,15 @@ class RldsEpisode:
     rationales: tuple[Rationale, ...]
     frames: Mapping[str, Int64[np.ndarray, "T 2"]]  # camera -> first byte of each frame in the file, and the one after
     stamp: Stamp  # of the file when the episode was opened
+    instructions: tuple[str, ...] = ()  # one a step where they differ
 
     def step(self, index: int) -> Step:
         """The moment ``index``, with its frames decoded. Raises UserError for an undecodable image."""
         self._check_index(index)
         images = {camera: self.frame(camera, index) for camera in self.meta.cameras}
         state = None if self.states is None else self.states[index]
-        observation = Observation(images=images, instruction=self.meta.instruction, state=state)
+        said = self.instructions[index] if self.instructions else self.meta.instruction
+        observation = Observation(images=images, instruction=said, state=state)
         return Step(index=index, time=index / self.meta.fps, observation=observation, action=self.actions[index])
 
     def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:

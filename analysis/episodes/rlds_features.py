@@ -72,7 +72,7 @@ def _leaves(node: Mapping[str, Any], name: str, depth: int) -> Iterator[FeatureS
             yield from _leaves(inner, f"{name}/{key}".lstrip("/"), depth + 1)
     elif "sequence" in node:
         inside = _leaves(node["sequence"]["feature"], name, depth + 1)
-        if kind == "Dataset" and name == "steps":
+        if name == "steps":  # a Dataset, or in early data sets a Sequence
             yield from inside
         else:  # a sequence in a step is stored flat where its length is fixed, and ragged otherwise
             length = int(node["sequence"].get("length", -1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,7 @@ class Recording:
     """What a record tells without a frame being decoded."""
 
     meta: EpisodeMeta
+    instructions: tuple[str, ...]  # one a step where they differ; else none
     actions: Table
     states: Table | None
     frames: Mapping[str, Range]  # camera -> where its frames lie in the payload
@@ -72,10 +73,11 @@ def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place
     steps = _steps(record, seen)
     actions = read_actions(record, steps, known)
     states = read_states(record, steps, known)
-    instruction, several = _instruction(record)
+    instruction, several, said = _instruction(record, steps)
     extra = dict(place.extra) | _metadata(record) | unseen
     extra |= {} if known.fps else {"fps": f"not recorded; {DEFAULT_FPS:g} frames a second are assumed"}
-    extra |= {"instructions": f"{several} in this episode; the first is shown"} if several > 1 else {}
+    shown = "each is shown at its steps" if said else "the first is shown"
+    extra |= {"instructions": f"{several} in this episode; {shown}"} if several > 1 else {}
     meta = EpisodeMeta(
         id=place.id,
         source=place.source,
@@ -92,7 +94,7 @@ def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place
         digest=_digest(payload, actions, instruction, extra.get("file_path", "")),
         extra=extra,
     )
-    return Recording(meta, actions, states, seen)
+    return Recording(meta, said, actions, states, seen)
 
 
 def frame_ranges(payload: Payload, recording: Recording) -> dict[str, Int64[np.ndarray, "T 2"]]:
@@ -125,14 +127,16 @@ def _steps(record: Record, cameras: Mapping[str, Range]) -> int:
 
 def _cameras(record: Record) -> tuple[dict[str, Range], dict[str, str]]:
     """Cameras with something in their frames, and remarks on the others. The flags has_image_* are not trusted."""
+    names = {name for name in record.ranges if name.startswith("steps/") and record.spec(name, "image").kind == "image"}
+    in_colour = {name for name in names if _in_colour(record.spec(name, "image"))}
+    if not in_colour:  # a data set may have grey pictures only
+        in_colour = {name for name in names if _grey(name, record.spec(name, "image"))}
     groups: dict[str, dict[str, Range]] = {"seen": {}, "black_cameras": {}, "unreadable_cameras": {}}
-    for name in sorted(record.ranges, key=lambda name: ("wrist" in name or "hand" in name, name)):
-        spec = record.spec(name, "image")
-        if name.startswith("steps/") and spec.kind == "image" and _in_colour(spec):
-            camera = name.removeprefix("steps/").removeprefix("observation/").replace("/", ".")
-            group = _look(record, name)
-            if group != "unreadable_cameras" or record.specs is not None:
-                groups[group][camera] = record.ranges[name]
+    for name in sorted(in_colour, key=lambda name: ("wrist" in name or "hand" in name, name)):
+        camera = name.removeprefix("steps/").removeprefix("observation/").replace("/", ".")
+        group = _look(record, name)
+        if group != "unreadable_cameras" or record.specs is not None:
+            groups[group][camera] = record.ranges[name]
     seen = groups.pop("seen") or groups.pop("black_cameras")
     if not seen:
         raise Malformed("it has no camera; expected JPEG or PNG frames under steps/observation")
@@ -142,6 +146,11 @@ def _cameras(record: Record) -> tuple[dict[str, Range], dict[str, str]]:
 def _in_colour(spec: FeatureSpec) -> bool:
     """Depth maps and label images are no frames."""
     return spec.dtype in ("", "uint8") and (not spec.shape or spec.shape[-1] in (3, 4))
+
+
+def _grey(name: str, spec: FeatureSpec) -> bool:
+    other = ("depth", "segmentation", "mask", "label")
+    return spec.dtype in ("", "uint8") and bool(spec.shape) and not any(word in name for word in other)
 
 
 def _look(record: Record, name: str) -> str:
@@ -168,8 +177,12 @@ def _varied(payload: Payload, feature: Range) -> bool:
     return len({stop - start for start, stop in items(payload, feature)}) > 1
 
 
-def _instruction(record: Record) -> tuple[str, int]:
-    """The first instruction that is not empty, and how many different ones its feature holds."""
+def _instruction(record: Record, steps: int) -> tuple[str, int, tuple[str, ...]]:
+    """The first instruction that is not empty, how many different ones its feature holds, and those of the steps.
+
+    There are none of the steps where all are the same, or where there is not one a step. A step without one has that
+    of the step before.
+    """
     for name in INSTRUCTIONS:
         if name not in record.ranges:
             continue
@@ -178,12 +191,21 @@ def _instruction(record: Record) -> tuple[str, int]:
             texts = [text.decode("utf-8", "replace").strip() for text in found]
         else:  # Language-Table: character codes, filled up with zeros to a fixed length
             width = (record.spec(name, "number").shape or (512,))[0] or 1
-            texts = ["".join(chr(code) for code in found[:width] if 0 < code < 0xD800).strip()]
+            rows = [found[start : start + width] for start in range(0, max(len(found), 1), width)]
+            texts = ["".join(chr(code) for code in row if 0 < code < 0xD800).strip() for row in rows]
         if said := list(dict.fromkeys(text for text in texts if text)):
             if len(said[0].encode()) > MAX_INSTRUCTION_BYTES:
                 raise Malformed(f"its instruction has more than {MAX_INSTRUCTION_BYTES:,} bytes; no more are read")
-            return said[0], len(said)
-    return "", 0
+            return said[0], len(said), _filled(texts) if len(said) > 1 and len(texts) == steps else ()
+    return "", 0, ()
+
+
+def _filled(texts: Sequence[str]) -> tuple[str, ...]:
+    out, last = [], next(text for text in texts if text)
+    for text in texts:
+        last = text or last
+        out.append(last)
+    return tuple(out)
 
 
 def _metadata(record: Record) -> dict[str, str]:

@@ -22,6 +22,7 @@ from models.errors import UserError
 
 MAX_DEMOS = 100_000
 STATE_ORDER = ("eef_pos", "eef_quat", "ee_states", "ee_pos", "ee_ori", "gripper", "joint_pos", "joint_states")
+LIBERO = {"agentview_rgb", "eye_in_hand_rgb", "ee_states"}  # by which its files are known without attributes
 FRAME_KEY = re.compile(r"_(image|rgb)$")
 
 
@@ -61,6 +62,7 @@ def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int,
     names, units = action_columns(actions.shape[1], env.absolute)
     check_finite(actions, names, "actions", where)
     observations = group(file, f"{base}/obs", where)
+    env = env.as_libero(path) if set(islice(observations, 1000)) >= LIBERO else env
     frames = _frames(file, observations, base, len(actions), where)
     states, state_names, state_units = _states(file, observations, base, len(actions), where)
     instruction = demo_instruction(file[base], path) or env.instruction
@@ -86,7 +88,7 @@ def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int,
 
 def _frames(file: h5py.File, observations: h5py.Group, base: str, length: int, where: str) -> dict[str, str]:
     """Camera -> dataset. A camera is named after its key, without ``_image`` or ``_rgb`` where that stays unique."""
-    keys = [key for key in islice(observations, 1000) if FRAME_KEY.search(key)]
+    keys = [key for key in islice(observations, 1000) if FRAME_KEY.search(key) or _is_pictures(observations, key)]
     short = [FRAME_KEY.sub("", key) for key in keys]
     out = {}
     for key, camera in zip(keys, short, strict=True):
@@ -100,6 +102,14 @@ def _frames(file: h5py.File, observations: h5py.Group, base: str, length: int, w
             "renders when it is given --camera_names"
         )
     return out
+
+
+def _is_pictures(observations: h5py.Group, key: str) -> bool:
+    """Frames under a name of their own, such as table_cam; no depth map, which has one channel or is no uint8."""
+    if not isinstance(observations.get(key, getlink=True), h5py.HardLink):
+        return False
+    data = observations[key]
+    return isinstance(data, h5py.Dataset) and data.ndim == 4 and data.shape[3] == 3 and data.dtype == np.uint8
 
 
 def _states(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ class RobomimicEnv:
     is_libero: bool
     upside_down: bool  # frames are stored with the lowest row first
     absolute: bool  # actions are poses in metres and radians, not increments scaled to [-1, 1]
+
+    def as_libero(self, path: Path) -> RobomimicEnv:
+        """The same for a file that has LIBERO's observations but lost its attributes, as filtered copies have."""
+        if self.is_libero:
+            return self
+        return replace(self, is_libero=True, upside_down=True, instruction=self.instruction or words_of(path))
 
 
 def read_env(data: h5py.Group, path: Path) -> RobomimicEnv:
