@@ -1,0 +1,120 @@
+"""What an intervention did: the action before and after in its units, odds, words. Formulas in docs/metrics.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from analysis.evidence.effect import change
+from analysis.metrics.divergence import jensen_shannon
+from analysis.prediction_structure import finite
+from models.types import ActionDistribution, ActionSpace, Part, Prediction
+
+CONTINUOUS = (
+    "This policy's actions are continuous: it tells no distribution, so the change of the action is all there is. "
+    "Denoising starts from the same noise both times."
+)
+NO_ACTION = "This model predicts no actions: only its words can change."
+LATER = "The action is written before the words here, so changed words cannot change it."
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Between the distributions of one action token (or one dimension that it says)."""
+
+    step: int  # of the chunk
+    name: str
+    bits: float  # Jensen-Shannon divergence, 0 to 1
+    before: ActionDistribution
+    after: ActionDistribution
+
+
+@dataclass(frozen=True)
+class Effect:
+    """``after`` is the answer to the changed question."""
+
+    before: Prediction
+    after: Prediction
+    edits: tuple[str, ...]  # what was changed, one sentence each
+    change: Float[np.ndarray, "T D"]  # after - before, robot units, of the chunk steps that both have
+    divergences: tuple[Divergence, ...]
+    size: float  # mean |change| / range of the dimension, 0 to 1; nan: no action, or no range is known
+    note: str  # what a person should know
+
+    @property
+    def mean_bits(self) -> float:
+        """Mean over action tokens; nan where there are no distributions."""
+        return float(np.mean([each.bits for each in self.divergences])) if self.divergences else float("nan")
+
+    @property
+    def text_changed(self) -> bool:
+        return self.before.text != self.after.text
+
+
+def effect(
+    before: Prediction, after: Prediction, edits: tuple[str, ...], space: ActionSpace | None, forced: bool
+) -> Effect:
+    """``forced``: a rationale was forced on the policy."""
+    steps = min(len(before.actions), len(after.actions))
+    found = {(entry.step, entry.name): entry for entry in after.action_distribution}
+    divergences = tuple(
+        Divergence(each.step, each.name, _bits(each, other), each, other)
+        for each in before.action_distribution
+        if (other := found.get((each.step, each.name))) is not None and other.values.shape == each.values.shape
+    )
+    size = change(before, after, space).action
+    moved = after.actions[:steps] - before.actions[:steps]
+    return Effect(before, after, edits, moved, divergences, size, _note(before, after, space, forced))
+
+
+def effect_values(effect: Effect) -> dict[str, Any]:
+    """An effect as JSON values; a number that is not finite becomes None."""
+    before, after = effect.before, effect.after
+    return {
+        "edits": list(effect.edits),
+        "actions": [
+            {
+                "name": name,
+                "unit": unit,
+                "before": _finite(before.actions[:, column]),
+                "after": _finite(after.actions[:, column]),
+                "change": _finite(effect.change[:, column]),
+            }
+            for column, (name, unit) in enumerate(zip(before.action_names, before.action_units, strict=True))
+        ],
+        "size": finite(effect.size),
+        "jensen_shannon_bits": [
+            {"step": each.step, "name": each.name, "bits": finite(each.bits)} for each in effect.divergences
+        ],
+        "mean_jensen_shannon_bits": finite(effect.mean_bits),
+        "text_before": before.text,
+        "text_after": after.text,
+        "note": effect.note,
+    }
+
+
+def _bits(one: ActionDistribution, other: ActionDistribution) -> float:
+    return float(jensen_shannon(one.probabilities, other.probabilities))
+
+
+def _note(before: Prediction, after: Prediction, space: ActionSpace | None, forced: bool) -> str:
+    if space is None:
+        return NO_ACTION
+    if len(before.actions) != len(after.actions):
+        missing = "before" if len(before.actions) < len(after.actions) else "after"
+        return f"The policy wrote no whole action {missing} the change."
+    if forced and _acts_first(after):
+        return LATER
+    return "" if before.action_distribution else CONTINUOUS
+
+
+def _acts_first(prediction: Prediction) -> bool:
+    parts = [span.part for span in prediction.layout.spans]
+    return Part.ACTION in parts and Part.RATIONALE in parts and parts.index(Part.ACTION) < parts.index(Part.RATIONALE)
+
+
+def _finite(values: Float[np.ndarray, " n"]) -> list[float | None]:
+    return [finite(value) for value in np.asarray(values, np.float64).tolist()]
