@@ -14,6 +14,7 @@ from analysis.commands.export import export
 from analysis.commands.info import info
 from analysis.commands.intervene import intervene
 from analysis.commands.predict import predict
+from analysis.commands.reviews import app as reviews_app
 from models.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 for command in (info, predict, capture, attribute, intervene, compare, export, annotate):
     app.command()(command)
+app.add_typer(reviews_app, name="reviews")
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def shared_data() -> Path:
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for this run; tests that need one are skipped where it cannot be started."""
     try:
-        server = Postgres.create()
+        server = Postgres.create(durable=False)
     except NoPostgres as reason:
         pytest.skip(str(reason))
     yield server

@@ -99,6 +99,19 @@ def newest_golds(connection: Connection, project: str) -> dict[str, Gold]:
     return {row.item: _gold(row) for row in _newest(connection, golds, project) if row.judgement is not None}
 
 
+def adjudication_history(connection: Connection, project: str) -> tuple[Adjudication, ...]:
+    """Every version that was ever written, oldest first."""
+    query = select(adjudications).where(adjudications.c.project == project)
+    rows = connection.execute(query.order_by(adjudications.c.time, adjudications.c.item, adjudications.c.version))
+    return tuple(map(_adjudication, rows))
+
+
+def gold_history(connection: Connection, project: str) -> tuple[Gold, ...]:
+    """As `adjudication_history`."""
+    query = select(golds).where(golds.c.project == project)
+    return tuple(map(_gold, connection.execute(query.order_by(golds.c.time, golds.c.item, golds.c.version))))
+
+
 def conflicts(connection: Connection, project: str, open_only: bool) -> tuple[Conflict, ...]:
     """Items whose annotators differ in a verdict or a correction, in the order of the project."""
     said: dict[str, list[Review]] = {}

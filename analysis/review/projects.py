@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select
 
 from analysis.review.errors import Collision
 from analysis.review.item import Source
 from analysis.review.names import checked_name
 from analysis.review.project import (
-    DISAGREEMENT,
-    RANDOM,
-    SURPRISE,
     Project,
     ProjectChange,
     ProjectSettings,
@@ -26,6 +22,7 @@ from analysis.review.project import (
     settings_from_json,
     settings_to_json,
 )
+from analysis.review.ranking import rank_items
 from analysis.review.rows import TOOL, find_project
 from analysis.review.tables import items, projects, seats, versions
 from models.errors import UserError
@@ -85,19 +82,6 @@ def _item_row(project: str, number: int, digest: str, source: Source) -> dict[st
         "scores": dict(source.scores),
         "record": source.record,
     }
-
-
-def rank_items(connection: Connection, project: str, order: str, seed: int) -> None:
-    """Gives each item its place in the queue: what was not scored comes last, equals in random order."""
-    found = connection.execute(
-        select(items.c.id, items.c.scores).where(items.c.project == project).order_by(items.c.number)
-    ).all()
-    mixed = random.Random(seed).sample(found, len(found))
-    if order != RANDOM:
-        sign = -1 if order in (DISAGREEMENT, SURPRISE) else 1
-        mixed.sort(key=lambda row: sign * row.scores[order] if order in row.scores else float("inf"))
-    for rank, row in enumerate(mixed):
-        connection.execute(update(seats).where(seats.c.item == row.id).values(rank=float(rank)))
 
 
 def change(

@@ -71,22 +71,19 @@ def newest_review(connection: Connection, item: str, annotator: str) -> Review |
     return None if row is None else review_of(row)
 
 
-def select_standing(project: str) -> Select[Any]:
-    """The reviews that count: of each annotator on each item the newest, unless it was undone."""
+def standing(connection: Connection, project: str | None, item: str | None = None) -> tuple[Review, ...]:
+    """The reviews that count, in the order in which they were made; of all projects where ``project`` is None.
+
+    Of each annotator on each item that is the newest, unless it was undone.
+    """
     newest = (reviews.c.time.desc(), reviews.c.number.desc())
-    nth = func.row_number().over(partition_by=(reviews.c.item, reviews.c.author), order_by=newest)
-    ranked = select(reviews, nth.label("nth")).where(reviews.c.project == project).subquery()
+    nth = func.row_number().over(partition_by=(reviews.c.item, reviews.c.author), order_by=newest).label("nth")
+    wanted = [reviews.c.project == project] if project is not None else []
+    wanted += [reviews.c.item == item] if item is not None else []
+    ranked = select(reviews, nth).where(*wanted).subquery()
     columns = [column for column in ranked.c if column.name != "nth"]
-    return select(*columns).where(ranked.c.nth == 1, ranked.c.judgement.is_not(None))
-
-
-def standing(connection: Connection, project: str, item: str | None = None) -> tuple[Review, ...]:
-    """In the order in which they were made."""
-    query = select_standing(project)
-    found = query.selected_columns
-    if item is not None:
-        query = query.where(found.item == item)
-    return tuple(map(review_of, connection.execute(query.order_by(found.time, found.number))))
+    query = select(*columns).where(ranked.c.nth == 1, ranked.c.judgement.is_not(None))
+    return tuple(map(review_of, connection.execute(query.order_by(ranked.c.time, ranked.c.number))))
 
 
 def draft_of(row: Any) -> Draft:

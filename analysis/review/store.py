@@ -14,11 +14,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from analysis.review import decisions, drafts, projects, queue
 from analysis.review.database import Database, open_database
 from analysis.review.errors import Collision
+from analysis.review.incoming import Line
 from analysis.review.item import Adjudication, Assignment, Conflict, Draft, Gold, Item, Progress, Review, Source
 from analysis.review.judgement import Judgement
 from analysis.review.names import checked_name
 from analysis.review.progress import progress
 from analysis.review.project import Project, ProjectChange, ProjectSettings, Selection
+from analysis.review.restore import Imported, restore
 from analysis.review.rows import (
     find_item,
     find_project,
@@ -172,6 +174,10 @@ class ReviewStore:
         """The reviews that count: of each annotator on each item the newest, unless it was undone."""
         return self._read(lambda c: standing(c, project, item))
 
+    def all_reviews(self) -> tuple[Review, ...]:
+        """The reviews that count in all projects."""
+        return self._read(lambda c: standing(c, None))
+
     def shown_reviews(self, item: str, annotator: str) -> tuple[Review, ...]:
         """The reviews that count and that an annotator may see: in a blind project their own only."""
 
@@ -228,6 +234,10 @@ class ReviewStore:
         """Item id -> the decision that counts."""
         return self._read(lambda c: decisions.newest_adjudications(c, project))
 
+    def adjudication_history(self, project: str) -> tuple[Adjudication, ...]:
+        """Every decision, oldest first, also those that were replaced."""
+        return self._read(lambda c: decisions.adjudication_history(c, project))
+
     def set_gold(self, item: str, judgement: Judgement | None, author: str, version: int) -> Gold:
         """The known answer for an item, None: no longer. ``version`` as in `adjudicate`."""
         return self._write(lambda c, now: decisions.set_gold(c, item, judgement, version, author, now))
@@ -235,6 +245,18 @@ class ReviewStore:
     def gold(self, project: str) -> dict[str, Gold]:
         """Item id -> the answer that counts. Not to be shown to annotators."""
         return self._read(lambda c: decisions.newest_golds(c, project))
+
+    def gold_history(self, project: str) -> tuple[Gold, ...]:
+        """Every answer, oldest first, also those that were replaced."""
+        return self._read(lambda c: decisions.gold_history(c, project))
+
+    def restore(self, lines: Sequence[Line], author: str, project: str | None = None) -> Imported:
+        """Puts the lines of an archive (`analysis.review.incoming.read_lines`) in: all that fits, or nothing at all.
+
+        Into ``project``, else into the archive's own, which is made if it is not there. What is there already stays;
+        rows that do not fit are named in the result. Raises UserError for lines that are no archive.
+        """
+        return self._write(lambda c, now: restore(c, lines, project, author, now))
 
     def progress(self, project: str) -> Progress:
         return self._read(lambda c: progress(c, project, self.clock()))

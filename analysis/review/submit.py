@@ -11,7 +11,9 @@ from analysis.review.errors import Collision, ItemTaken
 from analysis.review.item import Item, Review
 from analysis.review.judgement import Judgement, checked, judgement_to_json
 from analysis.review.names import checked_id
+from analysis.review.project import DISAGREEMENT
 from analysis.review.queue import check_annotator, claim, lease_end
+from analysis.review.ranking import rank_by_reviews
 from analysis.review.rows import TOOL, find_item, find_review, find_settings, newest_review
 from analysis.review.tables import drafts, reviews, seats
 from models.errors import UserError
@@ -50,6 +52,8 @@ def submit(connection: Connection, sent: Submission, now: datetime) -> Review:
     review = _row(item, sent.annotator, judgement, sent.id, before, now, seconds=sent.seconds)
     insert_review(connection, review, now)
     fill(connection, item.id, seat, sent.annotator)
+    if settings.order == DISAGREEMENT:
+        rank_by_reviews(connection, item.project, item.id)
     connection.execute(delete(drafts).where(drafts.c.item == item.id, drafts.c.annotator == sent.annotator))
     return review
 
