@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -39,6 +39,10 @@ class Database:
     def __str__(self) -> str:
         return shown(self._engine.url)
 
+    def close(self) -> None:
+        """Closes idle connections; SQLite then leaves one file alone. It may be used again all the same."""
+        self._engine.dispose()
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One moment of the database. Raises ReviewsUnavailable."""
@@ -61,8 +65,10 @@ class Database:
             yield
         except PoolTimeout as error:
             raise ReviewsUnavailable(f"the reviews in {self} cannot be used: all connections are busy") from error
-        except DBAPIError as error:
-            if not is_circumstance(error):
+        except StatementError as error:
+            if isinstance(error.orig, UserError):  # a value that a column does not take
+                raise error.orig from None
+            if not isinstance(error, DBAPIError) or not is_circumstance(error):
                 raise
             raise ReviewsUnavailable(sentence(str(self), error)) from error
 

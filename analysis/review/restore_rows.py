@@ -56,10 +56,15 @@ def restore_reviews(
     connection: Connection, lines: Sequence[Line], known: Known, now: datetime, refused: list[str]
 ) -> int:
     """Rows as they were, oldest first; those of an annotator for whom an item has no place left are refused."""
-    stored, touched = 0, set()
-    for line in sorted((line for line in lines if line.kind == "review"), key=lambda line: line.time("time")):
+    rows: list[tuple[Review, Line]] = []
+    for line in (line for line in lines if line.kind == "review"):
         try:
-            review = _review(line, known)
+            rows.append((_review(line, known), line))
+        except UserError as error:
+            refused.append(_named(line, error))
+    stored, touched = 0, set()
+    for review, line in sorted(rows, key=lambda row: (row[0].time, row[1].number)):
+        try:
             if not _is_new(connection, review):
                 continue
             seat = claim(connection, review.item, review.annotator, now)
@@ -70,9 +75,14 @@ def restore_reviews(
             touched.add((review.item, review.annotator))
             stored += 1
         except UserError as error:
-            refused.append(f"line {line.number}: {error}")
+            refused.append(_named(line, error))
     _leave_undone(connection, known.project.id, touched)
     return stored
+
+
+def _named(line: Line, error: UserError) -> str:
+    said = str(error)
+    return said if said.startswith("line ") else f"line {line.number}: {said}"
 
 
 def _is_new(connection: Connection, review: Review) -> bool:
@@ -150,5 +160,5 @@ def restore_decisions(
             )
             stored += 1
         except UserError as error:
-            refused.append(f"line {line.number}: {error}")
+            refused.append(_named(line, error))
     return stored

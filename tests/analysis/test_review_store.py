@@ -17,6 +17,7 @@ from analysis.review import (
     ReviewStore,
     Submission,
 )
+from analysis.review.judgement import checked
 from models.errors import UserError
 from tests.analysis.review_world import BAD, GOOD, Clock, corrected, open_store, say, sources
 
@@ -263,8 +264,8 @@ def test_what_annotators_differ_on_comes_next(store):
 def test_a_random_order_is_told_by_its_seed(store):
     orders = []
     for _ in range(2):
-        project = store.create_project(ProjectSettings("first"), sources(30), "lead")
-        orders.append([one.item.number for one in store.next_items(project.id, "ann", count=30)])
+        project = store.create_project(ProjectSettings("first"), sources(8), "lead")
+        orders.append([one.item.number for one in store.next_items(project.id, "ann", count=8)])
     assert orders[0] == orders[1] != sorted(orders[0])
 
 
@@ -305,11 +306,16 @@ def test_items_are_added_once(store):
         (Judgement((), "reject", "x" * 1_000_001), "keeps up to"),
     ],
 )
-def test_reviews_that_do_not_fit_are_refused(store, judgement, said):
-    project = store.create_project(ProjectSettings("first"), sources(1), "lead")
+def test_judgements_that_do_not_fit_are_refused(judgement, said):
     with pytest.raises(UserError, match=said):
-        say(store, store.items(project.id)[0].id, "ann", judgement)
-    assert store.review_history(project.id) == ()
+        checked(judgement, sources(1)[0].rationale.parts, LabelScheme())
+
+
+def test_a_review_that_does_not_fit_leaves_nothing(store):
+    project = store.create_project(ProjectSettings("first"), sources(1), "lead")
+    with pytest.raises(UserError, match="no part 'feeling'"):
+        say(store, store.items(project.id)[0].id, "ann", Judgement((PartJudgement("feeling", "correct"),), "accept"))
+    assert store.review_history(project.id) == () and store.progress(project.id).leased == 0
 
 
 def test_a_project_has_its_own_labels(store):

@@ -1,0 +1,84 @@
+"""python -m analysis reviews."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.workspace import Workspace
+from tests.analysis.review_world import GOOD, say
+from tests.tiny_episode import write_tiny_episode
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Runs a command about reviews in a workspace of one episode; gives exit code, stdout and stderr."""
+    write_tiny_episode(tmp_path / "data" / "a.hdf5", id="a")
+    (tmp_path / "workspace.toml").write_text('episodes = ["data"]\ncheckpoints = []\n')
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        given = ["analysis", "reviews", *map(str, arguments), "--workspace", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", given)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+def test_from_a_new_project_to_what_came_out(command, tmp_path):
+    (tmp_path / "rules.md").write_text("# Look twice")
+    made = command("project", "create", "first", "--guidelines", tmp_path / "rules.md", "--overlap", 2, "--json")
+    id = json.loads(made[1])["id"]
+    store = Workspace.open(tmp_path).reviews
+    assert store.project(id).settings.guidelines == "# Look twice"
+    (tmp_path / "changes.json").write_text('{"blind": false}')
+    assert command("project", "edit", "first", tmp_path / "changes.json")[0] == 0
+    assert store.project(id).settings.overlap == 2 and not store.project(id).settings.blind
+    for item in store.items(id):
+        for name in ("ann", "ben"):
+            say(store, item.id, name, GOOD if len(item.source.rationale.parts) == 2 else GOOD.__class__((), "accept"))
+    assert "first: 4 of 4 reviews, 2 rationales" in command("project", "list")[1]
+    assert "ann: 2 reviews (accept 2, correct 0" in command("progress", id)[1]
+    assert json.loads(command("progress", id, "--json")[1])["done"] == 2
+    assert "overall: 1.000" in command("agreement", "first", "--resamples", 10)[1]
+    out = tmp_path / "out" / "all.jsonl"
+    assert command("export", "first", out)[1].strip() == str(out)
+    assert command("export", "first", tmp_path / "hdf5", "--format", "hdf5", "--rule", "all", "--least", 2)[0] == 0
+    code, said, _ = command("import", out, "--json")
+    assert code == 0 and json.loads(said)["reviews"] == 0  # all there already
+
+
+def test_rationales_are_imported_to_be_reviewed(command, tmp_path):
+    line = {"episode": "a", "start": 0, "stop": 2, "author": "me", "parts": {"planning": "go"}}
+    (tmp_path / "said.jsonl").write_text(json.dumps(line))
+    code, _, err = command("import", tmp_path / "said.jsonl")
+    assert code == 2 and "say with --project or --name" in err
+    assert json.loads(command("import", tmp_path / "said.jsonl", "--name", "mine", "--json")[1])["items"] == 1
+    assert json.loads(command("import", tmp_path / "said.jsonl", "--project", "mine", "--json")[1])["items"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("progress", "nothing"), "0 projects are called 'nothing'; there are none"),
+        (("import", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
+        (("project", "create", "x", "--order", "worst"), "expected one of random"),
+        (("project", "create", "x", "--settings", __file__), "is not valid JSON"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(command, arguments, said):
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "") and err.startswith("error: ") and said in err and err.count("\n") == 1
+
+
+def test_a_folder_that_is_no_workspace(monkeypatch, capsys, tmp_path: Path):
+    monkeypatch.setattr(sys, "argv", ["analysis", "reviews", "project", "list", "--workspace", str(tmp_path / "none")])
+    with pytest.raises(SystemExit):
+        main()
+    assert "has no workspace.toml" in capsys.readouterr().err and not (tmp_path / "none").exists()
