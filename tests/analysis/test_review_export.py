@@ -109,10 +109,7 @@ def test_reviews_over_the_overlap_are_refused_by_name(review_address):
 
 
 def changed(lines: list[str], kind: str, **values: object) -> list[str]:
-    out = []
-    for line in map(json.loads, lines):
-        out.append(json.dumps(line | values if line["kind"] == kind else line))
-    return out
+    return [json.dumps(line | values if line["kind"] == kind else line) for line in map(json.loads, lines)]
 
 
 @pytest.mark.parametrize(
