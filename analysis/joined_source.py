@@ -41,6 +41,13 @@ class Annotations:
 
 
 @dataclass(frozen=True)
+class StoredFacts:
+    meta: EpisodeMeta
+    actions: int  # dimensions
+    states: int  # dimensions; 0: no states
+
+
+@dataclass(frozen=True)
 class JoinedSource:
     """Episodes of ``source``, annotated first, then corrected."""
 
@@ -89,6 +96,12 @@ class JoinedSource:
             episode = TaughtEpisode(episode, added)
         description = self._usable()
         return episode if description == EMPTY else DescribedEpisode.corrected(episode, description)
+
+    def as_stored(self, id: str) -> StoredFacts:
+        """What the files themselves say about an episode, without the description. Raises UserError as `open` does."""
+        episode = self.source.open(id)
+        states = episode.states
+        return StoredFacts(episode.meta, episode.actions.shape[1], 0 if states is None else states.shape[1])
 
     def expect(self, id: str, source: str) -> None:
         """Says where an earlier scan found an episode, for sources that want to know."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ BROKEN_SHOWN = 20
 FIRST_SECONDS = 2.0  # waited for a data set that was never listed before
 GLANCE_SECONDS = 0.05  # waited for a look at the files of a known one
 AGAIN_SECONDS = 1.0
+REFRESH_SECONDS = 4.0  # between two pictures of a list that grows
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def choose_episode(
         later.append(lambda: st.caption(_facts(meta)))
     later.append(lambda: _broken(offered.broken, status))
     if status.running:
-        later.append(lambda: watch(updates, dataset, refresh=meta is None or not controls))
+        later.append(lambda: watch(updates, time.monotonic(), refresh=meta is None or not controls))
     return meta
 
 
@@ -148,10 +150,13 @@ def _broken(broken: Page, status: IndexStatus) -> None:
 
 
 @st.fragment(run_every=AGAIN_SECONDS)
-def watch(updates: IndexUpdates, dataset: str, refresh: bool) -> None:
-    """Says how far the index is and draws the page anew when it is whole; with ``refresh`` also in between."""
-    status = updates.status
-    if not status.running or (refresh and status.progress is not None and status.progress.done):
+def watch(updates: IndexUpdates, drawn: float, refresh: bool) -> None:
+    """Says how far the index is and draws the page anew when it is whole; with ``refresh`` also in between.
+
+    ``drawn``: time.monotonic() when the page was; it is never drawn anew at once.
+    """
+    status, passed = updates.status, time.monotonic() - drawn
+    if passed > AGAIN_SECONDS / 2 and (not status.running or (refresh and passed > REFRESH_SECONDS)):
         st.rerun()
     said = status.progress
     if said is None:

@@ -74,7 +74,9 @@ def list_from(parameters: Mapping[str, str], datasets: Sequence[str]) -> tuple[E
     def choice(name: str, offered: Mapping[str, str]) -> str:
         value = parameters.get(name, "")
         if value not in offered:
-            said.append(f"The link asks for {name}={value[:40]}; expected {', '.join(filter(None, offered))}.")
+            said.append(
+                f"The link asks for {name}={value[:40]}; expected {', '.join(each for each in offered if each)}."
+            )
         return value if value in offered else ""
 
     def number(name: str) -> int | None:
@@ -89,7 +91,7 @@ def list_from(parameters: Mapping[str, str], datasets: Sequence[str]) -> tuple[E
         f"The link asks for the data set “{name[:80]}”, which is not here." for name in asked if name not in datasets
     ]
     success = choice("success", SUCCESS)
-    filter = Filter(
+    wanted = Filter(
         text=parameters.get("q", "")[:LONGEST_TEXT],
         datasets=tuple(name for name in asked if name in datasets),
         shortest=number("shortest"),
@@ -102,7 +104,7 @@ def list_from(parameters: Mapping[str, str], datasets: Sequence[str]) -> tuple[E
     if sort.removeprefix("-") not in COLUMNS:
         said.append(f"The link sorts by {sort[:40]}; expected one of {', '.join(COLUMNS)}.")
         sort = "position"
-    return EpisodeList(filter, sort, max(0, (number("p") or 1) - 1)), tuple(said)
+    return EpisodeList(wanted, sort, max(0, (number("p") or 1) - 1)), tuple(said)
 
 
 def _words(flag: bool | None) -> str:

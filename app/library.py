@@ -70,6 +70,12 @@ class Library:
         with self._lock:
             self._episodes.pop((dataset, id), None)
 
+    def forget_dataset(self, dataset: str) -> None:
+        """The same for all episodes of a data set."""
+        with self._lock:
+            for key in [key for key in self._episodes if key[0] == dataset]:
+                del self._episodes[key]
+
 
 _current: dict[str, Library] = {}
 _opening = threading.Lock()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 import models
+from analysis.catalogue import Filter
 from analysis.checkpoint_list import BrokenCheckpoint
 from app import library
 from app.episode_list import NAMES as LIST_NAMES
@@ -228,3 +229,18 @@ def choose_project(projects: Sequence[Project]) -> Project:
     picked = st.selectbox("Project", list(by_id), key="project", format_func=lambda id: by_id[id].settings.name)
     st.query_params["project"] = picked
     return by_id[picked]
+
+
+def reads_all(dataset: str) -> bool:
+    """Whether the actions of all episodes of a data set are wanted, not of a sample only."""
+    return dataset in st.session_state.get("read_all_of", ())
+
+
+def read_all(dataset: str) -> None:
+    st.session_state["read_all_of"] = (*st.session_state.get("read_all_of", ()), dataset)
+
+
+def list_broken(dataset: str) -> None:
+    """Goes to the catalogue, which lists what is broken of a data set."""
+    st.session_state["list"] = EpisodeList(Filter(datasets=(dataset,), broken=True))
+    st.session_state["page"] = "Catalogue"

@@ -20,6 +20,7 @@ from tests.tiny_checkpoints import write_action_token_paligemma
 
 def run(monkeypatch: pytest.MonkeyPatch, workspace: Path, **parameters: str) -> AppTest:
     monkeypatch.setenv(WORKSPACE_VARIABLE, str(workspace))
+    monkeypatch.setattr("app.episode_choice.FIRST_SECONDS", 60.0)  # on a busy machine as well
     test = AppTest.from_file(str(MAIN), default_timeout=60)
     for name, value in parameters.items():
         test.query_params[name] = value

@@ -165,7 +165,7 @@ def test_a_step_of_a_model_without_actions(client: TestClient, asked: dict[str, 
 @pytest.mark.parametrize(
     ("path", "change", "says"),
     [
-        ("episode", {"episode": "nowhere"}, "no episode 'nowhere'"),
+        ("episode", {"episode": "nowhere"}, "no readable episode 'nowhere'"),
         ("episode", {"dataset": "../../etc"}, "no data set '../../etc'"),
         ("frame", {"camera": "wrist", "step": "0"}, "no camera 'wrist'"),
         ("frame", {"camera": "shoulder", "step": "99"}, "steps 0 to 4"),
