@@ -31,6 +31,7 @@ PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by
         "Catalogue": Page("app.views.catalogue:show", lists_episodes=True, needs_episode=False),
         "Review": Page("app.views.review:show", with_choice=False),
         "Data set": Page("app.views.overview:show", needs_episode=False),
+        "Projects": Page("app.views.projects:show", with_choice=False, for_leads=True),
     }
 )
 

@@ -8,11 +8,11 @@ export function helpOverlay(keyMap, onChange) {
   const said = el("p", { class: "quiet", role: "status" });
   let waiting = null;
 
-  const draw = () => {
+  const draw = (focused) => {
     const row = ([action, , meaning]) => el("tr", {},
       el("th", { scope: "row" }, el("button", {
         type: "button", class: "key", "data-action": action, text: waiting === action ? "press a key" : keyMap.label(action),
-        onclick: () => { waiting = action; said.textContent = "Press the new key, Escape to leave it."; draw(); },
+        onclick: () => { waiting = action; said.textContent = "Press the new key, Escape to leave it."; draw(action); },
       })), el("td", { text: meaning }));
     const half = Math.ceil(ACTIONS.length / 2);
     const table = (rows) => el("table", {}, el("tbody", {}, rows.map(row)));
@@ -20,6 +20,7 @@ export function helpOverlay(keyMap, onChange) {
       el("div", { class: "row" }, el("span", { class: "quiet grow", text: "Click a key to change it. In a text: Esc leaves it, Ctrl+Enter sends." }),
         el("button", { type: "button", text: "As it was", onclick: () => { keyMap.reset(); waiting = null; draw(); onChange(); } }),
         el("button", { type: "button", class: "strong", text: "Close", onclick: () => dialog.close() })));
+    dialog.querySelector(`[data-action="${focused}"]`)?.focus(); // the button that was pressed is a new one now
   };
   dialog.addEventListener("keydown", (event) => {
     event.stopPropagation();
@@ -33,9 +34,10 @@ export function helpOverlay(keyMap, onChange) {
       said.textContent = "That key cannot be used here; press another.";
       return;
     }
+    const changed = waiting;
     waiting = null;
     said.textContent = "";
-    draw();
+    draw(changed);
     onChange();
   });
   dialog.addEventListener("cancel", (event) => { if (waiting) event.preventDefault(); });

@@ -59,6 +59,7 @@ const TAKES_TEXT = "input:not([type=checkbox]):not([type=range]):not([type=radio
 export function listen(root, keyMap, act) {
   const onKey = (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !root.isConnected) return;
+    if (root.querySelector("dialog[open]")) return;
     const target = event.composedPath()[0];
     const inside = event.composedPath().includes(root);
     if (target instanceof Element && target.closest(TAKES_TEXT)) return;

@@ -31,9 +31,9 @@ export class Past {
     const last = this.sent.at(-1);
     this.busy = true;
     try {
-      if (last && desk.outbox.withdraw(last.id)) this.back(last.item, last.sent);
+      if (last && desk.outbox.withdraw(last.id)) this.back(last.item, last.sent, 0);
       else if (last && last.version === null) desk.screen.bar.say("The last judgement is still being sent; undo it when it has arrived", "bad");
-      else if (last && desk.config.desk !== "review") this.back({ ...last.item, version: last.version }, last.sent);
+      else if (last && desk.config.desk !== "review") this.back({ ...last.item, version: last.version }, last.sent, 0);
       else await this.undoStored(last);
     } catch (error) {
       desk.screen.bar.say(`Not undone: ${error.message}`, "bad");
@@ -48,7 +48,7 @@ export class Past {
     const review = last ? { id: last.id, judgement: last.sent.judgement, seconds: last.sent.seconds } : await this.before();
     if (!review) return desk.screen.bar.say("There is nothing to undo");
     const { item } = await desk.api.post("undo", { review: review.id, id: newId() });
-    this.back(item, review);
+    this.back(item, review, -1);
   }
 
   async before() {
@@ -56,13 +56,13 @@ export class Past {
     return this.earlier.pop();
   }
 
-  back(item, { judgement, seconds }) {
+  back(item, { judgement, seconds }, counted) {
     const { desk } = this;
     if (this.sent.at(-1)?.item.id === item.id) this.sent.pop();
     this.count = Math.max(0, this.count - 1);
     desk.supply.putBack();
     desk.open(item, { ...judgement, seconds: seconds ?? 0 });
-    desk.supply.counted(-1);
+    desk.supply.counted(counted);
     desk.screen.bar.say("Taken back: change it and send it again");
   }
 }

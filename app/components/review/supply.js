@@ -42,7 +42,7 @@ export class Supply {
   }
 
   take(progress) {
-    this.progress = { ...progress, mine: progress.mine + this.desk.outbox.items.length };
+    this.progress = progress;
     this.desk.screen.showProgress();
   }
 
@@ -77,8 +77,9 @@ export class Supply {
     this.fill();
   }
 
+  // A judgement was stored, or (-1) taken back.
   counted(by = 1) {
-    if (this.progress) this.progress = { ...this.progress, mine: this.progress.mine + (by < 0 ? by : 0), reviews: this.progress.reviews + by };
+    if (this.progress) this.progress = { ...this.progress, mine: this.progress.mine + by, reviews: this.progress.reviews + by };
     this.desk.screen.showProgress();
   }
 

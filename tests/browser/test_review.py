@@ -1,0 +1,286 @@
+"""The review page in a real browser against the real server: keys, drafts, undo, text that is only text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from analysis.review import Review
+from tests.browser.review_world import PARTS, ReviewWorld, judge, make_review_world
+from tests.browser.world import HTML
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+STRANGE = {
+    "observation": HTML,
+    "situation": "\u200fهذا نص عربي يُقرأ من اليمين إلى اليسار 🤖 שלום",
+    "task": "<svg onload=window.harmed=1> **bold** [link](javascript:window.harmed=1) $x^2$ :red[a] {{x}} ${x}",
+    "plan": "long " * 20_000,
+}
+
+
+class Reviewer:
+    """A tab in which somebody judges."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, project: str, person: str = "Ann", wait: str = ".desk[data-ready]", **parameters: str) -> None:
+        asked = {"page": "review", "project": project, "person": person} | parameters
+        self.page.goto(f"{self.address}/?{urlencode(asked)}")
+        self.page.wait_for_selector(wait, timeout=40_000)
+        self.page.wait_for_timeout(300)  # no judgement is sent in the first moment of an item
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    @property
+    def item(self) -> str:
+        return str(self.page.locator(".desk").get_attribute("data-ready"))
+
+    def message(self, text: str) -> None:
+        self.page.locator(".bar .message").filter(has_text=text).wait_for(timeout=5000)
+
+    def saved(self, text: str = "All saved") -> None:
+        self.page.locator(".bar .saved").filter(has_text=text).wait_for(timeout=20_000)
+
+    def next_after(self, item: str) -> str:
+        """Waits until another item stands there, ready."""
+        self.page.wait_for_selector(f".desk[data-ready]:not([data-ready='{item}'])", timeout=10_000)
+        self.page.wait_for_timeout(300)
+        return self.item
+
+    def all_sent(self) -> None:
+        self.page.wait_for_selector(".desk[data-unsent='0']", timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewWorld]:
+    made = make_review_world(tmp_path_factory.mktemp("review"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ann(browser: Any, world: ReviewWorld) -> Iterator[Reviewer]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    reviewer = Reviewer(context.new_page(), world.address)
+    yield reviewer
+    context.close()
+    assert not reviewer.complaints
+
+
+def reviews(world: ReviewWorld, project: str) -> dict[str, Review]:
+    return {one.item: one for one in world.store.reviews(project)}
+
+
+def test_an_item_is_judged_by_keys_alone(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("keys")
+    ann.open(project)
+    first = ann.item
+    assert ann.page.locator(".part").count() == 4 and ann.page.locator(".pictures canvas").count() == 2
+    assert "What the robot did" in ann.page.locator(".followed").inner_text()
+    ann.page.evaluate(
+        "() => { window.sends = 0; const send = WebSocket.prototype.send;"
+        " WebSocket.prototype.send = function (...all) { window.sends += 1; return send.apply(this, all); }; }"
+    )
+    ann.press("1", "1", "3", "w", "q", "j", "4", "m")
+    ann.page.keyboard.type("the block is elsewhere")
+    ann.press("Enter", "d", "Enter")
+    ann.next_after(first)
+    ann.all_sent()
+    said = reviews(world, project)[first].judgement
+    assert said is not None and (said.overall, said.comment) == ("reject", "the block is elsewhere")
+    assert [(one.verdict, one.errors) for one in said.parts] == [
+        ("correct", ()),
+        ("correct", ()),
+        ("wrong", ("wrong object", "wrong place")),
+        ("cannot tell", ()),
+    ]
+    assert ann.page.evaluate("window.sends") == 0  # no rerun of the script
+    assert "1 judged by you · 1 of 6" in ann.page.locator(".progress").inner_text()
+
+
+def test_a_correction_keeps_the_original(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("correction")
+    ann.open(project)
+    first = ann.item
+    ann.press("1", "2", "c")
+    ann.page.keyboard.press("Control+a")
+    ann.page.keyboard.type("The gripper is closed.")
+    ann.press("Escape", "g", "Enter")
+    ann.next_after(first)
+    ann.all_sent()
+    said = reviews(world, project)[first].judgement
+    assert said is not None and said.overall == "correct"
+    part = said.part("situation")
+    assert part is not None and (part.correction, part.original) == ("The gripper is closed.", PARTS["situation"])
+
+
+def test_nothing_is_sent_by_accident(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("accident")
+    ann.open(project)
+    first = ann.item
+    ann.press("Enter")
+    ann.message("Say first")
+    ann.press("1", "a", "Enter")
+    ann.message("is not judged yet")
+    ann.press("g", "s", "Enter")
+    ann.message("Correct a part first")
+    ann.press("s", "a", "m")
+    ann.page.keyboard.type("fine")
+    ann.press("Enter")  # leaves the comment
+    assert ann.item == first
+    ann.page.keyboard.down("Enter")
+    for _ in range(5):  # a key that is held repeats
+        ann.page.keyboard.down("Enter")
+    ann.page.keyboard.up("Enter")
+    second = ann.next_after(first)
+    ann.all_sent()
+    assert set(reviews(world, project)) == {first} and second != first
+
+
+def test_undo_takes_back_changes_and_then_the_last_judgement(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("undo")
+    ann.open(project)
+    first = ann.item
+    ann.press("1", "3", "z")
+    assert ann.page.locator("[data-part=situation] [aria-checked=true]").count() == 0
+    ann.press("g", "Enter")
+    second = ann.next_after(first)
+    ann.all_sent()
+    ann.press("z")
+    ann.message("Taken back")
+    ann.page.wait_for_selector(f".desk[data-ready='{first}']")
+    assert reviews(world, project) == {} and len(world.store.review_history(project)) == 2
+    ann.page.wait_for_timeout(300)
+    ann.press("d", "Enter")
+    assert ann.next_after(first) == second
+    ann.all_sent()
+    assert reviews(world, project)[first].judgement.overall == "reject"  # type: ignore[union-attr]
+    ann.open(project)  # another sitting: the last judgement can still be taken back
+    ann.press("z")
+    ann.page.wait_for_selector(f".desk[data-ready='{first}']")
+
+
+def test_a_draft_outlives_the_tab_and_the_browser(ann: Reviewer, world: ReviewWorld, browser: Any) -> None:
+    project = world.project("draft")
+    ann.open(project)
+    first = ann.item
+    ann.press("1", "3", "e", "m")
+    ann.page.keyboard.type("half a thought")
+    ann.saved()
+    ann.page.close()
+    elsewhere = browser.new_context()
+    again = Reviewer(elsewhere.new_page(), world.address)
+    again.open(project)
+    assert again.item == first
+    assert again.page.locator(".comment").input_value() == "half a thought"
+    assert again.page.locator("[data-part=situation] [data-error='wrong state'][aria-pressed=true]").count() == 1
+    elsewhere.close()
+
+
+def test_keys_can_be_changed_and_are_remembered(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("remap")
+    ann.open(project)
+    ann.press("?")
+    ann.page.locator(".help .key[data-action=reject]").click()
+    ann.press("x")
+    ann.page.get_by_role("button", name="Close").click()
+    ann.press("x")
+    assert ann.page.locator(".overall.reject").get_attribute("aria-checked") == "true"
+    ann.press("d")  # says nothing any more
+    ann.saved()
+    ann.open(project)
+    assert ann.page.locator(".overall.reject kbd").inner_text() == "X"
+    assert ann.page.locator(".overall.reject").get_attribute("aria-checked") == "true"
+
+
+def test_text_of_data_sets_is_only_text(ann: Reviewer, world: ReviewWorld) -> None:
+    guidelines = "Look <script>window.harmed=1</script> <img src=x onerror='window.harmed=1'> **well**"
+    project = world.project("<b>strange</b> **names**", 2, STRANGE, guidelines=guidelines)
+    ann.open(project)
+    shown = ann.page.locator(".part .text").all_inner_texts()
+    assert shown[0].startswith(HTML) and shown[2] == STRANGE["task"] and len(shown[3]) > 99_000
+    assert ann.page.evaluate("() => getComputedStyle(document.querySelector('body')) && window.harmed") is None
+    right_to_left = ann.page.locator("[data-part=situation] .text")
+    assert right_to_left.evaluate("node => getComputedStyle(node).direction") == "rtl"
+    assert ann.page.locator(".part b, .part svg[onload], .part script, .part img").count() == 0
+    side = ann.page.locator("[data-testid=stSidebar]")
+    assert "<script>" in side.inner_text() and side.locator("img[src=x], script").count() == 0
+    ann.press("j", "j", "j", "c")  # the long part can be corrected
+    ann.page.keyboard.type("!")
+    ann.press("Escape", "d", "Enter")
+    ann.all_sent()
+    ann.open(project, page="projects", part="files", wait="[data-testid=stFileUploader]")
+    assert ann.page.evaluate("window.harmed") is None
+    assert "<b>strange</b> **names**" in ann.page.locator("h4").inner_text()
+
+
+def test_what_is_said_where_there_is_nothing_to_do(ann: Reviewer, world: ReviewWorld) -> None:
+    held = world.project("held", 1)
+    world.store.next_items(held, "Bob", 1)
+    ann.open(held, wait=".desk[data-idle]")
+    assert "1 place is held by others" in ann.page.locator(".empty").inner_text()
+    done = world.project("done", 1)
+    judge(world.store, done, "Ann", "correct", "accept")
+    ann.open(done, wait=".desk[data-idle]")
+    assert "You judged 1 of 1 items" in ann.page.locator(".empty").inner_text()
+    empty = world.project("empty", 0)
+    ann.open(empty, wait=".desk[data-idle]")
+    assert "no items yet" in ann.page.locator(".empty").inner_text()
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("full disk")
+    ann.open(project)
+    first = ann.item
+    world.fill_disk(True)
+    try:
+        ann.press("1", "m")
+        ann.page.keyboard.type("kept")
+        ann.saved("Draft kept in this browser only")
+        ann.press("Escape", "d", "Enter")
+        ann.saved("1 judgement not stored yet")
+        assert "disk" in ann.page.locator(".bar .saved").inner_text()
+        assert reviews(world, project) == {}
+    finally:
+        world.fill_disk(False)
+    ann.all_sent()
+    assert reviews(world, project)[first].judgement.comment == "kept"  # type: ignore[union-attr]
+
+
+def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("conflict", 1, overlap=2)
+    judge(world.store, project, "Ann", "correct", "accept")
+    judge(world.store, project, "Bob", "wrong", "reject")
+    ann.open(project, "Kim", page="projects", part="conflicts")
+    assert "Bob" in ann.page.locator(".others").first.inner_text()
+    ann.press("g", "Enter")
+    ann.message("Give the reason")
+    ann.page.keyboard.type("seen on the frame")
+    ann.press("Enter", "Enter")
+    ann.page.wait_for_selector(".desk[data-idle]", timeout=20_000)
+    (decided,) = world.store.adjudications(project).values()
+    assert (decided.author, decided.judgement.overall, decided.judgement.comment) == (
+        "Kim",
+        "accept",
+        "seen on the frame",
+    )
+
+
+def test_a_project_is_made_on_the_page(ann: Reviewer, world: ReviewWorld) -> None:
+    world.project("first")
+    ann.open("", "Kim", page="projects", wait="[data-testid=stMetric]")
+    ann.page.get_by_role("button", name="New project").click()
+    ann.page.get_by_label("Name").fill("made by hand")
+    ann.page.get_by_role("button", name="Make the project").click()
+    ann.page.get_by_text("this selection finds no rationale").wait_for(timeout=20_000)  # the episode has none
