@@ -70,7 +70,8 @@ def may_lead(workspace: Workspace) -> bool:
 
 
 def _given() -> str:
-    return session.given_name(unquote(st.context.cookies.get(COOKIE, "")))
+    remembered = st.context.cookies.get(COOKIE)
+    return session.given_name(unquote(remembered) if isinstance(remembered, str) else "")
 
 
 def _own_machine() -> bool:
