@@ -12,10 +12,13 @@ import streamlit as st
 import models
 from analysis.catalogue import Filter
 from analysis.checkpoint_list import BrokenCheckpoint
+from analysis.interventions.question import Intervention
+from analysis.interventions.registry import as_text, from_text
 from app import library
 from app.episode_list import NAMES as LIST_NAMES
 from app.episode_list import EpisodeList, list_from
 from app.selection import Selection, camera_text, chosen, from_parameters
+from app.what_if_edits import after_click
 from models import weight_change as weights
 from models.types import CheckpointSpec
 from models.weight_change import WeightChange
@@ -322,3 +325,47 @@ def started_export(path: str | None = None) -> str:
     if path is not None:
         st.session_state["review_export"] = path
     return str(st.session_state.get("review_export", ""))
+
+
+def edits() -> tuple[Intervention, ...]:
+    """The what-if page's changes: this session's, else the link's. Raises UserError for a link that is broken."""
+    if "edits" not in st.session_state:
+        text = st.query_params.get("edits", "")
+        st.session_state["edits"] = from_text(text) if text else ()
+    found: tuple[Intervention, ...] = st.session_state["edits"]
+    return found
+
+
+def keep_edits(interventions: Sequence[Intervention]) -> None:
+    """From now on these are the changes; the URL carries them."""
+    st.session_state["edits"] = tuple(interventions)
+    if interventions:
+        st.query_params["edits"] = as_text(interventions)
+    else:
+        st.query_params.pop("edits", None)
+
+
+def changed_on_frame(key: str) -> None:
+    """Takes over what was hidden or shown on the what-if page's frame."""
+    if (found := sent(key, "changed")) is not None:
+        keep_edits(after_click(edits(), found, st.session_state.get("what_if_fill", "mean")))
+
+
+def step(length: int) -> int:
+    """The step that a page without a player looks at; it is shared with the player through the URL."""
+    wish = st.query_params.get("step", "")
+    if "what_if_step" not in st.session_state:
+        st.session_state["what_if_step"] = int(wish) if wish.isdecimal() and len(wish) < 9 else 0
+    st.session_state["what_if_step"] = min(st.session_state["what_if_step"], length - 1)
+    found: int = st.session_state["what_if_step"]
+    return found
+
+
+def keep_step(value: int) -> None:
+    if st.query_params.get("step") != str(value):
+        st.query_params["step"] = str(value)
+
+
+def value(key: str, default: object) -> object:
+    """What a widget of the page holds."""
+    return st.session_state.get(key, default)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from analysis.evidence import text_edits
-from analysis.evidence.things import named
+from analysis.evidence.things import ROBOT, named
 from analysis.interventions.question import Question, Situation
 from models.errors import UserError
 from models.policy import Policy
@@ -72,7 +72,7 @@ class OtherObject(_InstructionEdit):
         )
 
     def text(self, old: str, situation: Situation) -> str | None:
-        seen = tuple(dict.fromkeys(thing.name for thing in situation.objects))
+        seen = tuple(dict.fromkeys(thing.name for thing in situation.objects if not ROBOT.search(thing.name)))
         names = (self.name,) if self.name else (*seen, *COMMON)
         if self.name and not named(self.name, old):
             raise UserError(f"the instruction {old!r} does not name {self.name!r}")

@@ -108,7 +108,8 @@ def test_an_object_is_hidden_by_its_mask_and_a_box_by_its_pixels() -> None:
     ],
 )
 def test_instruction_edits(edit: Intervention, said: str) -> None:
-    things = (SeenObject("image", "carrot", box=(0, 0, 1, 1)), SeenObject("image", "mug", box=(0, 0, 1, 1)))
+    names = ("robot", "carrot", "mug")
+    things = tuple(SeenObject("image", name, box=(0, 0, 1, 1)) for name in names)
     policy, here = planted(objects=things)
     assert changed(policy, here, [edit]).observation.instruction == said
 
