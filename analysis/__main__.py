@@ -11,6 +11,7 @@ from analysis.commands.attribute import attribute
 from analysis.commands.capture import capture
 from analysis.commands.compare import compare
 from analysis.commands.export import export
+from analysis.commands.index import index
 from analysis.commands.info import info
 from analysis.commands.intervene import intervene
 from analysis.commands.predict import predict
@@ -20,7 +21,7 @@ from models.errors import UserError
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Look inside vision-language-action models."
 )
-for command in (info, predict, capture, attribute, intervene, compare, export, annotate):
+for command in (info, index, predict, capture, attribute, intervene, compare, export, annotate):
     app.command()(command)
 app.add_typer(reviews_app, name="reviews")
 

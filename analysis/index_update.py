@@ -43,7 +43,7 @@ class IndexedDataset:
     name: str
     path: Path
     open: Callable[[], JoinedSource]  # raises UserError where there is nothing to open
-    description: Path
+    beside: tuple[Path, ...]  # files and folders that what is listed depends on beside the data set itself
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _opened(dataset: IndexedDataset) -> JoinedSource | NoEpisodes:
 def _stamp(dataset: IndexedDataset, annotations: Sequence[Annotations]) -> str:
     """Changes with everything that the list of a data set's episodes depends on."""
     ready = [f"{entry.path}={entry.ready() is not None}" for entry in annotations]
-    paths = (dataset.path, dataset.description, *(entry.path for entry in annotations))
+    paths = (dataset.path, *dataset.beside, *(entry.path for entry in annotations))
     try:
         files = files_stamp(*paths)
     except Unreachable:

@@ -6,20 +6,19 @@ The app, the command line and notebooks all start here.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import models
 from analysis.atomic_file import written_once
 from analysis.catalogue import EpisodeIndex, IndexedEpisode
 from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
 from analysis.dataset_description import DatasetDescription, description_path, read_description, write_description
-from analysis.episodes import BrokenEpisode, open_source
+from analysis.episodes import BrokenEpisode, OpenedSource, open_source
 from analysis.episodes.file_bytes import Unreachable
 from analysis.episodes.source import limit_fetched, place_of, stand_in
 from analysis.index_update import IndexedDataset, IndexUpdate, Progress, update_index
@@ -28,18 +27,15 @@ from analysis.people import People, read_people
 from analysis.records import RecordStore
 from analysis.running import Running, read_running
 from analysis.types import Episode, EpisodeMeta
+from analysis.workspace_config import CONFIG, PATHS, default_config, inside, parse_config
 from models.errors import UserError
 from models.types import CheckpointSpec
 
 if TYPE_CHECKING:
     from analysis.review import ReviewStore
 
-CONFIG = "workspace.toml"
-PATHS = ("episodes", "checkpoints", "annotations")
 RATIONALES = "rationales"  # folder of what teachers wrote about episodes, as JSON lines
-SETTINGS = ("bases", "device", "dtype", "memory_gb", "remote_cache_gb", "people", "reviews")
 REVIEWS_VARIABLE = "VLA_LENS_REVIEWS"  # an address of reviews that goes before the one in workspace.toml
-SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
 
 
 @dataclass(frozen=True)
@@ -82,16 +78,16 @@ class Workspace:
         try:
             if not config.exists():
                 with written_once(config) as part:
-                    part.write_text(_default_config(folder), encoding="utf-8")
+                    part.write_text(default_config(folder), encoding="utf-8")
             text = config.read_text(encoding="utf-8")
         except OSError as error:
             raise UserError(f"{config} cannot be read or made: {error.strerror}") from None
-        stored = _parse(text, config)
+        stored = parse_config(text, config)
         fetched = folder / "cache" / "remote"
-        episodes = tuple(stand_in(entry, fetched) or _inside(folder, entry) for entry in stored["episodes"])
+        episodes = tuple(stand_in(entry, fetched) or inside(folder, entry) for entry in stored["episodes"])
         limit_fetched(fetched, stored, str(config))
-        checkpoints, annotations = (tuple(_inside(folder, entry) for entry in stored[key]) for key in PATHS[1:])
-        bases = {name: _inside(folder, entry) for name, entry in stored["bases"].items()}
+        checkpoints, annotations = (tuple(inside(folder, entry) for entry in stored[key]) for key in PATHS[1:])
+        bases = {name: inside(folder, entry) for name, entry in stored["bases"].items()}
         running, people = read_running(stored, str(config)), read_people(stored, str(config))
         reviews = os.environ.get(REVIEWS_VARIABLE) or stored.get("reviews", "")
         return cls(folder, episodes, checkpoints, bases, running, people, reviews, annotations)
@@ -168,7 +164,12 @@ class Workspace:
         Meant for a thread of its own: the first time it reads every list and all annotations.
         """
         wanted = [
-            IndexedDataset(entry.name, entry.path, partial(self.source, entry.name), self.description_path(entry.name))
+            IndexedDataset(
+                entry.name,
+                entry.path,
+                partial(self.source, entry.name),
+                (self.description_path(entry.name), self.path / RATIONALES),
+            )
             for entry in self.datasets()
         ]
         return update_index(self.index, wanted, self.annotations, progress, cancelled)
@@ -233,6 +234,18 @@ class Workspace:
             )
         return self._sources[dataset]
 
+    def source_at(self, path: str | os.PathLike[str]) -> OpenedSource:
+        """The episodes at ``path``: as the workspace knows them where it lies in one of its data sets.
+
+        Raises UserError where nothing is recognised.
+        """
+        source, place = open_source(path), Path(os.path.realpath(Path(path).expanduser()))
+        for entry in self.datasets():
+            if place.is_relative_to(os.path.realpath(entry.path)):
+                described = self.description_path(entry.name)
+                return JoinedSource(source, described, self.annotations, self.path / RATIONALES)
+        return source
+
     def _path(self, dataset: str) -> Path:
         paths = {entry.name: entry.path for entry in self.datasets()}
         if dataset not in paths:
@@ -256,40 +269,3 @@ class _NoSource(UserError):
     def __init__(self, path: Path, message: str) -> None:
         super().__init__(message)
         self.path = path
-
-
-def _default_config(folder: Path) -> str:
-    sample = Path(os.path.relpath(SAMPLE_DATA, folder)).as_posix()
-    return (
-        "# Folders or files, also remote ones such as s3://bucket/folder; relative paths start at this folder.\n"
-        f'episodes = ["{sample}/episodes"]\n'
-        f'checkpoints = ["{sample}/checkpoints"]\n'
-        '# annotations = ["embodied_features_bridge.json"]   # of ECoT, for episodes of BridgeData V2\n'
-        '\n# device = "cuda"\n# dtype = "bfloat16"   # else float32 on the CPU, the checkpoint\'s own on a GPU\n'
-        "# memory_gb = 16       # for checkpoints kept in memory; else half of what the device has\n"
-        '# [bases]\n# a-checkpoints-folder = "the folder of the model that it builds on"\n'
-    )
-
-
-def _parse(text: str, config: Path) -> dict[str, Any]:
-    try:
-        stored: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{config} is not valid TOML: {error}") from None
-    if unknown := stored.keys() - {*PATHS, *SETTINGS}:
-        raise UserError(f"{config} has the unknown key {min(unknown)!r}; it knows {', '.join((*PATHS, *SETTINGS))}")
-    for key in PATHS:
-        entries = stored.setdefault(key, [])
-        if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
-            raise UserError(f"{key!r} in {config} is {entries!r}; expected a list of paths")
-    if not isinstance(stored.get("reviews", ""), str):
-        raise UserError(f"'reviews' in {config} is no text; expected a path, or postgresql+psycopg://user@host/name")
-    bases = stored.setdefault("bases", {})
-    if not isinstance(bases, dict) or not all(isinstance(entry, str) and entry for entry in bases.values()):
-        raise UserError(f"'bases' in {config} is {bases!r}; expected a table of folder name = path of the base model")
-    return stored
-
-
-def _inside(folder: Path, entry: str) -> Path:
-    """An entry as an absolute path; ``..`` is folded by text alone, as the file's author sees it."""
-    return Path(os.path.normpath(folder / Path(entry).expanduser()))

@@ -48,6 +48,19 @@ def test_the_example_of_a_workspace(tmp_path):
     assert (opened.running.device, opened.running.memory_gb, list(opened.bases)) == ("cuda", 16, ["my-lora"])
 
 
+def test_the_examples_of_a_description(tmp_path, monkeypatch, capsys):
+    write_tiny_episode(tmp_path / "data" / "episode.hdf5")
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "workspace.toml").write_text('episodes = ["../data"]')
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code("dataset-description.md"), "dataset-description.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("data.toml 12.5\n")
+    opened = Workspace.open("workspace")
+    (dataset,) = opened.datasets()
+    opened.description_path(dataset.name).write_text(code("dataset-description.md", "toml"))
+    assert opened.description(dataset.name).cameras == {"image_0": "over the shoulder"}
+
+
 def test_links_between_pages_lead_somewhere():
     for page in DOCS.glob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

@@ -28,6 +28,7 @@ from analysis.commands.options import (
     Opening,
     Steps,
     cameras_of,
+    for_episode,
     open_episode,
     open_policy,
     parse_steps,
@@ -75,9 +76,9 @@ def attribute(
         raise UserError("attribute needs a CHECKPOINT and an EPISODE; --list lists the methods")
     chosen = with_settings(method_class(method), _given(set_ or []))
     wanted = Target.parse(target, _scalar(scalar))
-    opened = open_episode(episode, id)
+    opened = open_episode(episode, id, workspace)
     which = parse_steps(steps, opened.meta.length)
-    opening = Opening(checkpoint, action_stats, family, base, Running(device, dtype))
+    opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras, info = cameras_of(policy, opened, camera), policy.info
     usual = default_cameras(info.cameras, opened.meta.cameras, cameras.chosen, info.every_camera)
@@ -86,7 +87,7 @@ def attribute(
         opened.meta.digest,
         chosen,
         wanted,
-        action_stats=action_stats,
+        action_stats=opening.action_stats,
         family=family,
         dtype=opening.running.recorded_number_type(info),
         cameras=None if usual else [*cameras.chosen],

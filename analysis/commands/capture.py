@@ -25,6 +25,7 @@ from analysis.commands.options import (
     Opening,
     Steps,
     cameras_of,
+    for_episode,
     layer_numbers,
     open_episode,
     open_policy,
@@ -55,12 +56,12 @@ def capture(
     as_json: AsJson = False,
 ) -> None:
     """Predict with attention, keep it as a record, and print the record's address. Resumes where it was interrupted."""
-    opened = open_episode(episode, id)
+    opened = open_episode(episode, id, workspace)
     wanted = parse_steps(steps, opened.meta.length)
     parts = tuple(Part) if prefix else Capture().queries
     asked = Capture(layers=layer_numbers(layers), queries=parts, prefix=prefix, vision=vision)
     records = Workspace.open(workspace).records
-    opening = Opening(checkpoint, action_stats, family, base, Running(device, dtype))
+    opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras, info = cameras_of(policy, opened, camera), policy.info
     usual = default_cameras(info.cameras, opened.meta.cameras, cameras.chosen, info.every_camera)
@@ -68,7 +69,7 @@ def capture(
         policy.info.digest,
         opened.meta.digest,
         asked,
-        action_stats=action_stats,
+        action_stats=opening.action_stats,
         family=family,
         dtype=opening.running.recorded_number_type(policy.info),
         cameras=None if usual else [*cameras.chosen],

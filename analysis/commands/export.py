@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from analysis.commands.options import AsJson, print_values
-from analysis.episodes import open_source
+from analysis.commands.options import WORKSPACE, AsJson, InWorkspace, print_values, source_at
 from analysis.export import export_episodes
 
 
@@ -21,6 +20,7 @@ def export(
     id: Annotated[list[str] | None, typer.Option("--id", help="an episode; once for each; all if left out")] = None,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="leave out what cannot be read")] = False,
     video: Annotated[bool, typer.Option("--video", help="LeRobot: frames as mp4, which loses a little")] = False,
+    workspace: InWorkspace = WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Write episodes with their rationales to a new folder that training elsewhere reads: docs/export.md."""
@@ -31,7 +31,13 @@ def export(
             bar.update(done - bar.n)
 
         told = export_episodes(
-            open_source(source), out, format, ids=id or None, skip_broken=skip_broken, video=video, progress=progress
+            source_at(source, workspace),
+            out,
+            format,
+            ids=id or None,
+            skip_broken=skip_broken,
+            video=video,
+            progress=progress,
         )
     for one in told.skipped:
         typer.echo(f"skipped: {one.path}: {one.reason}", err=True)

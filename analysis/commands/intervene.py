@@ -8,6 +8,7 @@ import typer
 
 from analysis.attribution.features import Fill
 from analysis.commands.options import (
+    WORKSPACE,
     ActionStats,
     AsJson,
     Base,
@@ -18,9 +19,11 @@ from analysis.commands.options import (
     EpisodeId,
     EpisodePath,
     Family,
+    InWorkspace,
     Opening,
     Steps,
     cameras_of,
+    for_episode,
     open_episode,
     open_policy,
     parse_steps,
@@ -80,6 +83,7 @@ def intervene(
     device: Device = "cpu",
     dtype: Dtype = None,
     camera: Cameras = None,
+    workspace: InWorkspace = WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Ask a checkpoint with and without changes of the image, the words or the attention, and print what it changes."""
@@ -107,9 +111,9 @@ def intervene(
     asked += [parse_head(text) for text in knock_out_head or ()]
     if not asked:
         raise UserError("there is nothing to change: name at least one change, such as --mask-object or --knock-out")
-    opened = open_episode(episode, id)
+    opened = open_episode(episode, id, workspace)
     wanted = parse_steps(steps, opened.meta.length)
-    policy = open_policy(Opening(checkpoint, action_stats, family, base, Running(device, dtype)))
+    policy = open_policy(for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened))
     cameras = cameras_of(policy, opened, camera)
     said: list[dict[str, Any]] = []
     for step in wanted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +12,12 @@ import typer
 
 from analysis import describe
 from analysis.cameras import CameraPlan, plan_cameras
+from analysis.dataset_description import KEY
 from analysis.episodes import BrokenEpisode, OpenedSource, open_source
 from analysis.running import Running
 from analysis.types import Episode, EpisodeMeta
+from analysis.workspace import Workspace
+from analysis.workspace_config import CONFIG
 from models.errors import UserError
 from models.policy import Policy
 
@@ -31,6 +34,10 @@ Cameras = Annotated[
     list[str] | None,
     typer.Option("--camera", help="camera of the episode that the policy sees; once for each that it reads"),
 ]
+InWorkspace = Annotated[
+    Path, typer.Option("--workspace", help="what it says about its data sets counts: annotations, descriptions")
+]
+WORKSPACE = Path("workspace")
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -62,8 +69,17 @@ def layer_numbers(text: str | None) -> tuple[int, ...] | None:
         raise UserError(f"{text!r} is no list of layers; write them as in 0,3,5") from None
 
 
-def open_episode(path: Path, id: str | None) -> Episode:
-    source = open_source(path)
+def source_at(path: Path, workspace: Path) -> OpenedSource:
+    """The episodes at ``path``, with annotations and corrections where they belong to a data set of the workspace.
+
+    A workspace that is not there is not made.
+    """
+    return Workspace.open(workspace).source_at(path) if (workspace / CONFIG).is_file() else open_source(path)
+
+
+def open_episode(path: Path, id: str | None, workspace: Path = WORKSPACE) -> Episode:
+    """Where the episode belongs to a data set of ``workspace``: as it is known there."""
+    source = source_at(path, workspace)
     return source.open(only_id(source, path) if id is None else id)
 
 
@@ -88,6 +104,18 @@ class Opening:
     family: str | None
     base: Path | None
     running: Running
+
+
+def for_episode(opening: Opening, episode: Episode) -> Opening:
+    """With the action statistics that the data set's description names, where none are given and they are a choice."""
+    key = episode.meta.extra.get(KEY)
+    if opening.action_stats is not None or key is None:
+        return opening
+    import models
+
+    spec = models.inspect(opening.checkpoint, opening.family, known_digest="not asked for", base=opening.base)
+    fits = len(spec.action_stats) > 1 and key in spec.action_stats
+    return replace(opening, action_stats=key) if fits else opening
 
 
 def open_policy(opening: Opening) -> Policy:

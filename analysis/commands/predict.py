@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis import describe
 from analysis.commands.options import (
+    WORKSPACE,
     ActionStats,
     AsJson,
     Base,
@@ -14,9 +15,11 @@ from analysis.commands.options import (
     EpisodeId,
     EpisodePath,
     Family,
+    InWorkspace,
     Opening,
     Steps,
     cameras_of,
+    for_episode,
     open_episode,
     open_policy,
     parse_steps,
@@ -36,12 +39,13 @@ def predict(
     device: Device = "cpu",
     dtype: Dtype = None,
     camera: Cameras = None,
+    workspace: InWorkspace = WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Run a checkpoint on recorded steps and print its actions beside the recorded ones, and what it says."""
-    opened = open_episode(episode, id)
+    opened = open_episode(episode, id, workspace)
     wanted = parse_steps(steps, opened.meta.length)
-    policy = open_policy(Opening(checkpoint, action_stats, family, base, Running(device, dtype)))
+    policy = open_policy(for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened))
     cameras = cameras_of(policy, opened, camera)
     said = (describe.prediction(policy.predict(cameras.seen(opened.step(s).observation)), s, opened) for s in wanted)
     if as_json:

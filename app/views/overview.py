@@ -26,8 +26,8 @@ def show(chosen: Chosen) -> None:
         st.info("This workspace names no data set: add folders under `episodes` in its `workspace.toml`.")
         return
     st.markdown(f"#### {plain(dataset)}")
-    paths = {entry.name: entry.path for entry in opened.workspace.datasets()}
-    st.caption(plain(str(paths[dataset])))
+    places = {entry.name: entry.place for entry in opened.workspace.datasets()}
+    st.caption(plain(places[dataset]))
     found = opened.workspace.index.overview(Filter(datasets=(dataset,)))
     _counts(found)
     if found.episodes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.commands.options import Opening, for_episode, open_episode
 from analysis.dataset_description import (
     DatasetDescription,
     as_toml,
@@ -18,9 +20,11 @@ from analysis.dataset_description import (
 )
 from analysis.episodes import BrokenEpisode
 from analysis.export import export_episodes
+from analysis.running import Running
 from analysis.types import EpisodeMeta
 from analysis.workspace import Workspace
 from models.errors import UserError
+from tests.tiny_checkpoints import write_action_token_paligemma
 from tests.tiny_episode import ACTION_NAMES, write_tiny_episode
 
 NAMES = ("dx", "dy", "dz", "r", "p", "y", "open")
@@ -162,3 +166,38 @@ def test_two_cameras_never_share_a_name(tmp_path):
     assert described.applied(meta).cameras == ("a", "b")
     assert "same name" in described.misfits(meta)["cameras"]
     assert DatasetDescription(cameras={"a": "b", "b": "a"}).applied(meta).cameras == ("b", "a")
+
+
+def test_the_command_line_knows_what_the_workspace_knows(opened, capsys):
+    from analysis.__main__ import app
+
+    opened.describe(only(opened), DatasetDescription(fps=10.0, action_names=NAMES))
+    for command in (
+        ["index", str(opened.path), "--json"],
+        ["info", *at(opened, "data")],
+        ["info", *at(opened, "data/tiny.hdf5")],
+    ):
+        app(command, standalone_mode=False)
+    indexed, folder, file = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert indexed["datasets"][0]["episodes"] == 1 and indexed["datasets"][0]["scanned"]
+    for told in (folder, file):
+        assert told["episodes"][0]["fps"] == 10.0 and told["episodes"][0]["action_names"] == list(NAMES)
+    app(["info", str(opened.path.parent / "data"), "--json", "--workspace", "nowhere"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["episodes"][0]["fps"] == 5.0
+
+
+def at(workspace: Workspace, path: str) -> list[str]:
+    return [str(workspace.path.parent / path), "--workspace", str(workspace.path), "--json"]
+
+
+def test_the_normalisation_key_is_chosen_where_it_is_a_choice(opened, tmp_path):
+    opened.describe(only(opened), DatasetDescription(action_stats="fractal"))
+    episode = open_episode(opened.path.parent / "data", "tiny", opened.path)
+    for keys, chosen in ((("bridge", "fractal"), "fractal"), (("bridge", "other"), None), (("fractal",), None)):
+        checkpoint = write_action_token_paligemma(
+            tmp_path / "-".join(keys), rationale=False, name="c", norm_stats=keys, image_size=64, layers=1
+        )
+        opening = Opening(checkpoint, None, None, None, Running())
+        assert for_episode(opening, episode).action_stats == chosen
+        named = Opening(checkpoint, "given", None, None, Running())
+        assert for_episode(named, episode).action_stats == "given", "what is named goes first"

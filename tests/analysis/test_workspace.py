@@ -14,7 +14,8 @@ import models
 from analysis.checkpoint_list import BrokenCheckpoint
 from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
-from analysis.workspace import SAMPLE_DATA, Workspace
+from analysis.workspace import Workspace
+from analysis.workspace_config import SAMPLE_DATA
 from models.errors import UserError
 from models.types import CheckpointSpec
 from tests.tiny_episode import write_tiny_episode
