@@ -5,6 +5,7 @@ Ids are parameters that are looked up in the workspace; no part of a request eve
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app.attribution import stored_maps
 from app.bundle import Wanted, encode_bundle, encode_depth
 from app.facts import episode_facts, ground_truth
 from app.library import Library
@@ -45,6 +47,7 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "run": lambda request: _run(library(), summaries, request),
         "step": lambda request: _step(library(), request),
         "depth": lambda request: _depth(library(), request),
+        "attribution": lambda request: _attribution(library(), request),
         "task": lambda request: JSONResponse(find_task(library(), _text(request, "id")), headers=NEVER),
     }
     post: dict[str, Answer] = {
@@ -169,6 +172,16 @@ def _depth(library: Library, request: Request) -> Response:
     prediction = record.run.read(_number(request, "step"), attention=False)
     data = encode_depth(prediction, _text(request, "camera"), record.cameras.episode_names)
     return Response(data, media_type="application/octet-stream", headers=_caching(request))
+
+
+def _attribution(library: Library, request: Request) -> Response:
+    try:
+        asked = json.loads(_text(request, "asked"))
+    except (ValueError, RecursionError):
+        raise UserError("the parameter 'asked' is no JSON") from None
+    if not isinstance(asked, dict):
+        raise UserError("the parameter 'asked' must hold names and values")
+    return JSONResponse(stored_maps(library, asked), headers=NEVER)
 
 
 def _layers(request: Request) -> tuple[int, ...] | None:

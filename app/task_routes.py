@@ -18,7 +18,10 @@ from app.tasks import Task, TaskState, Work, tasks_of
 from models.errors import UserError
 from models.registry import function
 
-KINDS: Mapping[str, str] = {}
+KINDS: Mapping[str, str] = {
+    "attribute": "app.attribution:attribute_order",
+    "attribution-methods": "app.attribution:methods_order",
+}
 LARGEST_BODY = 1_000_000  # bytes
 UNWATCHED_SECONDS = 30.0  # a task of a page that is gone is cancelled
 

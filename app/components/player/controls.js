@@ -1,5 +1,6 @@
 // How the rows are reduced and drawn.
 
+import { AttributionControls } from "./attribution_controls.js";
 import { SEQUENTIAL } from "./colormaps.js";
 import { choice, el, segmented, setText, slider, toggle } from "./dom.js";
 import { HeadMatrix } from "./head_matrix.js";
@@ -17,8 +18,9 @@ const SCALES = [["frame", "This frame", "Full colour is the largest patch of thi
   ["episode", "Episode", "Full colour is the largest patch of the whole episode: frames can be compared"]];
 
 export class Controls {
-  constructor({ update, cameras, onHead, onLayer, onAllRows }) {
-    this.reduce = segmented("Reduction", REDUCTIONS, (reduce) => update({ reduce }));
+  constructor({ update, cameras, onHead, onLayer, onAllRows, onMethods, onExplain, onCancelExplain }) {
+    this.attribution = new AttributionControls({ update, onOpen: onMethods, onStart: onExplain, onCancel: onCancelExplain });
+    this.reduce = segmented("Reduction", REDUCTIONS, (reduce) => update({ reduce, method: "", settings: "" }));
     this.scale = segmented("Scale", SCALES, (scale) => update({ scale }));
     this.matrix = new HeadMatrix({ onHead, onLayer });
     this.topK = new TopKSettings({ update, cameras });
@@ -36,17 +38,20 @@ export class Controls {
     this.why = el("span");
     this.capture = el("button", { type: "button", class: "capture-all", onclick: onAllRows });
     this.offer = el("div", { class: "offer", role: "status", hidden: true }, this.why, this.capture);
+    this.matrixSide = el("div", { class: "matrix-side" }, el("h4", { text: "Heads, stronger: more on the image" }), el("div", { class: "matrix-wrap" }, this.matrix.node));
     this.node = el("section", { class: "controls", "aria-label": "Attention settings" },
-      this.streams.node, el("div", { class: "row" }, this.reduce.node), this.topK.node, this.offer,
-      el("div", { class: "matrix-side" }, el("h4", { text: "Heads, stronger: more on the image" }), el("div", { class: "matrix-wrap" }, this.matrix.node)),
+      this.streams.node, el("div", { class: "row" }, this.reduce.node), this.topK.node, this.offer, this.attribution.node,
+      this.matrixSide,
       el("div", { class: "settings" }, this.opacity.node,
         el("div", { class: "row" }, el("span", { class: "label", text: "Scale" }), this.scale.node),
         el("div", { class: "row" }, this.map.node, this.smooth.node, this.objects.node, this.marks.node, this.depth.node, this.tile.node, this.camera.node)));
   }
 
-  show({ view, bundle, most, images, matrix, rolloutOffer, hasObjects, hasMarks, hasDepth, tiles }) {
+  show({ view, bundle, most, images, matrix, rolloutOffer, hasObjects, hasMarks, hasDepth, tiles, attribution }) {
+    this.attribution.node.hidden = !attribution;
+    if (attribution) this.attribution.show({ view, ...attribution });
     this.streams.show(bundle);
-    this.reduce.select(view.reduce);
+    this.reduce.select(view.method ? "" : view.reduce);
     this.offer.hidden = !rolloutOffer;
     if (rolloutOffer) {
       setText(this.why, rolloutOffer.why);
@@ -55,6 +60,9 @@ export class Controls {
     }
     this.scale.select(view.scale);
     this.topK.show({ view, most, images });
+    // heads are chosen for attention alone; a method that looks at some has them among its settings
+    this.matrixSide.hidden = Boolean(view.method);
+    if (view.method) this.topK.node.hidden = true;
     this.opacity.set(view.opacity);
     this.map.set(view.map);
     this.smooth.set(Boolean(view.smooth));

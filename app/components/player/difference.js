@@ -1,5 +1,6 @@
 // Second checkpoint's attention minus the first's, patch by patch, on a grey frame and a scale symmetric about zero.
 
+import { number } from "./attribution_view.js";
 import { el } from "./dom.js";
 import { describeQuery } from "./query.js";
 import { describeReduction, percent } from "./attention_view.js";
@@ -53,10 +54,12 @@ export class Difference {
     const { values, why } = this.current ?? {};
     const bundle = panes[1].bundle();
     const same = values && this.current.largest === 0;
-    const what = values ? `share of the row, ${panes[1].name} minus ${panes[0].name} · ${describeReduction(bundle, view)} · query: ${describeQuery(bundle, view.query)}` : "";
+    const map = view.method ? panes[1].attention().map : null;
+    const told = map ? number : percent;
+    const what = values && map ? `${map.title}, ${panes[1].name} minus ${panes[0].name} · query: ${describeQuery(bundle, view.query)}` : values ? `share of the row, ${panes[1].name} minus ${panes[0].name} · ${describeReduction(bundle, view)} · query: ${describeQuery(bundle, view.query)}` : "";
     this.stage.explain({
       caption: same ? `No difference at all: ${what}` : what, note: values ? "" : why ?? "", label: `attention difference: ${what || why}`,
-      legend: values ? { map: "difference", low: `−${percent(this.top)}`, high: `+${percent(this.top)}` } : null,
+      legend: values ? { map: "difference", low: `−${told(this.top)}`, high: `+${told(this.top)}` } : null,
     });
   }
 
@@ -66,8 +69,10 @@ export class Difference {
     if (!place) return "";
     const { part, index } = place;
     const value = values[parts.indexOf(part)][index];
+    const where = `patch ${index} · row ${Math.floor(index / part.grid.columns)}, column ${index % part.grid.columns}`;
+    if (this.player.view.method) return `${where}\nscore ${number(value)}`;
     const points = (100 * value).toFixed(2).replace("-", "−");
-    return `patch ${index} · row ${Math.floor(index / part.grid.columns)}, column ${index % part.grid.columns}\n${value > 0 ? "+" : ""}${points} percentage points of the row`;
+    return `${where}\n${value > 0 ? "+" : ""}${points} percentage points of the row`;
   }
 
   close() {

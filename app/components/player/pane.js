@@ -1,11 +1,13 @@
 // One checkpoint on the episode: its stage, token strips and run status, all drawn from the shared view.
 
 import { attentionRow, caption, looksAt, percent, reductionKey, askedPatch, spanShares, wantedLayers } from "./attention_view.js";
+import { PaneAttribution, Methods } from "./attribution.js";
+import { describeMap, describeScore, mapBadge, mapLegend, number, signedNumber } from "./attribution_view.js";
 import { CameraStrip } from "./camera_strip.js";
 import { DepthView } from "./depth_view.js";
 import { el } from "./dom.js";
 import { camerasRead, imageParts, largestOnImages, overlayPicture, partValues, placeOf } from "./overlay.js";
-import { isVision } from "./query.js";
+import { describeQuery, isVision } from "./query.js";
 import { Run } from "./run.js";
 import { RunStatus } from "./run_status.js";
 import { ShareBar } from "./share_bar.js";
@@ -19,6 +21,8 @@ export class Pane {
     this.index = index;
     this.automatic = false;
     this.run = pane.checkpoint ? this.runOf(pane, status) : null;
+    this.explain = pane.checkpoint ? this.attributionOf(pane) : null;
+    this.methods = pane.checkpoint ? new Methods(this.explain.about, () => player.render()) : null;
     this.stage = new Stage({
       title: player.compare ? pane.name : "", onPick: (patch) => player.pickPatch(patch), onHover: () => {}, describe: (patch) => this.describe(patch),
     });
@@ -46,6 +50,14 @@ export class Pane {
     return new Run({ base, dataset, episode: episode.id }, pane, about, () => this.changed());
   }
 
+  attributionOf(pane) {
+    const { config: { base, dataset }, episode } = this.player;
+    const { checkpoint, action_stats: stats, family, cameras } = pane;
+    const listed = Array.isArray(cameras) ? cameras : cameras ? String(cameras).split(",").map(decodeURIComponent) : [];
+    const asked = { dataset, episode: episode.id, checkpoint, ...(stats ? { action_stats: stats } : {}), ...(family ? { family } : {}), ...(listed.length ? { cameras: listed } : {}) };
+    return new PaneAttribution({ base, asked, dimensions: () => this.run.status.actions?.names ?? [] }, () => this.player.render());
+  }
+
   async open() {
     if (!this.run) return;
     await this.run.poll();
@@ -66,7 +78,9 @@ export class Pane {
 
   attention() {
     const bundle = this.bundle();
-    return bundle ? attentionRow(bundle, this.player.view) : { row: null, why: "", heads: [], tokens: [] };
+    if (!bundle) return { row: null, why: "", heads: [], tokens: [] };
+    const attention = attentionRow(bundle, this.player.view);
+    return this.player.view.method ? { ...attention, heads: [], ...this.explain.row(bundle, this.player.view) } : attention;
   }
 
   // { parts, why } of the shown camera, or of the one tile that is chosen.
@@ -88,6 +102,7 @@ export class Pane {
   scale(bundle, row) {
     const { view } = this.player;
     if (view.scale === "frame") return largestOnImages(bundle, row);
+    if (view.method) return Math.max(...[...this.explain.maps.values()].filter((map) => map?.row.length === bundle.tokens.length).map((map) => largestOnImages(bundle, map.row)));
     const key = `${reductionKey(view)}|${view.query}|${bundle.asked}|${askedPatch(bundle, view)}`;
     if (this.tops.key !== key) this.tops = { key, byStep: new Map(), top: 0 };
     for (const [step, { value: other }] of this.run.bundles.entries) {
@@ -117,7 +132,7 @@ export class Pane {
     const { view, frames } = this.player;
     const bundle = this.bundle();
     const read = bundle ? camerasRead(bundle) : [];
-    const shares = new Map(row ? spanShares(bundle, row).map(({ camera, value }) => [camera, percent(value)]) : []);
+    const shares = new Map(row ? spanShares(bundle, row.map(Math.abs)).map(({ camera, value }) => [camera, percent(value)]) : []);
     this.cameras.show(read.map((camera) => ({
       camera, share: shares.get(camera) ?? "", ...this.picture(camera, frames.get(camera, view.step), row),
     })), view.camera);
@@ -133,14 +148,20 @@ export class Pane {
     return { frame, width: frame?.width, height: frame?.height, overlays, opacity: view.opacity, smooth: view.smooth, marks };
   }
 
+  // The attribution map that is drawn now, or null where attention is.
+  shownMap() {
+    return this.player.view.method && this.bundle() ? this.attention().map ?? null : null;
+  }
+
   // Kept until the row, the scale or the colours change.
   partPicture(part, row) {
     const { map, smooth } = this.player.view;
-    const key = `${this.top}|${map}|${smooth}`;
+    const signed = Boolean(this.shownMap()?.signed);
+    const key = `${this.top}|${map}|${smooth}|${signed}`;
     const held = this.pictures.get(part.start);
     if (held?.row === row && held.key === key) return held.picture;
     const { rows, columns } = part.grid;
-    const picture = overlayPicture(partValues(part, row), rows, columns, { scale: this.top, map, smooth, signed: false });
+    const picture = overlayPicture(partValues(part, row), rows, columns, { scale: this.top, map, smooth, signed });
     this.pictures.set(part.start, { row, key, picture });
     return picture;
   }
@@ -151,11 +172,12 @@ export class Pane {
     const attention = this.attention();
     const has = Boolean(attention.row);
     const image = this.image();
-    const said = has ? caption(bundle, view, this.top) : "";
+    const { map = null } = view.method ? attention : {};
+    const said = !has ? "" : map ? describeMap(map, describeQuery(bundle, view.query)) : caption(bundle, view, this.top);
     const depth = view.depth ? this.depth.explanation(view.camera) : null;
-    const legend = has && image.parts.length ? { map: view.map, low: "0", high: percent(this.top) } : null;
+    const legend = has && image.parts.length && map ? mapLegend(map, view.map, this.top) : has && image.parts.length ? { map: view.map, low: "0", high: percent(this.top) } : null;
     this.stage.explain({
-      caption: depth?.caption ?? said, note: depth ? "" : bundle ? attention.why || image.why : "", legend: depth?.legend ?? legend,
+      caption: depth?.caption ?? said, note: depth ? "" : bundle ? attention.why || image.why : "", legend: depth?.legend ?? legend, badge: map && !depth ? mapBadge(map) : null,
       label: `${this.player.episode.instruction}, step ${view.step}, ${depth?.caption ?? (said || "no attention")}`,
     });
     if (this.run) this.status.show(this.run.status);
@@ -164,10 +186,11 @@ export class Pane {
     this.note.textContent = this.run?.status.note ?? "";
     this.strips.show({
       bundle, row: attention.row, query: view.query, tokens: attention.tokens, words: this.player.differing(this.index), reverse: this.reverse(bundle),
+      told: map ? (value) => `has the score ${map.signed ? signedNumber(value) : number(value)}` : null,
     });
     this.waiting.hidden = Boolean(bundle);
     this.waiting.textContent = this.run ? this.whyEmpty() : "Choose a checkpoint in the side bar to see what it attends to, says and does.";
-    this.shares.show(has ? spanShares(bundle, attention.row) : []);
+    this.shares.show(has ? spanShares(bundle, attention.row.map(Math.abs)) : []);
   }
 
   whyEmpty() {
@@ -179,7 +202,7 @@ export class Pane {
   reverse(bundle) {
     const { view } = this.player;
     const place = view.patch >= 0 ? placeOf(this.image().parts, view.patch) : null;
-    if (!place || !bundle?.weights || isVision(bundle)) return null;
+    if (!place || !bundle?.weights || isVision(bundle) || view.method) return null;
     const key = `${view.step}|${place.position}|${reductionKey(view)}`;
     if (this.reversed?.key !== key || this.reversed.bundle !== bundle) {
       this.reversed = { key, bundle, value: looksAt(bundle, view, place.position) };
@@ -195,11 +218,13 @@ export class Pane {
     const { part, index, position } = place;
     const tile = bundle.spans.filter((span) => span.part === "image" && span.grid?.camera === part.grid.camera).length > 1 ? ` of the tile at ${part.grid.box.slice(0, 2).map(Math.round).join(", ")}` : "";
     const lines = [`patch ${index} · row ${Math.floor(index / part.grid.columns)}, column ${index % part.grid.columns}${tile}`];
-    if (row) {
+    const map = this.shownMap();
+    if (map) lines.push(describeScore(map, position));
+    else if (row) {
       const image = bundle.spans.filter((span) => span.part === "image").reduce((sum, span) => sum + partValues(span, row).reduce((a, b) => a + b, 0), 0);
       lines.push(`${percent(row[position])} of the row · ${percent(image ? row[position] / image : 0)} of image attention`);
     }
-    if (!isVision(bundle) && bundle.weights) lines.push(`looked at most by: ${this.lookers(bundle, position)}`);
+    if (!map && !isVision(bundle) && bundle.weights) lines.push(`looked at most by: ${this.lookers(bundle, position)}`);
     const depth = this.depth.at(part.grid, index);
     if (depth) lines.push(depth);
     return lines.join("\n");
@@ -212,6 +237,8 @@ export class Pane {
 
   close() {
     this.run?.close();
+    this.explain?.close();
+    this.methods?.close();
     this.stage.close();
     this.cameras.close();
   }

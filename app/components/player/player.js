@@ -57,7 +57,8 @@ export class Player {
     this.controls = new Controls({
       update: (patch) => this.update(patch), cameras: this.episode.cameras.map(({ name }) => name),
       onHead: (layer, head) => this.update({ reduce: "head", layer, head }), onLayer: (layer, extend) => this.pickLayer(layer, extend),
-      onAllRows: () => this.keepAllRows(),
+      onAllRows: () => this.keepAllRows(), onMethods: () => this.panes.forEach(({ methods }) => methods?.learn()),
+      onExplain: (all) => this.explain(all), onCancelExplain: () => this.panes.forEach((pane) => pane.explain?.cancel()),
     });
     this.plots = new ActionPlots({ ...scrub, onDimension: (dim) => this.pickDimension(dim) });
     this.bins = new BinPlot();
@@ -192,6 +193,27 @@ export class Player {
     this.update(alone ? { reduce, from: 0, to: -1 } : { reduce, layer, from, to });
   }
 
+  explain(all) {
+    for (const pane of this.panes) {
+      const bundle = pane.bundle();
+      if (bundle) pane.explain.start(bundle, this.view, all ? null : this.view.step);
+    }
+  }
+
+  // For the controls: methods of all panes together, greyed out where none can run them.
+  attribution() {
+    const panes = this.panes.filter(({ explain }) => explain);
+    if (!panes.length || !panes.some((pane) => pane.bundle())) return null;
+    const { step } = this.view;
+    const lists = panes.map(({ methods }) => methods.list).filter(Boolean);
+    const methods = lists.length ? lists[0].map((method, i) => ({ ...method, why_not: lists.map((list) => list[i].why_not).every(Boolean) ? method.why_not : null })) : null;
+    return {
+      methods, waiting: lists.length ? "" : panes[0].methods.state, task: panes.map(({ explain }) => explain.task).find(Boolean) ?? null,
+      title: panes.map((pane) => pane.shownMap()?.title).find(Boolean) ?? "", complaint: panes.map(({ explain }) => explain.complaint).find(Boolean) ?? "", length: this.episode.length,
+      explained: Math.min(...panes.map(({ explain }) => explain.steps.size)), stepDone: panes.every(({ explain }) => explain.maps.get(step)),
+    };
+  }
+
   keepAllRows() {
     this.update({ rows: "all" });
     for (const { run } of this.panes) run?.keepRows("all", this.view.step);
@@ -281,7 +303,7 @@ export class Player {
       view, bundle, most: bundle ? available(layerRange(bundle, view).length, bundle.shape[1], view) : view.k,
       images: bundle ? imageRanges(bundle).length : 0, rolloutOffer: view.reduce === "rollout" ? rolloutOffer(this.panes) : null,
       hasObjects: Boolean(this.truth.boxes[view.camera]), hasMarks: bundles.some(({ marks }) => marks.length), hasDepth: bundles.some(({ depth }) => depth.length),
-      tiles: pane ? imageParts(bundle, view.camera).parts : [], matrix: bundle ? this.matrix(pane, bundle) : null,
+      attribution: this.attribution(), tiles: pane ? imageParts(bundle, view.camera).parts : [], matrix: bundle ? this.matrix(pane, bundle) : null,
     });
   }
 

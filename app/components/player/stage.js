@@ -20,7 +20,9 @@ export class Stage {
     this.low = el("span");
     this.high = el("span");
     this.legend = el("div", { class: "legend" }, this.low, this.bar, this.high);
-    this.caption = el("div", { class: "caption" });
+    this.said = el("span");
+    this.badge = el("span", { class: "faithful", hidden: true, tabindex: "0" });
+    this.caption = el("div", { class: "caption" }, this.said, this.badge);
     this.box = el("div", { class: "stage-box" }, this.canvas, this.note, this.tip);
     this.node = el("figure", { class: "stage" }, this.title, this.box, el("figcaption", {}, this.legend, this.caption));
     this.canvas.addEventListener("pointermove", (event) => this.pointer(event));
@@ -38,8 +40,15 @@ export class Stage {
     this.draw();
   }
 
-  explain({ caption, note, legend, label }) {
-    setText(this.caption, caption);
+  // badge: { state, text, title } of a map that can be tested, or nothing.
+  explain({ caption, note, legend, label, badge }) {
+    setText(this.said, caption);
+    this.badge.hidden = !badge;
+    if (badge) {
+      this.badge.dataset.state = badge.state;
+      this.badge.title = badge.title;
+      setText(this.badge, badge.text);
+    }
     setText(this.note, note);
     this.note.hidden = !note;
     this.legend.hidden = !legend;

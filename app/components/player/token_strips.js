@@ -62,16 +62,18 @@ export class TokenStrips {
     return node;
   }
 
-  shade({ bundle, row, reverse }) {
+  // A signed row is shaded by size; what is against the target is marked as such.
+  shade({ bundle, row, reverse, told }) {
     this.node.classList.toggle("reverse", Boolean(reverse));
     const of = (chip) => (reverse ? (chip.token ? reverse.get(chip.token) ?? 0 : 0) : row ? row[chip.position] : 0);
     const values = this.chips.map(of);
-    const top = Math.max(1e-9, ...values);
+    const top = Math.max(1e-30, ...values.map(Math.abs));
     this.chips.forEach((chip, index) => {
-      const level = (values[index] / top).toFixed(2);
+      const level = (Math.abs(values[index]) / top).toFixed(2);
+      chip.node.classList.toggle("against", values[index] < 0);
       if (chip.level !== level) chip.node.style.setProperty("--level", level);
       chip.level = level;
-      chip.node.title = describe(bundle, chip, values[index], reverse);
+      chip.node.title = told && !reverse ? `“${chip.text}” ${told(values[index])}` : describe(bundle, chip, values[index], reverse);
     });
   }
 

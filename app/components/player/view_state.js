@@ -4,7 +4,7 @@ export const DEFAULTS = Object.freeze({
   step: 0, camera: "", layer: 0, head: 0, reduce: "topk", k: 4, from: 0, to: -1, query: "action", patch: -1,
   opacity: 0.75, map: "viridis", scale: "frame", smooth: 1, objects: 0, dim: 0, speed: 1, rows: "",
   keep: "heads", ranked_by: "image attention", ranked_over: "query", fuse: "mean", ranked_camera: "",
-  stream: "", denoise: -1, tile: -1, depth: 0, marks: 1,
+  stream: "", denoise: -1, tile: -1, depth: 0, marks: 1, method: "", settings: "", scalar: "",
 });
 
 // The top-k fusion's settings have the names and values of TopK in analysis/attention.py.
@@ -12,12 +12,12 @@ export const CHOICES = {
   reduce: ["head", "mean", "max", "topk", "rollout"], map: ["viridis", "cividis", "magma", "inferno"],
   scale: ["frame", "episode"], rows: ["", "all"], speed: [0.25, 0.5, 1, 2, 4, 8],
   keep: ["heads", "heads of each layer", "layers", "entries"], ranked_by: ["image attention", "largest image weight"],
-  ranked_over: ["query", "all queries"], fuse: ["mean", "max"],
+  ranked_over: ["query", "all queries"], fuse: ["mean", "max"], scalar: ["", "action", "log-probability"],
 };
 
 function parse(name, text) {
   const fallback = DEFAULTS[name];
-  if (typeof fallback === "string") return CHOICES[name] && !CHOICES[name].includes(text) ? fallback : text.slice(0, 80);
+  if (typeof fallback === "string") return CHOICES[name] && !CHOICES[name].includes(text) ? fallback : text.slice(0, 400);
   const number = Number(text);
   if (!Number.isFinite(number)) return fallback;
   if (name === "opacity") return Math.min(1, Math.max(0, number));

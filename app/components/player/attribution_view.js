@@ -1,0 +1,51 @@
+// An attribution map in words: its numbers, its caption, what can be said of a patch.
+
+export function number(value, digits = 2) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const text = size >= 1000 || size < 0.001 ? size.toExponential(digits - 1) : size.toPrecision(digits + 1);
+  return `${value < 0 ? "−" : ""}${text}`;
+}
+
+export function signedNumber(value) {
+  return value > 0 ? `+${number(value)}` : number(value);
+}
+
+const DEFAULT_HIDDEN = [null, ""];
+
+// Everything that it would take to make the picture again, and how far it can be trusted.
+export function describeMap(map, query) {
+  const settings = Object.entries(map.settings).filter(([, value]) => !DEFAULT_HIDDEN.includes(value)).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
+  const what = map.scalar === "action" ? "action" : "log-probability";
+  const value = map.notes.value === undefined ? "" : ` (${number(map.notes.value, 3)})`;
+  return [`${map.title} of the ${what}${value}, query: ${query}`, settings.join(", "), ...doubts(map), `${map.forwards} forwards`].filter(Boolean).join(" · ");
+}
+
+// The convergence delta, the standard error: what says by itself how good the map is.
+function doubts(map) {
+  const said = [];
+  if (map.delta !== null) said.push(`convergence delta ${signedNumber(map.delta)}`);
+  if (map.error) {
+    const scores = map.scores.map(Math.abs);
+    const top = scores.indexOf(Math.max(...scores));
+    said.push(`standard error ${number(map.error[top])} at the highest score ${number(map.scores[top])}`);
+  }
+  return said;
+}
+
+export function describeScore(map, position) {
+  const error = map.error ? ` ± ${number(map.error[position])}` : "";
+  return `score ${map.signed ? signedNumber(map.scores[position]) : number(map.scores[position])}${error}`;
+}
+
+// Whether the map was found to be faithful: { state: "passed" | "failed" | "not tested", why } as the server tells it.
+export function mapBadge({ verdict }) {
+  const { state, why } = verdict ?? { state: "not tested", why: "No test has been run of whether hiding what this map points at changes the action." };
+  return { state, text: state === "not tested" ? "faithfulness not tested" : `faithfulness ${state}`, title: why };
+}
+
+// Signed maps are coloured around zero, others from zero up.
+export function mapLegend(map, colours, top) {
+  return map.signed ? { map: "difference", low: number(-top), high: signedNumber(top) } : { map: colours, low: "0", high: number(top) };
+}

@@ -1,0 +1,101 @@
+"""Attribution methods in the player: choose, run, cancel, colours, caption, link; what cannot run says why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Tab
+from tests.browser.world import checkpoint_named
+
+pytestmark = pytest.mark.browser
+
+
+def open_methods(tab: Tab, world: Path, **more: object) -> None:
+    tab.open(episode="plain", checkpoint=checkpoint_named(world, "tuned").digest, query="action.x", **more)
+    tab.wait_for_rows()
+    tab.page.locator("details.attribution > summary").click()
+    tab.page.locator(".methods [data-method=iss]").wait_for(timeout=60_000)
+
+
+def explain(tab: Tab, method: str, said: str, button: str = "Explain this step") -> str:
+    tab.page.locator(f"[data-method={method}]").click()
+    tab.page.get_by_role("button", name=button).click()
+    caption = tab.page.locator(".caption").first.filter(has_text=said)
+    caption.wait_for(timeout=60_000)
+    return caption.inner_text()
+
+
+def test_a_signed_map_is_drawn_with_method_settings_and_scale_and_opens_from_its_link(tab: Tab, world: Path) -> None:
+    open_methods(tab, world)
+    before = tab.pixels()
+    caption = explain(tab, "occlusion", "Occlusion of the action")
+    assert "size 2, stride 1, fill mean" in caption and "50 forwards" in caption
+    assert "faithfulness not tested" in caption
+    assert tab.page.locator(".legend").first.inner_text().startswith("−")
+    assert tab.pixels() != before
+    tab.wait_for_parameter("method", "occlusion")
+    drawn = tab.pixels()
+    tab.page.reload()
+    tab.page.locator(".caption").first.filter(has_text="Occlusion of the action").wait_for(timeout=60_000)
+    tab.page.wait_for_timeout(300)
+    assert tab.pixels() == drawn
+    tab.page.get_by_role("button", name="Back to attention").click()
+    tab.wait_for_caption("top-k fusion")
+
+
+def test_the_convergence_delta_and_the_standard_error_are_shown(tab: Tab, world: Path) -> None:
+    open_methods(tab, world)
+    assert "convergence delta" in explain(tab, "integrated-gradients", "Integrated gradients")
+    tab.page.locator("[data-method=iss]").click()
+    for name, value in (("masks", "16"), ("side", "2")):
+        tab.page.get_by_label(name, exact=True).fill(value)
+        tab.page.keyboard.press("Tab")
+    tab.wait_for_parameter("settings", "masks=16;side=2")
+    tab.page.get_by_role("button", name="Explain this step").click()
+    caption = tab.page.locator(".caption").first.filter(has_text="standard error")
+    caption.wait_for(timeout=60_000)
+    assert "masks 16" in caption.inner_text()
+    assert tab.page.locator(".legend").first.inner_text().startswith("0")
+
+
+def test_a_wrong_setting_and_a_target_without_a_number_say_so(tab: Tab, world: Path) -> None:
+    open_methods(tab, world)
+    tab.page.locator("[data-method=saliency]").click()
+    tab.page.locator(".strip-title", has_text="Action tokens").click()
+    tab.page.get_by_role("button", name="Explain this step").click()
+    tab.page.locator(".attribution-run", has_text="explains one number").wait_for(timeout=60_000)
+
+
+def test_all_steps_can_be_explained_and_cancelled(tab: Tab, world: Path) -> None:
+    open_methods(tab, world)
+    tab.page.locator("[data-method=shapley]").click()
+    tab.page.get_by_role("button", name="Explain all steps").click()
+    tab.page.get_by_role("button", name="Cancel").click(timeout=30_000)
+    tab.page.get_by_role("button", name="Explain all steps").wait_for(timeout=60_000)
+    explain(tab, "input-gradient", "Input × gradient", "Explain all steps")
+    tab.page.locator(".attribution-run", has_text="12 of 12 steps explained").wait_for(timeout=60_000)
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.locator(".lens[data-step='1']").wait_for(timeout=8000)
+    tab.wait_for_caption("Input × gradient")
+
+
+def test_what_cannot_run_is_greyed_out_with_its_reason(tab: Tab, world: Path) -> None:
+    reason = "tuned denoises its actions"
+
+    def answer(route: object) -> None:
+        response = route.fetch()
+        told = response.json()
+        for method in told.get("result") or []:
+            if isinstance(method, dict) and method["name"] == "saliency":
+                method["why_not"] = reason
+        route.fulfill(response=response, body=json.dumps(told))
+
+    tab.page.route("**/lens/task?id=*", answer)
+    tab.page.route("**/lens/task/start", answer)
+    open_methods(tab, world)
+    button = tab.page.locator("[data-method=saliency]")
+    assert button.is_disabled() and reason in button.inner_text()
+    assert tab.page.locator("[data-method=iss]").is_enabled()
