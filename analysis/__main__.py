@@ -15,13 +15,14 @@ from analysis.commands.index import index
 from analysis.commands.info import info
 from analysis.commands.intervene import intervene
 from analysis.commands.predict import predict
+from analysis.commands.report import report
 from analysis.commands.reviews import app as reviews_app
 from models.errors import UserError
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Look inside vision-language-action models."
 )
-for command in (info, index, predict, capture, attribute, intervene, compare, export, annotate):
+for command in (info, index, predict, capture, attribute, intervene, compare, export, annotate, report):
     app.command()(command)
 app.add_typer(reviews_app, name="reviews")
 

@@ -29,6 +29,7 @@ PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by
         "Trajectory": Page("app.views.trajectory:show"),
         "Compare": Page("app.views.compare:show", below="app.views.compare:weights", comparing=True),
         "What if": Page("app.views.what_if:show"),
+        "Evidence": Page("app.views.evidence:show", comparing=True),
         "Catalogue": Page("app.views.catalogue:show", lists_episodes=True, needs_episode=False),
         "Review": Page("app.views.review:show", with_choice=False),
         "Data set": Page("app.views.overview:show", needs_episode=False),

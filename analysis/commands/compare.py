@@ -20,6 +20,7 @@ from models.policy import Policy
 from models.registry import function
 
 if TYPE_CHECKING:
+    from analysis.evidence.measurements import Subject
     from analysis.evidence.pair import Pair
     from analysis.metrics.significance import Correction
 
@@ -68,11 +69,11 @@ def compare(
         Opening(first, first_stats, None, None, Running(device, dtype)),
         Opening(second, second_stats, None, None, Running(device, dtype)),
     )
-    result = run_pair(sides, episodes, workspace, steps, measure, correction, draw, layers)
+    result, _, _ = measured_pair(sides, episodes, workspace, steps, measure, correction, draw, layers)
     print_values(describe.pair_values(result), as_json, short=describe.pair_text(result))
 
 
-def run_pair(
+def measured_pair(
     sides: tuple[Opening, Opening],
     episodes: Sequence[Path],
     workspace: Path,
@@ -81,8 +82,11 @@ def run_pair(
     correction: str,
     draw: float | None,
     layers: bool,
-) -> Pair:
-    """Opens what is named and measures what the workspace's records do not hold. Shows progress on stderr."""
+) -> tuple[Pair, tuple[Policy, Policy], tuple[list[Subject], list[Subject]]]:
+    """Opens what is named and measures what the workspace's records do not hold; progress goes to stderr.
+
+    The policies, and the episodes as each sees them, come with the result.
+    """
     from analysis.evidence.episodes import episodes_at, subject
     from analysis.evidence.pair import measure_pair
     from analysis.evidence.probe import probe
@@ -107,7 +111,7 @@ def run_pair(
             bar.total = total
             bar.update(done - bar.n)
 
-        return measure_pair(
+        pair = measure_pair(
             (policies[0], policies[1]),
             (subjects[0], subjects[1]),
             probes,
@@ -117,6 +121,7 @@ def run_pair(
             CORRECTIONS[correction],
             layers,
         )
+    return pair, (policies[0], policies[1]), (subjects[0], subjects[1])
 
 
 def _opened_as(side: Opening, policy: Policy) -> dict[str, Setting]:

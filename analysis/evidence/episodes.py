@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
 
 from analysis.cameras import plan_cameras
 from analysis.episodes import open_source
@@ -11,9 +14,9 @@ from analysis.episodes.source import BrokenEpisode
 from analysis.evidence.measurements import Subject
 from analysis.metrics.coverage import Box
 from analysis.records import Setting
-from analysis.types import Episode
+from analysis.types import Episode, EpisodeMeta, Step
 from models.errors import UserError
-from models.types import CheckpointSpec
+from models.types import CheckpointSpec, Rationale
 
 
 def episodes_at(paths: Sequence[Path]) -> tuple[Episode, ...]:
@@ -39,6 +42,34 @@ def subject(
     """``cameras``: those of the episode that the policy sees; None: as they fit by name."""
     plan = plan_cameras(spec.cameras, episode.meta.cameras, cameras, spec.every_camera)
     return Subject(episode, plan, dataset, drawn, opened_as)
+
+
+class ListedEpisode:
+    """An episode of which only the listing is known; opened when a step is asked for."""
+
+    def __init__(self, meta: EpisodeMeta, open: Callable[[], Episode]):
+        self.meta, self._open = meta, open
+
+    @property
+    def actions(self) -> Float[np.ndarray, "T D"]:
+        return self._open().actions
+
+    @property
+    def states(self) -> Float[np.ndarray, "T S"] | None:
+        return self._open().states
+
+    @property
+    def rationales(self) -> tuple[Rationale, ...]:
+        return self._open().rationales
+
+    def step(self, index: int) -> Step:
+        return self._open().step(index)
+
+    def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        return self._open().frame(camera, index)
+
+    def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
+        return self._open().encoded_frame(camera, index)
 
 
 def _opened(path: Path) -> Iterator[Episode]:

@@ -27,6 +27,7 @@ from models.errors import UserError
 from models.policy import Policy
 from models.types import CheckpointSpec
 
+REFUSED = "why_not.json"  # in the record of what cannot be measured of a policy
 Progress = Callable[[int, int], None]
 
 
@@ -115,6 +116,7 @@ def measure(
     ``progress(done, total)`` counts steps and may raise to stop: what was measured is kept, the next call goes on.
     """
     refused = {each.name: why for each in probes if (why := each.why_not(policy)) is not None}
+    _remember(policy.info.digest, refused, subjects, probes, records)
     fitting = [each for each in probes if each.name not in refused]
     wanted = [(subject, step) for subject in subjects for step in spread_steps(subject.episode.meta.length, steps)]
     found: list[MeasuredStep] = []
@@ -134,18 +136,19 @@ def stored(
     spec: CheckpointSpec, subjects: Sequence[Subject], probes: Sequence[Probe], records: RecordStore, steps: int
 ) -> Measurements:
     """What records hold of the same, without a policy: steps that no probe has measured are left out."""
-    found = []
+    refused, found = _refused(spec.digest, subjects, probes, records), []
+    fitting = [each for each in probes if each.name not in refused]
     for subject in subjects:
         for step in spread_steps(subject.episode.meta.length, steps):
             values: Values = {}
-            for each in probes:
+            for each in fitting:
                 values |= read_values(records, subject.key(spec.digest, each), step) or {}
             if values:
                 meta = subject.episode.meta
                 found.append(MeasuredStep(Place(meta.id, meta.digest, step, subject.dataset), values))
-    keys = [subject.key(spec.digest, each) for subject in subjects for each in probes]
+    keys = [subject.key(spec.digest, each) for subject in subjects for each in fitting]
     there = tuple(sorted(key.address for key in keys if (records.path / key.address / "key.json").exists()))
-    return Measurements(spec.digest, spec.name, tuple(found), {}, there, unit_of(spec))
+    return Measurements(spec.digest, spec.name, tuple(found), refused, there, unit_of(spec))
 
 
 def _measured(policy: Policy, subject: Subject, step: int, probes: Sequence[Probe], records: RecordStore) -> Values:
@@ -195,10 +198,42 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
+def _remember(
+    checkpoint: str,
+    refused: Mapping[str, str],
+    subjects: Sequence[Subject],
+    probes: Sequence[Probe],
+    records: RecordStore,
+) -> None:
+    """Says in the record of what cannot be measured why not, so that it need not be asked again."""
+    for subject in subjects:
+        for each in probes:
+            if each.name in refused:
+                key = subject.key(checkpoint, each)
+                records.run(key).write_key()
+                if not (path := records.path / key.address / REFUSED).exists():
+                    with written_once(path) as part:
+                        part.write_text(json.dumps({"why": refused[each.name]}), encoding="utf-8")
+
+
+def _refused(
+    checkpoint: str, subjects: Sequence[Subject], probes: Sequence[Probe], records: RecordStore
+) -> dict[str, str]:
+    """Probe -> why it cannot measure the checkpoint, as far as records know."""
+    found = {}
+    for each in probes:
+        paths = (records.path / subject.key(checkpoint, each).address / REFUSED for subject in subjects)
+        if (path := next((path for path in paths if path.exists()), None)) is not None:
+            found[each.name] = str(json.loads(path.read_text(encoding="utf-8"))["why"])
+    return found
+
+
 def missing(
     subjects: Sequence[Subject], probes: Sequence[Probe], checkpoint: str, records: RecordStore, steps: int
 ) -> Iterator[tuple[str, int]]:
     """(episode id, step) that at least one of ``probes`` has not measured yet."""
+    refused = _refused(checkpoint, subjects, probes, records)
+    probes = [each for each in probes if each.name not in refused]
     for subject in subjects:
         for step in spread_steps(subject.episode.meta.length, steps):
             if any(not _path(records, subject.key(checkpoint, each), step).exists() for each in probes):

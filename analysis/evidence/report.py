@@ -1,0 +1,177 @@
+"""A comparison as one HTML file: pictures inline, nothing fetched, every text escaped; light, dark and on paper."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from analysis import __version__
+from analysis.evidence import report_figures
+from analysis.evidence.describe import interval, probability
+from analysis.evidence.exhibits import Exhibit, Seen
+from analysis.evidence.faithful import Faithfulness
+from analysis.evidence.pair import Judged, Pair
+from analysis.evidence.verdict import Verdict, rounded, said
+
+STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+
+
+def report_html(pair: Pair, shown: Sequence[Exhibit] = ()) -> str:
+    """The whole file. Texts of data sets and models are escaped; there is no script."""
+    title = f"{pair.first.spec.name} against {pair.second.spec.name}"
+    body = "\n".join(
+        (_head(pair, title), _metrics(pair), _judged(pair), _steps(pair, shown), _layers(pair), _foot(pair))
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">\n"
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def _head(pair: Pair, title: str) -> str:
+    compared = pair.comparison
+    found = ", ".join(f"{escape(row.metric.title)} {row.says}" for row in compared.different)
+    says = f"Different in the second: {found}." if found else "No metric shows a difference between the two."
+    models = "".join(
+        f"<tr><th>{which}</th><td>{escape(spec.name)}</td><td><code>{escape(spec.digest)}</code></td>"
+        f"<td>{escape(spec.family)}</td><td>{spec.parameters:,}</td><td>{escape(spec.dtype)}</td></tr>"
+        for which, spec in (("first", pair.first.spec), ("second", pair.second.spec))
+    )
+    return (
+        f"<h1>{escape(title)}</h1>\n<p class='lead'>{says}</p>\n"
+        f"<p>{compared.episodes} episodes, {compared.paired} steps. "
+        "What is said here holds for these episodes and settings; it was not tested on others.</p>\n"
+        "<table><tr><th></th><th>model</th><th>digest</th><th>family</th><th>parameters</th><th>number type</th></tr>"
+        f"{models}</table>"
+    )
+
+
+def _metrics(pair: Pair) -> str:
+    compared = pair.comparison
+    rows = "".join(
+        f"<tr class='{'sure' if row.says in ('higher', 'lower') else ''}'><th>{escape(row.metric.title)}"
+        f"<small>{escape(', '.join(t for t in (row.metric.unit, row.metric.means) if t))}</small></th>"
+        f"<td>{interval(row.first)}</td><td>{interval(row.second)}</td><td>{interval(row.difference)}</td>"
+        f"<td>{probability(row.p)}</td><td>{probability(row.corrected)}</td><td>{escape(row.says)}</td></tr>"
+        for row in compared.rows
+    )
+    least = 2 / 2**compared.episodes if compared.episodes < 40 else 0.0
+    return (
+        "<h2>Every metric of each</h2>\n"
+        f"<figure>{report_figures.forest(compared.rows)}<figcaption>Second minus first, paired by episode, 95 % "
+        "bootstrap intervals; each row has its own scale around 0. Colour: different after correction."
+        "</figcaption></figure>"
+        "<table class='wide'><tr><th>metric</th><th>first</th><th>second</th><th>second - first</th><th>p</th>"
+        f"<th>corrected</th><th></th></tr>{rows}</table>"
+        f"<p class='quiet'>Means over episodes with 95 % intervals (expanded percentile bootstrap, 10,000 resamples). "
+        f"p: paired sign-flip test; corrected by {escape(compared.correction)} for {len(compared.rows)} metrics. With "
+        f"{compared.episodes} episodes p cannot be below {rounded(least)}.</p>"
+    )
+
+
+def _judged(pair: Pair) -> str:
+    return "<h2>Verdicts</h2>\n<div class='two'>" + "".join(map(_one, (pair.first, pair.second))) + "</div>"
+
+
+def _one(judged: Judged) -> str:
+    verdicts = "".join(map(_verdict, judged.verdicts))
+    caption = f"model {escape(judged.spec.digest)}"
+    head = f"<h3>{escape(judged.spec.name)} <code>{caption}</code></h3>"
+    return f"<section>{head}{verdicts}{_badge(judged.faithful)}</section>"
+
+
+def _verdict(verdict: Verdict) -> str:
+    numbers = "".join(f"<li>{escape(n.label)}: {escape(said(n))}</li>" for n in verdict.numbers)
+    p = f" Sign-flip p {probability(verdict.p)}." if verdict.p == verdict.p else ""
+    listed = f"<ul>{numbers}</ul>" if numbers else ""
+    return (
+        f"<details open><summary>{escape(verdict.question)} "
+        f"<b class='{verdict.word.name.lower()}'>{escape(verdict.says)}</b></summary>"
+        f"<p>{escape(verdict.because)}{p}</p>{listed}<p class='quiet'>Rule: {escape(verdict.rule)}</p></details>"
+    )
+
+
+def _badge(found: Faithfulness) -> str:
+    kind = found.badge.name.lower()
+    others = "".join(f"<li>{escape(n.label)}: {escape(said(n))}</li>" for n in found.others if n.estimate.n)
+    return (
+        f"<details open><summary>Is the attention map faithful ({escape(found.method)})? <b class='{kind}'>"
+        f"{found.badge.value}</b></summary><p>{escape(found.because)}</p><ul>{others}</ul>"
+        f"<p class='quiet'>Rule: {escape(found.rule)}</p></details>"
+    )
+
+
+def _steps(pair: Pair, shown: Sequence[Exhibit]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(s.place.episode)}</td><td>{s.place.step}</td><td>{rounded(s.distance)}</td></tr>"
+        for s in pair.comparison.steps
+    )
+    table = f"<table><tr><th>episode</th><th>step</th><th>distance of the actions</th></tr>{rows}</table>"
+    if not rows:
+        return "<h2>Steps that differ most</h2><p>The actions are the same at every measured step.</p>"
+    return f"<h2>Steps that differ most</h2>{''.join(_exhibit(pair, each) for each in shown)}{table}"
+
+
+def _exhibit(pair: Pair, shown: Exhibit) -> str:
+    where = f"episode {shown.step.place.episode}, step {shown.step.place.step}, camera {shown.camera}"
+    panes = "".join(
+        _pane(judged, seen, where) for judged, seen in zip((pair.first, pair.second), shown.seen, strict=True)
+    )
+    frame = f"<figure>{_image(shown.frame, 'the frame')}<figcaption>{escape(where)}<br>“{escape(shown.instruction)}”"
+    return f"<div class='exhibit'>{frame}</figcaption></figure>{panes}</div>"
+
+
+def _pane(judged: Judged, seen: Seen, where: str) -> str:
+    spec = judged.spec
+    caption = (
+        f"{spec.name}, model {spec.digest}, {where}; mean attention over all layers, heads and action tokens, sink "
+        f"left out; full colour = {seen.full:.1%} of it; badge of the map: {judged.faithful.badge.value}"
+    )
+    text = f"<blockquote>{escape(seen.text)}</blockquote>" if seen.text else ""
+    picture = _image(seen.overlay, f"attention of {spec.name}")
+    actions = escape(" · ".join(seen.actions))
+    return f"<figure>{picture}<figcaption>{escape(caption)}<br>{actions}</figcaption>{text}</figure>"
+
+
+def _layers(pair: Pair) -> str:
+    parts = ["<h2>Layer by layer at equal input</h2>"]
+    if pair.layers.layers:
+        parts.append(
+            f"<figure>{report_figures.layers(pair.layers.layers)}<figcaption>Over the prompt's positions of "
+            f"{pair.layers.steps} steps, 95 % intervals over episodes. Attention change: half of the summed "
+            "differences of each row, mean over heads and positions.</figcaption></figure>"
+        )
+    else:
+        parts.append(f"<p>States and attention were not compared: {escape(pair.layers.why_not)}.</p>")
+    if pair.weights is not None:
+        rows = "".join(
+            f"<tr><td>{escape(group.label)}</td><td>"
+            f"{'identical' if group.identical == group.tensors else f'{group.relative:.2%}'}"
+            f"</td><td>{group.parameters:,}</td></tr>"
+            for group in pair.weights.groups
+        )
+        parts.append(
+            f"<table><tr><th>weights of</th><th>change, of the norm</th><th>parameters</th></tr>{rows}</table>"
+        )
+    else:
+        parts.append(f"<p>Weights were not compared: {escape(pair.weights_why_not)}.</p>")
+    return "\n".join(parts)
+
+
+def _foot(pair: Pair) -> str:
+    settings = "; ".join(f"{escape(name)}: {escape(value)}" for name, value in pair.settings.items())
+    records = ", ".join(dict.fromkeys((*pair.first.measured.records, *pair.second.measured.records)))
+    return (
+        f"<h2>How this was made</h2><p>VLA Lens {escape(__version__)}. {settings}.</p>"
+        f"<details><summary>Records</summary><p class='quiet'>{escape(records)}</p></details>"
+    )
+
+
+def _image(jpeg: bytes, alt: str) -> str:
+    encoded = base64.b64encode(jpeg).decode("ascii")
+    return f'<img alt="{escape(alt, quote=True)}" src="data:image/jpeg;base64,{encoded}">'

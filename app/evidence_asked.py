@@ -1,0 +1,142 @@
+"""What the evidence page asks for: which episodes, steps and measurements; and the work that measures them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.catalogue import Filter
+from analysis.evidence.episodes import ListedEpisode, subject
+from analysis.evidence.layers import LayerComparison, compare_layers
+from analysis.evidence.measurements import Measurements, Subject, measure, missing, stored
+from analysis.evidence.probe import Probe, probe
+from analysis.metrics.coverage import Box
+from analysis.records import Setting
+from analysis.types import Episode, EpisodeMeta
+from app.library import Library
+from app.selection import camera_names
+from app.shared_policies import PolicyChoice
+from models.policy import Policy
+from models.types import CheckpointSpec
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint as the side bar has it."""
+
+    spec: CheckpointSpec
+    action_stats: str | None = None
+    family: str | None = None
+    cameras: str | None = None  # as the URL writes them
+
+    @property
+    def choice(self) -> PolicyChoice:
+        return PolicyChoice(self.spec.digest, self.action_stats, self.family)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Settings of the page."""
+
+    dataset: str
+    episodes: tuple[EpisodeMeta, ...]
+    steps: int  # of each episode
+    measures: tuple[str, ...]  # names of probes
+    drawn: Mapping[str, Box] = field(default_factory=dict)
+
+    @property
+    def probes(self) -> list[Probe]:
+        return [probe(name) for name in self.measures]
+
+    def key(self, *models: Model) -> tuple[object, ...]:
+        """Of the task that measures this."""
+        digests = tuple(meta.digest or meta.id for meta in self.episodes)
+        drawn = tuple(sorted((name, tuple(box)) for name, box in self.drawn.items()))
+        return (
+            "evidence",
+            self.dataset,
+            digests,
+            self.steps,
+            self.measures,
+            drawn,
+            *(m.choice for m in models),
+            *(m.cameras for m in models),
+        )
+
+
+def episode_count(library: Library, dataset: str) -> int:
+    """Episodes of a data set that can be used, as its index knows them."""
+    return library.workspace.index.query(Filter(datasets=(dataset,), broken=False), size=1).total
+
+
+def spread_episodes(library: Library, dataset: str, count: int, total: int) -> tuple[EpisodeMeta, ...]:
+    """``count`` of ``total`` usable episodes of a data set, evenly spread in the order in which it lists them."""
+    found = []
+    for index in range(count):
+        page = library.workspace.index.query(
+            Filter(datasets=(dataset,), broken=False), page=index * total // count, size=1
+        )
+        found += [each.entry for each in page.entries if isinstance(each.entry, EpisodeMeta)]
+    return tuple(found)
+
+
+def subjects(library: Library, asked: Asked, model: Model) -> list[Subject]:
+    """The episodes as a model sees them; opened when measured. Raises UserError for cameras that an episode lacks."""
+    only = len(model.spec.action_stats) == 1
+    opened_as: dict[str, Setting] = {
+        "action_stats": None if only else model.action_stats,
+        "family": model.family,
+        "dtype": library.workspace.running.recorded_number_type(model.spec),
+    }
+    return [
+        subject(
+            model.spec,
+            _listed(library, asked.dataset, meta),
+            dataset=asked.dataset,
+            cameras=camera_names(model.cameras),
+            drawn=asked.drawn or None,
+            opened_as=opened_as,
+        )
+        for meta in asked.episodes
+    ]
+
+
+def known(library: Library, asked: Asked, model: Model) -> Measurements:
+    """What the records hold."""
+    own = subjects(library, asked, model)
+    return stored(model.spec, own, asked.probes, library.workspace.records, asked.steps)
+
+
+def to_do(library: Library, asked: Asked, model: Model) -> int:
+    """Steps that something is still to be measured at."""
+    own, records = subjects(library, asked, model), library.workspace.records
+    return sum(1 for _ in missing(own, asked.probes, model.spec.digest, records, asked.steps))
+
+
+def measuring(library: Library, asked: Asked, models: tuple[Model, ...]) -> Callable[..., Any]:
+    """Work for `app.tasks`: measures every model, then two of them layer by layer."""
+
+    def work(
+        policies: tuple[Policy, ...], progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> LayerComparison | None:
+        records, own = library.workspace.records, [subjects(library, asked, model) for model in models]
+        parts = len(policies) + (len(policies) == 2)
+
+        def part(number: int) -> Callable[[int, int], None]:
+            return lambda done, total: progress(number * total + done, parts * total)
+
+        for number, (policy, each) in enumerate(zip(policies, own, strict=True)):
+            measure(policy, each, asked.probes, records, asked.steps, part(number))
+        if len(policies) < 2:
+            return None
+        return compare_layers(policies[0], policies[1], own[0], records, asked.steps, part(2))
+
+    return work
+
+
+def _listed(library: Library, dataset: str, meta: EpisodeMeta) -> Episode:
+    def opened() -> Episode:
+        return library.episode(dataset, meta.id)
+
+    return ListedEpisode(meta if meta.digest else opened().meta, opened)

@@ -1,0 +1,36 @@
+"""A frame on which a box can be dragged."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import plotly.graph_objects as go
+
+GRID = 24  # invisible points a side: a selection needs something to select
+
+
+def frame_figure(data: bytes, kind: str, width: int, height: int) -> go.Figure:
+    """The encoded frame in its own pixels, y downwards."""
+    x, y = np.meshgrid(np.linspace(0, width, GRID), np.linspace(0, height, GRID))
+    figure = go.Figure(go.Scatter(x=x.ravel(), y=y.ravel(), mode="markers", marker={"opacity": 0.01}, hoverinfo="skip"))
+    figure.add_layout_image(
+        source=f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}",
+        xref="x",
+        yref="y",
+        x=0,
+        y=0,
+        sizex=width,
+        sizey=height,
+        sizing="stretch",
+        layer="below",
+    )
+    figure.update_layout(
+        height=320,
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        dragmode="select",
+        xaxis={"range": [0, width], "visible": False, "fixedrange": True},
+        yaxis={"range": [height, 0], "visible": False, "scaleanchor": "x", "fixedrange": True},
+        showlegend=False,
+    )
+    return figure

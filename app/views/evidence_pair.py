@@ -1,0 +1,146 @@
+"""Base against tuned: every metric of each, what differs, the steps where, and layer by layer."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from analysis.evidence.comparison import Comparison
+from analysis.evidence.describe import interval, probability
+from analysis.evidence.layers import LayerComparison
+from analysis.evidence.pair import Pair, paired
+from analysis.evidence.report import report_html
+from app import library
+from app.components.task_status import task_status
+from app.evidence_asked import Asked, Model, known, measuring, to_do
+from app.figures_evidence import differences_figure, layers_figure
+from app.plain_text import plain
+from app.tasks import tasks_of
+from models.errors import UserError
+
+CORRECTIONS = ("holm", "benjamini-hochberg", "none")
+QUIET = {"displayModeBar": False}
+
+
+def show(asked: Asked, first: Model, second: Model | None) -> None:
+    """Draws the comparison of what is measured, and offers to measure the rest."""
+    if second is None:
+        st.info("Comparing needs two usable checkpoints. Name their folders in the workspace's `workspace.toml`.")
+        return
+    if not asked.measures:
+        st.info("Choose at least one thing to measure.")
+        return
+    here = library.current()
+    tasks, key = tasks_of(here), ("pair", *asked.key(first, second))
+    task = tasks.get(key)
+    if task is not None:
+        task_status(tasks, task)
+    left = to_do(here, asked, first) + to_do(here, asked, second)
+    found = task.result if task is not None and isinstance(task.result, LayerComparison) else None
+    if (left or found is None) and not (task is not None and task.state.busy):
+        said = f"Measure {left} steps, then the layers" if left else "Compare layer by layer"
+        if st.button(said, type="primary", key="evidence_measure_pair"):
+            tasks.forget(key)
+            title = f"{first.spec.name} against {second.spec.name}"
+            tasks.submit(key, measuring(here, asked, (first, second)), (first.choice, second.choice), title)
+            st.rerun()
+    layers = found or LayerComparison((), 0, "not asked for yet")
+    correction = (
+        st.segmented_control(
+            "Corrected for the number of metrics by", CORRECTIONS, default="holm", key="evidence_correction"
+        )
+        or "holm"
+    )
+    one, two = (known(here, asked, model) for model in (first, second))
+    settings = {
+        "steps of each episode": str(asked.steps),
+        "measured": ", ".join(asked.measures),
+        "correction": correction,
+    }
+    try:
+        pair = paired(first.spec, second.spec, one, two, layers, correction, settings)  # type: ignore[arg-type]
+    except UserError as error:
+        st.info(str(error))
+        return
+    _draw(pair, asked)
+
+
+def _draw(pair: Pair, asked: Asked) -> None:
+    compared = pair.comparison
+    found = [f"{row.metric.title.lower()} {row.says}" for row in compared.different]
+    names = f"{plain(pair.first.spec.name)} (first) against {plain(pair.second.spec.name)} (second)"
+    st.markdown(f"##### {names}")
+    st.write("In the second: " + plain("; ".join(found)) + "." if found else "No metric shows a difference.")
+    least = 2 / 2 ** min(compared.episodes, 60)
+    st.caption(
+        f"{compared.episodes} episodes, {compared.paired} steps that both were measured on. Intervals: 95 % bootstrap "
+        f"over episodes. p: paired sign-flip test, corrected by {compared.correction} for the number of metrics "
+        f"({len(compared.rows)}); with {compared.episodes} episodes it cannot be below {least:.2g}."
+    )
+    if any(row.difference.has_interval for row in compared.rows):
+        st.plotly_chart(differences_figure(compared.rows), key="evidence_differences", config=QUIET)
+    st.dataframe(
+        [
+            {
+                "metric": row.metric.title,
+                "unit": row.metric.unit,
+                "first": interval(row.first),
+                "second": interval(row.second),
+                "second - first": interval(row.difference),
+                "p": probability(row.p),
+                "corrected p": probability(row.corrected),
+                "says": row.says,
+                "reads": row.metric.means,
+            }
+            for row in compared.rows
+        ],
+        hide_index=True,
+        key="evidence_rows",
+    )
+    _steps(compared, asked, pair)
+    st.markdown("**Layer by layer at equal input**")
+    if pair.layers.layers:
+        st.plotly_chart(layers_figure(pair.layers.layers), key="evidence_layers", config=QUIET)
+        st.caption(
+            f"Over the prompt's positions of {pair.layers.steps} steps; means over episodes with 95 % intervals. "
+            "Weights are on the Compare page."
+        )
+    else:
+        st.caption(f"Not compared: {plain(pair.layers.why_not)}.")
+    name = f"{pair.first.spec.digest}-{pair.second.spec.digest}.html"
+    st.download_button("Report as HTML", report_html(pair), file_name=name, mime="text/html", key="evidence_report")
+
+
+def _steps(compared: Comparison, asked: Asked, pair: Pair) -> None:
+    st.markdown("**Steps where the two differ most**")
+    if not compared.steps:
+        st.caption("Their actions are the same at every measured step, or were not measured.")
+        return
+    st.dataframe(
+        [
+            {
+                "episode": step.place.episode,
+                "step": step.place.step,
+                "distance": round(step.distance, 4),
+                "player": _link(asked.dataset, step.place.episode, step.place.step, pair),
+            }
+            for step in compared.steps
+        ],
+        hide_index=True,
+        key="evidence_steps_table",
+        column_config={"player": st.column_config.LinkColumn("player", display_text="open")},
+    )
+    st.caption("Distance: mean over dimensions of the difference of the first actions, by their range.")
+
+
+def _link(dataset: str, episode: str, step: int, pair: Pair) -> str:
+    asked = {
+        "page": "compare",
+        "dataset": dataset,
+        "episode": episode,
+        "checkpoint": pair.first.spec.digest,
+        "other": pair.second.spec.digest,
+        "step": step,
+    }
+    return f"?{urlencode(asked)}"

@@ -1,0 +1,91 @@
+"""The report: one file, nothing fetched, texts escaped, captions that say what was shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from analysis.evidence.exhibits import exhibits, overlay
+from analysis.evidence.pair import Pair, measure_pair
+from analysis.evidence.probe import probe
+from analysis.evidence.report import report_html
+from analysis.records import RecordStore
+from models.planted import Planted
+from models.types import PatchGrid
+from tests.analysis.evidence.planted_episodes import subjects
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, str]:
+    policies = Planted("nothing"), Planted("patch", lies=True)
+    own = subjects(6, instruction=f"take the red cup {EVIL}")
+    probes = [probe(name) for name in ("action", "attention", "instruction")]
+    pair = measure_pair(policies, (own, own), probes, RecordStore(tmp_path_factory.mktemp("records")), 1)
+    shown = exhibits(policies, (own, own), pair.comparison, most=2)
+    assert len(shown) == 2
+    named = replace(pair, first=replace(pair.first, spec=replace(pair.first.spec, name=f"nothing {EVIL}")))
+    return pair, report_html(named, shown)
+
+
+def test_nothing_is_fetched_and_no_text_becomes_markup(page: tuple[Pair, str]) -> None:
+    html = page[1]
+    assert EVIL not in html
+    assert "&lt;script&gt;" in html
+    assert "<script" not in html
+    sources = re.findall(r"(?:src|href)=[\"']([^\"']*)", html)
+    assert len(sources) == 6  # a frame and two overlays, twice
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_it_is_well_formed(page: tuple[Pair, str]) -> None:
+    class Balance(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.open: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag not in ("meta", "img", "br", "line", "circle"):
+                self.open.append(tag)
+
+        def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            pass
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+    parser = Balance()
+    parser.feed(page[1])
+    assert parser.open == []
+
+
+def test_captions_name_model_episode_step_method_and_settings(page: tuple[Pair, str]) -> None:
+    pair, html = page
+    step = pair.comparison.steps[0]
+    captions = [c for c in re.findall(r"<figcaption>(.*?)</figcaption>", html, re.DOTALL) if "mean attention" in c]
+    assert len(captions) == 4
+    for text in (
+        pair.second.spec.digest,
+        step.place.episode,
+        f"step {step.place.step}",
+        "badge of the map: not tested",
+    ):
+        assert text in captions[1]
+    assert "steps of each episode: 1" in html
+    assert pair.first.measured.records[0] in html
+    assert "6 episodes, 6 steps" in html
+
+
+def test_an_overlay_is_strongest_at_the_highest_patch_and_keeps_what_is_outside() -> None:
+    frame = np.zeros((4, 8, 3), np.uint8)
+    map = np.array([[1.0, 0.5]])
+    got = overlay(frame, map, PatchGrid("image", 1, 2, (0.0, 0.0, 4.0, 4.0)))
+    assert got[0, 0].tolist() == [166, 127, 0]  # 0.65 of amber
+    assert got[0, 2].tolist() == [83, 64, 0]
+    assert not got[:, 4:].any()
