@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis.people import Person
 from analysis.workspace import Workspace
-from app import oidc, session
+from app import oidc, review_session
 from app.guard import is_loopback
 from app.plain_text import plain
 from models.errors import UserError
@@ -54,7 +54,7 @@ def person(workspace: Workspace, known: Callable[[], Sequence[str]]) -> Person |
         return None
     with st.sidebar:
         st.caption(f"Judging as {plain(someone.name)} · {someone.role}")
-        st.button("Someone else", on_click=session.forget_name, type="tertiary", key="someone_else")
+        st.button("Someone else", on_click=review_session.forget_name, type="tertiary", key="someone_else")
     return someone
 
 
@@ -71,7 +71,7 @@ def may_lead(workspace: Workspace) -> bool:
 
 def _given() -> str:
     remembered = st.context.cookies.get(COOKIE)
-    return session.given_name(unquote(remembered) if isinstance(remembered, str) else "")
+    return review_session.given_name(unquote(remembered) if isinstance(remembered, str) else "")
 
 
 def _own_machine() -> bool:
@@ -102,4 +102,4 @@ def _ask_name(known: Sequence[str]) -> None:
         st.selectbox(
             "Name", known, index=None, key="typed_name", accept_new_options=True, placeholder="Choose or type a name"
         )
-        st.form_submit_button("Go on", on_click=session.take_name, type="primary")
+        st.form_submit_button("Go on", on_click=review_session.take_name, type="primary")

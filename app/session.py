@@ -1,11 +1,10 @@
-"""The only module that touches Streamlit's session state and caches."""
+"""The only module, with `app.review_session`, that touches Streamlit's session state and caches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -23,10 +22,6 @@ from app.what_if_edits import after_click
 from models import weight_change as weights
 from models.types import CheckpointSpec
 from models.weight_change import WeightChange
-
-if TYPE_CHECKING:
-    from analysis.review import Gold, Project, Review
-    from analysis.review.agreement import Agreement
 
 # Drawn once the page stands: what is looked at comes first, and the browser draws in the order of the script.
 Later = list[Callable[[], object]]
@@ -173,27 +168,6 @@ def weight_change(base: str, base_digest: str, tuned: str, tuned_digest: str) ->
     return weights.weight_change(base, tuned)
 
 
-def given_name(remembered: str) -> str:
-    """The name under which this visitor judges: given in this session, in the link, or ``remembered``; "" for none."""
-    if "person" not in st.session_state:
-        st.session_state["person"] = st.query_params.get("person", "") or remembered
-    name: str = st.session_state["person"]
-    if name and st.query_params.get("person") != name:
-        st.query_params["person"] = name
-    return name
-
-
-def take_name() -> None:
-    """Judges go under the name that was typed."""
-    st.session_state["person"] = st.session_state.get("typed_name") or ""
-
-
-def forget_name() -> None:
-    """Asks again who is there."""
-    st.session_state["person"] = ""
-    st.query_params.pop("person", None)
-
-
 def sent(key: str, name: str) -> dict[str, object] | None:
     """What a component sent by its trigger ``name``, in its callback."""
     value = st.session_state[key].get(name)
@@ -226,16 +200,6 @@ def export_key() -> tuple[str, str] | None:
     return key
 
 
-def choose_project(projects: Sequence[Project]) -> Project:
-    """The review project that is chosen, the newest first; the link carries it."""
-    by_id = {one.id: one for one in projects}
-    wish = st.session_state.get("project", st.query_params.get("project"))
-    st.session_state["project"] = wish if wish in by_id else next(iter(by_id))
-    picked = st.selectbox("Project", list(by_id), key="project", format_func=lambda id: by_id[id].settings.name)
-    st.query_params["project"] = picked
-    return by_id[picked]
-
-
 def reads_all(dataset: str) -> bool:
     """Whether the actions of all episodes of a data set are wanted, not of a sample only."""
     return dataset in st.session_state.get("read_all_of", ())
@@ -249,83 +213,6 @@ def list_broken(dataset: str) -> None:
     """Goes to the catalogue, which lists what is broken of a data set."""
     st.session_state["list"] = EpisodeList(Filter(datasets=(dataset,), broken=True))
     st.session_state["page"] = "Catalogue"
-
-
-def making_project() -> bool:
-    """Whether the form of a new review project is open."""
-    return bool(st.session_state.get("making_project"))
-
-
-def make_project() -> None:
-    st.session_state["making_project"] = True
-
-
-def leave_project_form() -> None:
-    st.session_state["making_project"] = False
-
-
-def open_project(id: str) -> None:
-    """Shows this project from the next run of the script on."""
-    st.session_state["making_project"] = False
-    st.session_state.pop("project", None)
-    st.query_params["project"] = id
-
-
-def project_part(names: Sequence[str]) -> str:
-    """Which part of a project is looked at; the link carries it."""
-    by_address = {address(name): name for name in names}
-    wish = by_address.get(st.query_params.get("part", ""), names[0])
-    st.session_state["project_part"] = st.session_state.get("project_part") or wish
-    picked = st.segmented_control("Part", names, key="project_part", label_visibility="collapsed", required=True)
-    st.query_params["part"] = address(picked or names[0])
-    return picked or names[0]
-
-
-@st.cache_data(show_spinner="Comparing the judgements…", max_entries=20)
-def _agreement(
-    project: str, version: int, newest: tuple[tuple[str, ...], ...], _told: Callable[[], Agreement]
-) -> Agreement:
-    return _told()
-
-
-def agreement(reviews: tuple[Review, ...], project: Project, gold: Mapping[str, Gold]) -> Agreement:
-    """How far annotators agree; computed anew when a judgement, an answer or the project changes."""
-    from analysis.review.agreement import agreement as compare
-
-    key = tuple(one.id for one in reviews), tuple(f"{id} {one.version}" for id, one in gold.items())
-    return _agreement(project.id, project.version, key, lambda: compare(reviews, project.settings.labels, gold))
-
-
-@dataclass(frozen=True)
-class ProjectForm:
-    """The form in which a project is changed, as this visitor has it open."""
-
-    key: str  # of its fields
-    version: int  # on top of which the changes go; another lead's change since then is a collision
-
-
-def project_form(project: Project) -> ProjectForm:
-    """The open form, else a new one filled with what stands in the store."""
-    fresh = ProjectForm(f"{project.id}_{project.version}", project.version)
-    form: ProjectForm = st.session_state.setdefault(f"form_{project.id}", fresh)
-    return form
-
-
-def accept_version(project: Project) -> None:
-    """The visitor knows of the newest version; what they changed stays in the form."""
-    st.session_state[f"form_{project.id}"] = replace(project_form(project), version=project.version)
-
-
-def leave_form(project: Project) -> None:
-    """The next form is filled with what stands in the store."""
-    st.session_state.pop(f"form_{project.id}", None)
-
-
-def started_export(path: str | None = None) -> str:
-    """Where the export that this visitor started last goes to, after it was told; "" for none."""
-    if path is not None:
-        st.session_state["review_export"] = path
-    return str(st.session_state.get("review_export", ""))
 
 
 def edits() -> tuple[Intervention, ...]:

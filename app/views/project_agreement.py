@@ -11,7 +11,7 @@ from analysis.metrics.agreement_bootstrap import Coefficients, Estimated
 from analysis.people import Person
 from analysis.review import Project, ReviewStore
 from analysis.review.agreement import Agreement, PairAgreement
-from app import session
+from app import review_session
 from app.figures_agreement import agreement_dots, confusion_heat, drift_lines
 from models.types import RATIONALE_TITLES
 
@@ -25,7 +25,7 @@ def show(store: ReviewStore, project: Project, person: Person) -> None:
     if not reviews:
         st.info("Nobody has judged anything yet.")
         return
-    told = session.agreement(reviews, project, store.gold(project.id))
+    told = review_session.agreement(reviews, project, store.gold(project.id))
     kind = st.segmented_control(
         "Verdicts", (NOMINAL, SCALE), default=NOMINAL, key="agreement_kind", label_visibility="collapsed"
     )

@@ -13,7 +13,7 @@ from analysis.review import Project, ReviewStore
 from analysis.review.final import RULES, Rule
 from analysis.review.incoming import read_lines, read_rationale
 from analysis.review.outgoing import FORMATS, export_project
-from app import library, session
+from app import library, review_session
 from app.components.task_status import task_status
 from app.exports import export_folder, suggested_name
 from app.plain_text import plain
@@ -58,10 +58,10 @@ def _export(project: Project) -> None:
         except UserError as error:
             st.error(plain(str(error)))
             return
-        started = session.started_export(str(path))
+        started = review_session.started_export(str(path))
         work = _work(project.id, path, format, Rule(rule, int(least)))
         tasks_of(opened).submit(_key(project, started), work, title="Export")
-    if started := session.started_export():
+    if started := review_session.started_export():
         _shown(_key(project, started))
 
 

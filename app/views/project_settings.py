@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.people import Person
 from analysis.review import Collision, Project, ProjectSettings, ReviewStore, Selection
 from analysis.review.gather import Gathered, gather
-from app import library, session
+from app import library, review_session
 from app.plain_text import plain
 from app.project_forms import selection_fields, settings_fields
 from app.views.review import known_names
@@ -29,7 +29,7 @@ def new(person: Person, first: bool) -> None:
         settings = settings_fields(ProjectSettings(""), known_names(store, store.projects()), "new")
         made = st.form_submit_button("Make the project", type="primary")
     if not first:
-        st.button("Leave it", on_click=session.leave_project_form, key="leave_project")
+        st.button("Leave it", on_click=review_session.leave_project_form, key="leave_project")
     if made:
         try:
             settings.checked()
@@ -40,7 +40,7 @@ def new(person: Person, first: bool) -> None:
         except UserError as error:
             st.error(str(error))
             return
-        session.open_project(project.id)
+        review_session.open_project(project.id)
         st.rerun()
 
 
@@ -68,7 +68,7 @@ def _found(found: Gathered) -> None:
 
 def edit(store: ReviewStore, project: Project, person: Person) -> None:
     """The form of a project that is there, its selection, and what it was before."""
-    form = session.project_form(project)
+    form = review_session.project_form(project)
     with st.form(f"edit_project_{form.key}", border=False):
         settings = settings_fields(project.settings, known_names(store, (project,)), form.key)
         changed = st.form_submit_button("Save the changes", type="primary")
@@ -97,15 +97,15 @@ def _change(store: ReviewStore, project: Project, settings: ProjectSettings, per
         st.info("Nothing was changed.")
         return
     try:
-        store.edit_project(project.id, settings, session.project_form(project).version, person.name)
+        store.edit_project(project.id, settings, review_session.project_form(project).version, person.name)
     except Collision as error:
-        session.accept_version(project)
+        review_session.accept_version(project)
         st.error(f"{plain(str(error))} Your changes are still in the form; saving again puts them on top.")
         return
     except UserError as error:
         st.error(plain(str(error)))
         return
-    session.leave_form(project)
+    review_session.leave_form(project)
     st.rerun()
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.people import Person
 from analysis.review import Project, ReviewStore
-from app import entrance, library, session
+from app import entrance, library, review_session
 from app.components.review_component import review_desk
 from app.plain_text import plain
 from app.views import project_agreement, project_files, project_progress, project_settings
@@ -37,18 +37,18 @@ def show() -> None:
 
 
 def _draw(store: ReviewStore, projects: tuple[Project, ...], person: Person) -> None:
-    if not projects or session.making_project():
+    if not projects or review_session.making_project():
         project_settings.new(person, first=not projects)
         return
     with st.sidebar:
-        project = session.choose_project(projects)
-        st.button(NEW, on_click=session.make_project, icon=":material/add:", key="new_project")
+        project = review_session.choose_project(projects)
+        st.button(NEW, on_click=review_session.make_project, icon=":material/add:", key="new_project")
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     left.markdown(f"#### {plain(project.settings.name)}")
     right.caption(
         f"version {project.version}, changed by {plain(project.changed_by)} {project.changed:%Y-%m-%d %H:%M} UTC"
     )
-    PARTS[session.project_part(list(PARTS))](store, project, person)
+    PARTS[review_session.project_part(list(PARTS))](store, project, person)
 
 
 def _conflicts(store: ReviewStore, project: Project, person: Person) -> None:

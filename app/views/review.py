@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.people import Person
 from analysis.review import Project, ReviewStore
-from app import entrance, library, oidc, session
+from app import entrance, library, oidc, review_session
 from app.components.review_component import review_desk
 from app.plain_text import plain
 from models.errors import UserError
@@ -30,7 +30,7 @@ def show() -> None:
         _nothing(person, projects)
         return
     with st.sidebar:
-        project = session.choose_project(mine)
+        project = review_session.choose_project(mine)
         guidelines(project)
     review_desk(project, person, "review", key="review_desk", remember=None if oidc.settings() else entrance.COOKIE)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.world import free_port, serving, write_synthetic_episode
+from tests.browser.review_world import ReviewWorld, make_review_world
 from tests.oidc_provider import providing, secrets_toml
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -24,17 +24,21 @@ PEOPLE = '[people]\nannotator = ["ann@lab.org"]\nlead = ["robot-leads"]\nclaim =
 
 
 @pytest.fixture(scope="module")
-def team_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("team")
-    write_synthetic_episode(folder / "episodes" / "plain.hdf5", 6, id="plain")
-    (folder / "workspace.toml").write_text(f'episodes = ["episodes"]\ncheckpoints = []\n{PEOPLE}')
-    port = free_port()
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewWorld]:
+    """A served workspace whose people log in."""
+    world = make_review_world(tmp_path_factory.mktemp("team"), 24, PEOPLE)
     with providing(TEAM) as provider:
-        secrets = folder / ".streamlit" / "secrets.toml"
+        secrets = world.folder / ".streamlit" / "secrets.toml"
         secrets.parent.mkdir()
-        secrets.write_text(secrets_toml(provider, f"http://127.0.0.1:{port}"))
-        with serving(folder, port) as address:
-            yield address
+        secrets.write_text(secrets_toml(provider, world.address))
+        world.start()
+        yield world
+        world.stop()
+
+
+@pytest.fixture(scope="module")
+def team_server(team: ReviewWorld) -> str:
+    return team.address
 
 
 @pytest.fixture
@@ -78,3 +82,31 @@ def test_somebody_without_a_role_stays_outside(visit: Any, team_server: str) -> 
     log_in(visit, team_server, "A stranger")
     visit.get_by_text("stranger@else.org has no role here").wait_for(timeout=40_000)
     assert visit.evaluate("async () => (await fetch('/lens/episode?episode=plain')).status") == 403
+
+
+def test_an_annotator_judges_under_the_address_and_cannot_open_pages_for_leads(visit: Any, team: ReviewWorld) -> None:
+    project = team.project("team", 3, overlap=2)
+    log_in(visit, team.address, "Ann, who judges")
+    visit.goto(f"{team.address}/?page=projects&project={project}&person=kim@lab.org")
+    visit.locator("[data-testid=stSidebar]").get_by_text("Review", exact=True).wait_for(timeout=40_000)
+    assert visit.locator("[data-testid=stSidebar]").get_by_text("Projects", exact=True).count() == 0
+    assert visit.get_by_text("Settings", exact=True).count() == 0
+    ask = """async ([name, body]) => (await fetch(`/lens/review/${name}`, {
+        method: "POST", headers: { "X-VLA-Lens": "1" }, body: JSON.stringify({ person: "kim@lab.org", ...body }),
+    })).status"""
+    decide = {"desk": "adjudicate", "project": project, "count": 1, "skip": []}
+    assert visit.evaluate(ask, ["next", decide]) == 403  # whatever name the request gives
+    visit.goto(f"{team.address}/?page=review&project={project}&person=kim@lab.org")
+    visit.wait_for_selector(".desk[data-ready]", timeout=40_000)
+    visit.wait_for_timeout(300)
+    visit.keyboard.press("g")
+    visit.keyboard.press("Enter")
+    visit.locator(".progress").filter(has_text="1 judged by you").wait_for(timeout=20_000)
+    assert [one.annotator for one in team.store.reviews(project)] == ["ann@lab.org"]
+
+
+def test_a_lead_opens_them(visit: Any, team: ReviewWorld) -> None:
+    project = team.project("led", 1)
+    log_in(visit, team.address, "Kim, who leads")
+    visit.goto(f"{team.address}/?page=projects&project={project}")
+    visit.get_by_text("Nobody has judged anything yet").wait_for(timeout=40_000)

@@ -43,7 +43,8 @@ function told({ name, unit, before, after }) {
 }
 
 function shown(value) {
-  return value === null || !Number.isFinite(value) ? "–" : Number(value.toPrecision(3)).toString();
+  if (value === null || !Number.isFinite(value)) return "–";
+  return Math.abs(value) < 1e-9 ? "0" : Number(value.toPrecision(3)).toString(); // rounding is not a movement
 }
 
 function svg(tag, attributes, ...children) {
