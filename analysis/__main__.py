@@ -10,7 +10,9 @@ from analysis.commands.annotate import annotate
 from analysis.commands.attribute import attribute
 from analysis.commands.capture import capture
 from analysis.commands.compare import compare
+from analysis.commands.evaluate import evaluate
 from analysis.commands.export import export
+from analysis.commands.finetune import finetune
 from analysis.commands.index import index
 from analysis.commands.info import info
 from analysis.commands.intervene import intervene
@@ -22,7 +24,20 @@ from models.errors import UserError
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Look inside vision-language-action models."
 )
-for command in (info, index, predict, capture, attribute, intervene, compare, export, annotate, report):
+for command in (
+    info,
+    index,
+    predict,
+    capture,
+    attribute,
+    intervene,
+    compare,
+    export,
+    annotate,
+    report,
+    finetune,
+    evaluate,
+):
     app.command()(command)
 app.add_typer(reviews_app, name="reviews")
 

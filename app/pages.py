@@ -34,6 +34,7 @@ PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by
         "Review": Page("app.views.review:show", with_choice=False),
         "Data set": Page("app.views.overview:show", needs_episode=False),
         "Projects": Page("app.views.projects:show", with_choice=False, for_leads=True),
+        "Training": Page("app.views.training:show", needs_episode=False, with_choice=False),
     }
 )
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 from models.config_section import ConfigSection
 from models.errors import UserError
@@ -162,5 +162,7 @@ def named_as(words: Sequence[str], called: Sequence[str]) -> str | None:
 def function(reference: str) -> Callable[..., Any]:
     """The function that "module:function" names, its module imported now."""
     module, _, name = reference.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return cast("Callable[..., Any]", found)

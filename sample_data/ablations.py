@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve a busy two-core machine
@@ -38,6 +39,19 @@ ROWS: Mapping[str, TuneSettings] = {
     "frozen-0": replace(DEFAULT, frozen_layers=0),  # none
     "frozen-3": replace(DEFAULT, frozen_layers=3),  # half
 }
+NAMES = ("base", *ROWS)
+EPISODES = HERE / "episodes"  # seeds 100 to 123, which no training saw
+FIRST_SEED = 500_000
+TITLES = {
+    "base": "the base, not tuned", "default": "**default**", "action-only": "action-only control, equal steps",
+}  # fmt: skip
+COLUMNS = {  # title -> figure
+    "error x": "action error, x", "error y": "action error, y", "error z": "action error, z",
+    "success": "success", "grasped": "grasped the right object", "well formed": "rationale: all parts said",
+    "object": "rationale: right object", "receptacle": "rationale: right receptacle",
+    "direction": "rationale: right direction", "nothing invented": "rationale: no object that is not there",
+    "attention / area": "attention on the named things / their area",
+}  # fmt: skip
 
 
 def train(names: list[str]) -> None:
@@ -63,13 +77,82 @@ def train(names: list[str]) -> None:
         print(tune(learner, demonstrations, settings, RUNS / name, made_of, f"ablation {name}"), flush=True)
 
 
+def measure(names: list[str], seeds: int, block: int = 8) -> None:
+    """Of every row that is trained: open loop and attention, then rollouts, block by block of seeds for all rows."""
+    import torch
+
+    from sample_data.closed_loop import TabletopWorld
+    from sample_data.recipe.ablation_trials import measure_closed, measure_open
+
+    torch.set_num_threads(1)
+    worlds: list[TabletopWorld] = []
+    for start in range(-block, seeds, block):
+        for name in names:
+            folder, order = (BASE, Order.ACT_ONLY) if name == "base" else (RUNS / name, ROWS[name].order)
+            if not (folder / "config.json").exists():
+                continue
+            if start < 0:
+                measure_open(folder, order, EPISODES, RUNS / "results" / f"{name}-open.jsonl")
+            else:
+                worlds += [TabletopWorld() for _ in range(block - len(worlds))]
+                chosen = range(FIRST_SEED + start, FIRST_SEED + min(start + block, seeds))
+                measure_closed(folder, order, chosen, RUNS / "results" / f"{name}-closed.jsonl", worlds)
+            print(f"measured {name} {start}", flush=True)
+
+
+def collect() -> None:
+    """Figures of what has been measured so far, into ``ablations.json``."""
+    from analysis.evaluation.kept_lines import read_lines
+    from analysis.evaluation.summary import closed_loop, compare_rollouts, open_loop
+    from sample_data.world.moment import ACTION_NAMES, ACTION_UNITS
+
+    rows: dict[str, dict] = {}
+    rollouts = {}
+    for name in NAMES:
+        opened = read_lines(RUNS / "results" / f"{name}-open.jsonl")
+        rollouts[name] = read_lines(RUNS / "results" / f"{name}-closed.jsonl")
+        found = [*open_loop(opened, ACTION_NAMES, ACTION_UNITS), *closed_loop(list(rollouts[name].values()))]
+        settings = ROWS[name].as_json() if name in ROWS else {}
+        figures = {figure.name: {**asdict(figure), "text": figure.text} for figure in found}
+        rows[name] = {"settings": settings, "figures": figures}
+    for name in ROWS:
+        if rollouts[name] and rollouts["default"]:
+            tests = compare_rollouts(rollouts["default"], rollouts[name])
+            rows[name]["against the default"] = {test.name: test.p for test in tests}
+    FILE.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def table(rows: dict[str, dict]) -> str:
+    """Markdown."""
+    head = ["run", "lambda", "frozen layers", "order", *COLUMNS]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, row in rows.items():
+        settings, figures = row["settings"], row["figures"]
+        if not figures:
+            continue
+        shown = [settings.get("reasoning_weight", "-"), settings.get("frozen_layers", "-"), settings.get("order", "-")]
+        cells = [
+            figures[figure]["text"].replace(" episodes", "") if figure in figures else "-"
+            for figure in COLUMNS.values()
+        ]
+        lines.append("| " + " | ".join([TITLES.get(name, name), *map(str, shown), *cells]) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", default="table", choices=("table", "train"))
-    parser.add_argument("--only", nargs="+", choices=tuple(ROWS), default=list(ROWS))
+    parser.add_argument("what", nargs="?", default="table", choices=("table", "train", "measure", "collect"))
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--seeds", type=int, default=40)
     options = parser.parse_args()
     if options.what == "train":
-        train(options.only)
+        train([name for name in options.only if name in ROWS])
+    elif options.what == "measure":
+        measure(options.only, options.seeds)
+    elif options.what == "collect":
+        collect()
+    if options.what in ("table", "collect"):
+        print(table(json.loads(FILE.read_text())))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from models.checkpoint import DESCRIPTIONS
 from models.families.weights import DTYPES
@@ -41,7 +40,9 @@ def write_checkpoint(
         model = model.merge_and_unload()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
         tensors = {key: value.detach().cpu().to(DTYPES[dtype]).contiguous() for key, value in _stored(model).items()}
-        save_file(tensors, Path(part) / "model.safetensors", metadata={"format": "pt"})
+        model.save_pretrained(
+            part, state_dict=tensors
+        )  # under the names that are published, in shards where it is large
         (Path(part) / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
         config = json.dumps(_config(learner, model, settings, name, dtype), indent=2) + "\n"
         (Path(part) / "config.json").write_text(config, encoding="utf-8")

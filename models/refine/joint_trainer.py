@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
+from models.errors import UserError
 from models.refine.joint_loss import joint_loss
 from models.refine.settings import TuneSettings
+
+WEIGHTS = "trained.safetensors"  # of a saved state
 
 
 class JointTrainer(Trainer):
@@ -69,6 +74,34 @@ class JointTrainer(Trainer):
         spread[:, first:last] = self._soft.to(wanted.device)[wanted[moves] - first]
         rows[moves] = spread
         return rows
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """What trains, under the names that it has here.
+
+        Trainer's own way saves published names and reads them back as if they were these: a resumed run would begin
+        with the base's weights again.
+        """
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = dict(self.accelerator.unwrap_model(self.model).named_parameters())
+        given = state_dict or {name: each.detach() for name, each in trained.items()}
+        kept = {name: given[name].cpu().contiguous() for name, each in trained.items() if each.requires_grad}
+        save_file(kept, folder / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """The way back; what is frozen is as the base has it. Sharded weights are accelerate's business."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        into = dict(self.model.named_parameters())
+        stored = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        if stored.keys() != {name for name, each in into.items() if each.requires_grad}:
+            raise UserError(f"{resume_from_checkpoint} was saved by a run in which other weights train")
+        with torch.no_grad():
+            for name, value in stored.items():
+                into[name].copy_(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds both parts of the loss, each a mean over the steps since the last line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,6 +87,32 @@ class Learner:
         model = load_transformers(PaliGemmaForConditionalGeneration, layout, Weights(files), "sdpa")
         images, prompts = ImagePreprocessing.read(folder), PromptBuilder(robot, vocabulary, tokenizer)
         return Learner(files, robot, scale, model, vocabulary, tokenizer, images, prompts)
+
+    def longest(self, rationales: Iterable[Rationale], order: Order) -> int:
+        """Tokens of the longest of ``rationales``. Raises UserError for one that cannot be written."""
+        return max((len(self.words(each, order)) for each in rationales), default=0)
+
+    def allowing(self, tokens: int) -> Learner:
+        """The same, allowed to write ``tokens`` tokens of rationale, or as many as its base."""
+        form = self.robot.rationale
+        if form is None:
+            return self
+        return replace(self, robot=replace(self.robot, rationale=replace(form, max_tokens=tokens)))
+
+    def check(self, shown: Demonstration, order: Order) -> None:
+        """Whether a demonstration can be learned at all. Raises UserError where it cannot."""
+        example = self.taught(shown, order).example
+        words = self.robot.rationale.max_tokens if self.robot.rationale is not None else 0
+        total, positions = len(example.prompt) + words + len(example.action) + 1, self.positions
+        if total > positions:
+            raise UserError(
+                f"prompt, rationale and actions take up to {total} positions, {self.files.folder} has {positions}; "
+                "use shorter rationales"
+            )
+
+    @property
+    def positions(self) -> int:
+        return int(self.model.config.get_text_config().max_position_embeddings)
 
     def taught(self, shown: Demonstration, order: Order) -> Taught:
         """Raises UserError for a demonstration that the policy cannot read or write."""

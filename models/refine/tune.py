@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+from transformers.utils import logging
 
 from models.errors import UserError
 from models.refine.batches import Collator, Stream
@@ -67,6 +68,7 @@ def tune(
     choose(learner.model, settings)
     _claim(out, plan)
     set_seed(settings.seed)
+    logging.disable_progress_bar()  # one bar for every saved state
     model = add_low_rank(learner.model, settings) if settings.mode is Mode.LORA else learner.model
     transfer = counted(model, settings.frozen_layers, len(learner.model.model.language_model.layers))
     arguments = _arguments(settings, work)
@@ -81,6 +83,7 @@ def tune(
         data_collator=Collator(learner, settings),
         callbacks=[_Telling(curves, progress)],
     )
+    trainer.remove_callback(PrinterCallback)  # what it prints stands in the curves
     state = last_state(work / STATE)
     resumed = int(state.name.rsplit("-", 1)[1]) if state is not None else 0
     if arguments.process_index == 0:

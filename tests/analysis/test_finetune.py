@@ -1,0 +1,200 @@
+"""The command: episodes and rationales in, a checkpoint out; what is wrong is said before any work starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+import models
+from analysis.__main__ import app
+from analysis.episodes import open_source
+from analysis.episodes.hdf5_writer import write_episode
+from analysis.finetuning.episode_demonstrations import EpisodeDemonstrations, gather, rationale_at
+from models.errors import UserError
+from models.refine.settings import Order
+from models.types import Rationale
+from tests.tiny_episode import STEPS, contents, write_tiny_episode
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--steps", "4", "--batch", "2", "--save-every", "2", "--log-every", "1", "--frozen-layers", "1", "--json",
+         "--save-dtype", "float32", "--learning-rate", "0.01", "--warm-up", "1")  # fmt: skip
+
+
+def run(*arguments: str | Path) -> tuple[dict, str]:
+    done = CliRunner().invoke(app, [str(each) for each in arguments])
+    if done.exception is not None and not isinstance(done.exception, (SystemExit, UserError)):
+        raise done.exception
+    return json.loads(done.stdout) if done.exit_code == 0 else {}, str(done.exception or "")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three episodes, two of them with rationales."""
+    place = tmp_path_factory.mktemp("lessons")
+    for name in ("a", "b"):
+        write_episode(place / f"{name}.hdf5", **{**contents(), "id": name})
+    write_episode(place / "c.hdf5", **{**contents(), "id": "c", "rationales": ()})
+    return place
+
+
+def test_a_policy_is_tuned_and_says_where_it_came_from(tiny_base: Path, folder: Path, tmp_path: Path) -> None:
+    told, said = run("finetune", tiny_base, folder, "--out", tmp_path / "out", *SMALL)
+    assert said == ""
+    assert told["steps"] == 4
+    assert models.inspect(tmp_path / "out").generates_rationale
+    origin = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert origin["base"]["digest"] == models.inspect(tiny_base).digest
+    assert origin["episodes"] == {id: open_source(folder).open(id).meta.digest for id in ("a", "b")}
+    assert (origin["steps_learned"], origin["steps_without_rationale"]) == (2 * STEPS, STEPS)
+
+
+def test_rationales_of_a_file_take_the_place_of_the_episodes_own(folder: Path, tiny_base: Path, tmp_path: Path) -> None:
+    line = {"episode": "c", "parts": {"observation": "i see a carrot"}, "start": 0, "stop": 2}
+    (tmp_path / "r.jsonl").write_text(json.dumps(line) + "\n")
+    out = tmp_path / "out"
+    _, said = run("finetune", tiny_base, folder, "--out", out, "--rationales", tmp_path / "r.jsonl", *SMALL)
+    assert said == ""
+    origin = json.loads((out / "provenance.json").read_text())
+    assert (list(origin["episodes"]), origin["steps_learned"]) == (["c"], 2)
+    assert list(origin["rationales"]) == ["r.jsonl"]
+
+
+def test_the_datas_own_statistics_go_along(folder: Path, tiny_base: Path, tmp_path: Path) -> None:
+    _, said = run("finetune", tiny_base, folder, "--out", tmp_path / "out", "--new-stats", "mine", *SMALL)
+    assert said == ""
+    policy = models.load(tmp_path / "out", action_stats="mine")
+    assert policy.info.action_space.high[6] == pytest.approx(1.0)
+    assert policy.info.action_space.high[0] == pytest.approx(np.quantile(2 * [0.01 * s for s in range(STEPS)], 0.99))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--lambda", "-1"), r"lambda\) is -1"),
+        (("--frozen-layers", "4"), "4 decoder layers are to be frozen; .* has 3"),
+        (("--order", "sideways"), "order is 'sideways'; use one of"),
+        (("--mode", "half"), "mode is 'half'"),
+        (("--hold-out", "1"), "to hold out is 1.0"),
+        (("--id", "zzz"), "no episode 'zzz'"),
+        (("--camera", "wrist"), "no camera 'wrist'; it has shoulder"),
+        (("--action-stats", "nope"), "no action statistics 'nope'"),
+        (("--rationales", "/nowhere.jsonl"), "cannot be read"),
+        (("--save-dtype", "int4"), "use float32"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_work(
+    given: tuple[str, ...], said: str, tiny_base: Path, folder: Path, tmp_path: Path
+) -> None:
+    import re
+
+    _, sentence = run("finetune", tiny_base, folder, "--out", tmp_path / "out", *SMALL, *given)
+    assert re.search(said, sentence), sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_episodes_without_rationales_are_refused_but_for_actions_alone(tiny_base: Path, tmp_path: Path) -> None:
+    write_tiny_episode(tmp_path / "e" / "silent.hdf5", rationales=())
+    _, said = run("finetune", tiny_base, tmp_path / "e", "--out", tmp_path / "out", *SMALL)
+    assert said == (
+        "none of the 1 episodes has a rationale; write some with annotate, or tune with the order 'action only'"
+    )
+    told, said = run("finetune", tiny_base, tmp_path / "e", "--out", tmp_path / "out", *SMALL, "--order", "act-only")
+    assert (said, told["reasoning_loss"]) == ("", 0)
+
+
+def test_checkpoints_that_cannot_be_taught(folder: Path, tmp_path: Path) -> None:
+    from tests.tiny_openvla import write_openvla
+    from tests.tiny_smolvla import write_smolvla
+
+    _, said = run("finetune", write_smolvla(tmp_path / "smolvla"), folder, "--out", tmp_path / "out", *SMALL)
+    assert "cannot generate text: SmolVLA policies denoise continuous actions" in said
+    _, said = run("finetune", write_openvla(tmp_path / "openvla"), folder, "--out", tmp_path / "out", *SMALL)
+    assert "OpenVLA checkpoints are read but not tuned here" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_lessons_are_steps_with_their_rationale(folder: Path) -> None:
+    source = open_source(folder)
+    lessons = gather([source], Order.REASON_FIRST, 1, 0.0, ())
+    assert [(each.episode, each.step) for each in lessons.lessons] == [(id, s) for id in "ab" for s in range(STEPS)]
+    assert lessons.lessons[0].rationale.parts["planning"] == "go right"
+    shown = EpisodeDemonstrations([source], lessons.lessons, 1, None, 0)
+    drawn = [shown.draw(number).observation.state[1] for number in range(2 * STEPS)]
+    assert sorted(np.round(drawn, 2)) == sorted(2 * [0.01 * s for s in range(STEPS)])  # every lesson once
+    assert [shown.draw(n).observation.state[1] for n in range(24)][::-1] == [
+        shown.draw(n).observation.state[1] for n in range(23, -1, -1)
+    ]
+    chunked = gather([source], Order.ACT_ONLY, 4, 0.0, ("a",))
+    assert (len(chunked.lessons), chunked.short) == (STEPS - 3, 3)
+    held = gather([source], Order.ACT_ONLY, 1, 0.4, ())
+    assert len(held.held_out) == 1
+    assert held.held_out[0].id not in {each.episode for each in held.lessons}
+
+
+def test_the_rationale_of_the_shortest_stretch_counts(folder: Path) -> None:
+    said = (Rationale({"a": "whole"}, 0, 9), Rationale({"a": "step"}, 2, 3), Rationale({"a": "step again"}, 2, 3))
+    episode = replace(open_source(folder).open("a"), rationales=said)
+    assert rationale_at(episode, 2).parts == {"a": "step again"}
+    assert rationale_at(episode, 3).parts == {"a": "whole"}
+    assert rationale_at(episode, 9) is None
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_killed_run_ends_in_the_same_bytes(tiny_base: Path, folder: Path, tmp_path: Path) -> None:
+    def command(out: str) -> list[str]:
+        small = [*SMALL, "--steps", "60"]
+        return [sys.executable, "-m", "analysis", "finetune", str(tiny_base), str(folder), "--out", out, *small]
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run(command(str(whole)), env=_environment(), check=True, capture_output=True)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(command(str(cut)), env=_environment(), **quiet)
+    while not (cut / "training" / "state" / "checkpoint-10").exists() and running.poll() is None:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert not (cut / "config.json").exists()
+    done = subprocess.run(command(str(cut)), env=_environment(), check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout)["resumed"] >= 8
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    curves = [[json.loads(line)["loss"] for line in (out / "training" / "curves.jsonl").open()] for out in (whole, cut)]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_give_what_one_gives(tiny_base: Path, folder: Path, tmp_path: Path) -> None:
+    """Rationales of different lengths fall to different processes: a mean of means would not do."""
+    tail = [str(tiny_base), str(folder), *SMALL, "--batch", "4"]
+    config = ROOT / "models" / "refine" / "accelerate" / "two-cpus.yaml"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port"]
+    one = [sys.executable, "-m", "analysis", "finetune", *tail, "--out", str(tmp_path / "one")]
+    two = [*launch, "29611", "-m", "analysis", "finetune", *tail, "--out", str(tmp_path / "two")]
+    for command in (one, two):
+        subprocess.run(command, env=_environment(), check=True, capture_output=True)
+    files = [tmp_path / out / "training" / "curves.jsonl" for out in ("one", "two")]
+    curves = [[json.loads(line) for line in file.open()] for file in files]
+    assert len(curves[0]) == len(curves[1]) == 4
+    for alone, shared in zip(*curves, strict=True):
+        for key in ("loss", "action_loss", "reasoning_loss"):
+            assert shared[key] == pytest.approx(alone[key], rel=1e-4)
+    assert json.loads((tmp_path / "two" / "provenance.json").read_text())["processes"] == 2
+    weights = [load_file(tmp_path / out / "model.safetensors") for out in ("one", "two")]
+    worst = max(float(np.abs(weights[0][name] - weights[1][name]).max()) for name in weights[0])
+    assert worst < 1e-5
