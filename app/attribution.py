@@ -20,6 +20,7 @@ from app.library import Library
 from app.run_records import Asked, Record, find_record
 from app.shared_policies import PolicyChoice
 from app.task_routes import Order
+from app.tested_badges import badges
 from models.errors import UserError
 from models.policy import Policy
 
@@ -62,8 +63,11 @@ def stored_maps(library: Library, asked: Mapping[str, Any]) -> dict[str, Any]:
     run = _run(library, choice, record, method, target)
     done = run.steps_done()
     step = asked.get("step")
-    found = map_facts(read_step(run, step), method, run) if isinstance(step, int) and step in done else None
-    return {"steps": sorted(done), "map": found}
+    if not (isinstance(step, int) and step in done):
+        return {"steps": sorted(done), "map": None}
+    found = read_step(run, step)
+    verdict = badges.of(library.workspace.records, record.spec, found.method, found.settings, found.target)
+    return {"steps": sorted(done), "map": map_facts(found, method, run) | {"verdict": verdict}}
 
 
 def map_facts(found: AttributionMap, method: AttributionMethod, run: Run) -> dict[str, Any]:

@@ -18,7 +18,7 @@ PROBE = "evidence faithfulness"
 ANY_STEP = ("seed", "camera")  # settings that do not make another method: what is drawn, and which image is meant
 
 
-def tested(
+def badge_of(
     records: RecordStore, spec: CheckpointSpec, method: str, settings: Mapping[str, Setting] | None = None
 ) -> Faithfulness:
     """The badge of ``method`` with ``settings`` (those left out as usual), from every step that was tested.

@@ -1,5 +1,6 @@
 // One checkpoint on the episode: its stage, token strips and run status, all drawn from the shared view.
 
+import { attentionBadge } from "./attention_badge.js";
 import { attentionRow, caption, looksAt, percent, reductionKey, askedPatch, spanShares, wantedLayers } from "./attention_view.js";
 import { PaneAttribution, Methods } from "./attribution.js";
 import { describeMap, describeScore, mapBadge, mapLegend, number, signedNumber } from "./attribution_view.js";
@@ -166,6 +167,11 @@ export class Pane {
     return picture;
   }
 
+  badge(has, map, depth) {
+    if (!has || depth) return null;
+    return map ? mapBadge(map) : attentionBadge(this.run?.status.tested, this.bundle(), this.player.view);
+  }
+
   drawDetails() {
     const { view } = this.player;
     const bundle = this.bundle();
@@ -177,7 +183,7 @@ export class Pane {
     const depth = view.depth ? this.depth.explanation(view.camera) : null;
     const legend = has && image.parts.length && map ? mapLegend(map, view.map, this.top) : has && image.parts.length ? { map: view.map, low: "0", high: percent(this.top) } : null;
     this.stage.explain({
-      caption: depth?.caption ?? said, note: depth ? "" : bundle ? attention.why || image.why : "", legend: depth?.legend ?? legend, badge: map && !depth ? mapBadge(map) : null,
+      caption: depth?.caption ?? said, note: depth ? "" : bundle ? attention.why || image.why : "", legend: depth?.legend ?? legend, badge: this.badge(has, map, depth),
       label: `${this.player.episode.instruction}, step ${view.step}, ${depth?.caption ?? (said || "no attention")}`,
     });
     if (this.run) this.status.show(this.run.status);
