@@ -111,7 +111,7 @@ class Workspace:
         from analysis.review import ReviewStore
 
         address = self.reviews_address or "reviews.sqlite"
-        return ReviewStore.open(address if "://" in address else _inside(self.path, address))
+        return ReviewStore.open(address if "://" in address else inside(self.path, address))
 
     def datasets(self) -> tuple[Dataset, ...]:
         """The configured data sets, named after the last two parts of their paths."""
