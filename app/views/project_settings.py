@@ -38,7 +38,7 @@ def new(person: Person, first: bool) -> None:
                 raise UserError("this selection finds no rationale; take more data sets, authors or episodes")
             project = store.create_project(settings, found.sources, person.name, selection)
         except UserError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         review_session.open_project(project.id)
         st.rerun()
@@ -82,7 +82,7 @@ def edit(store: ReviewStore, project: Project, person: Person) -> None:
             added = store.add_items(project.id, _gathered(project.selection).sources, person.name)
             st.success(f"{added:,} rationales were added")
         except UserError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
     with st.expander("Versions"):
         rows = [
             {"version": one.version, "by": one.author, "time": one.time, "overlap": one.settings.overlap,

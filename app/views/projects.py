@@ -32,7 +32,7 @@ def show() -> None:
         _draw(store, projects, person)
     except UserError as error:
         library.current().forget_reviews()
-        st.error(str(error))
+        st.error(plain(str(error)))
         st.button("Try again", key="try_again")
 
 

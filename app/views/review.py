@@ -19,7 +19,7 @@ def show() -> None:
         projects = store.projects()
     except UserError as error:
         library.current().forget_reviews()
-        st.error(str(error))
+        st.error(plain(str(error)))
         st.button("Try again", key="try_again")
         return
     person = entrance.person(library.current().workspace, lambda: known_names(store, projects))

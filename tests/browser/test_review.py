@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -284,3 +285,29 @@ def test_a_project_is_made_on_the_page(ann: Reviewer, world: ReviewWorld) -> Non
     ann.page.get_by_label("Name").fill("made by hand")
     ann.page.get_by_role("button", name="Make the project").click()
     ann.page.get_by_text("this selection finds no rationale").wait_for(timeout=20_000)  # the episode has none
+
+
+@pytest.mark.parametrize("format", ["JSONL", "CSV", "HDF5", "LeRobot"])
+def test_what_survived_goes_out(ann: Reviewer, world: ReviewWorld, format: str) -> None:
+    project = world.project(f"out as {format}", 3)
+    judge(world.store, project, "Ann", "correct", "accept", 2)
+    judge(world.store, project, "Ann", "wrong", "reject", 1)
+    ann.open(project, "Kim", page="projects", part="files", wait="[data-testid=stFileUploader]")
+    ann.page.get_by_label("Format").click()
+    ann.page.get_by_role("option", name=format).click()
+    ann.page.get_by_label("Name", exact=True).fill(f"out-{format}")
+    ann.page.get_by_role("button", name="Export", exact=True).click()
+    ann.page.get_by_text("Items: 2 accept, 1 reject").wait_for(timeout=60_000)
+    assert list((world.folder / "exports").glob(f"out-{format}*"))
+
+
+def test_rationales_come_in_once(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("in", 1)
+    said = {"episode": "plain", "start": 3, "stop": 5, "parts": {"observation": "a new one"}, "author": "by hand"}
+    lines = "\n".join([json.dumps(said), json.dumps(said), json.dumps(said | {"start": 4})])
+    ann.open(project, "Kim", page="projects", part="files", wait="[data-testid=stFileUploader]")
+    file = {"name": "said.jsonl", "mimeType": "application/jsonl", "buffer": lines.encode()}
+    ann.page.locator("input[type=file]").set_input_files(file)
+    ann.page.get_by_role("button", name="Import into this project").click()
+    ann.page.get_by_text("2 of 3 rationales were added").wait_for(timeout=20_000)
+    assert [one.source.rationale.author for one in world.store.items(project)] == ["teacher", "by hand", "by hand"]

@@ -26,6 +26,7 @@ from models.types import (
     Part,
     PatchGrid,
     Prediction,
+    Rationale,
     Span,
     TokenLayout,
 )
@@ -59,6 +60,7 @@ def write_synthetic_episode(
     id: str,
     instruction: str = "put the red block on the towel",
     cameras: Sequence[str] = ("shoulder",),
+    rationales: Sequence[Rationale] = (),
 ) -> Path:
     """An episode of ``steps`` frames with phases and boxes; cameras after the first see the same upside down."""
     time_axis = np.linspace(0, 2 * np.pi, steps)
@@ -80,6 +82,7 @@ def write_synthetic_episode(
         success=True,
         phases=[PHASES[4 * step // steps] for step in range(steps)],
         truth={cameras[0]: CameraTruth(("background", "red block"), None, boxes.astype(np.float32))},
+        rationales=rationales,
         encoding="jpeg",
     )
 
