@@ -93,6 +93,10 @@ def _unreadable(path: Path, error: Exception) -> str:
         return f"{path.name} is cut short: it has {size:,} bytes and its header promises more; copy it again"
     if begins_with(path, LFS_POINTER):
         return f"{path.name} is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'"
+    if path.stat().st_size == 0:
+        return f"{path.name} is empty; copy it again"
+    if begins_with(path, b"\0" * len(SIGNATURE)):
+        return f"{path.name} begins with zeros: it was not downloaded completely; copy it again"
     if not begins_with(path, SIGNATURE):
         return f"{path.name} is no HDF5 file: it does not begin with HDF5's signature"
     return f"{path.name} cannot be read as HDF5 and is probably damaged ({said or type(error).__name__})"

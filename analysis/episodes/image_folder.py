@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 
 from analysis.episodes.encoded_image import decode, header
 from analysis.episodes.file_bytes import read_bytes
-from analysis.episodes.image_folder_table import ACTIONS, DESCRIPTION, STATES, Described, read_described
+from analysis.episodes.image_folder_table import ACTIONS, DESCRIPTION, LFS_POINTER, STATES, Described, read_described
 from analysis.episodes.links import stays_inside
 from analysis.episodes.raw_frame import MAX_FRAME_BYTES
 from analysis.episodes.source import BrokenEpisode
@@ -24,6 +24,7 @@ from models.types import Observation, Rationale
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 ONE_CAMERA = "image"  # the name of the only camera, where frames lie without a folder of its name
+POINTER_BYTES = range(110, 200)  # how large a Git LFS pointer can be
 LOOKED_AT = 200  # folders, until one is recognised
 
 
@@ -207,7 +208,17 @@ def _frames(folder: Path, root: Path) -> dict[str, tuple[Path, ...]]:
                 raise UserError(f"{file.name} of camera {camera!r} in {folder.name} is a link that leads out of {root}")
             if not file.is_file():
                 raise UserError(f"{file.name} of camera {camera!r} in {folder.name} is no file, or a link to nothing")
+            _check_fetched(file, f"{file.name} of camera {camera!r} in {folder.name}")
     return found
+
+
+def _check_fetched(file: Path, which: str) -> None:
+    """By the size, so that no frame is read for a list. Raises UserError for an empty file and a Git LFS pointer."""
+    size = file.stat().st_size
+    if size == 0:
+        raise UserError(f"{which} is empty; copy it again")
+    if size in POINTER_BYTES and read_bytes(file).startswith(LFS_POINTER):
+        raise UserError(f"{which} is a Git LFS pointer, not the image; run: git lfs pull")
 
 
 def _numbered(folder: Path) -> tuple[Path, ...]:

@@ -20,6 +20,7 @@ from models.types import Rationale
 
 DESCRIPTION, ACTIONS, STATES = "episode.json", "actions.csv", "states.csv"
 TIME = "time"
+LFS_POINTER = b"version https://git-lfs"
 MAX_BYTES = 100_000_000
 MAX_STEPS = 1_000_000
 MAX_COLUMNS = 1_000
@@ -203,6 +204,9 @@ def _text(path: Path, root: Path) -> str:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UserError(f"{path.parent.name}/{path.name} has {size:,} bytes; at most {MAX_BYTES:,} are read")
-        return read_bytes(path).decode("utf-8-sig", "replace")
+        content = read_bytes(path)
+        if content.startswith(LFS_POINTER):
+            raise UserError(f"{path.parent.name}/{path.name} is a Git LFS pointer, not the file; run: git lfs pull")
+        return content.decode("utf-8-sig", "replace")
     except OSError as error:
         raise UserError(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}") from None
