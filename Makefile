@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 ARGS ?=
+# A file of tests stays in one process, so that what its tests share is made once.
+PARALLEL ?= -n 2 --dist loadfile
 
 # With more than one thread libgomp's idle threads spin and slow a busy machine down tenfold; set before torch starts.
 export OMP_WAIT_POLICY := PASSIVE
@@ -27,11 +29,12 @@ app: $(APP_STAMP)
 
 test: $(DEV_STAMP) system
 	@failed=""; $(MAKE) --no-print-directory --keep-going lint || failed="style, types or imports"; \
-	$(PY) -m pytest $(ARGS) || failed="$${failed:+$$failed and }tests"; \
+	$(PY) -m pytest -m "not browser" $(PARALLEL) $(ARGS) || [ $$? = 5 ] || failed="$${failed:+$$failed and }tests"; \
+	$(PY) -m pytest -m browser $(ARGS) || [ $$? = 5 ] || failed="$${failed:+$$failed and }tests"; \
 	[ -z "$$failed" ] || { echo "failed: $$failed" >&2; exit 1; }
 
 check: $(DEV_STAMP) lint
-	$(PY) -m pytest -m "not slow and not browser" $(ARGS)
+	$(PY) -m pytest -m "not slow and not browser" $(PARALLEL) $(ARGS)
 
 lint: style types imports
 

@@ -370,6 +370,7 @@ def test_the_command(two, tmp_path, monkeypatch, capsys):
     assert (code, out) == (0, f"{tmp_path / 'rest'}\n") and "skipped:" in err and "c.hdf5" in err
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_episodes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (STEPS, 300, 300, 3), np.uint8)  # does not compress: 1.6 MB
     quiet = {"truth": None, "positions": None, "images": {"shoulder": list(noise)}}
@@ -385,6 +386,7 @@ def test_memory_does_not_grow_with_the_number_of_episodes(tmp_path):
     assert peaks[1] < peaks[0] + 2_000_000
 
 
+@pytest.mark.slow
 def test_kept_steps_that_are_mutated_end_in_a_sentence(two, tmp_path):
     out = export_episodes(open_source(two), tmp_path / "out", "lerobot").path
     path = out / "vla_lens/chunk-000/episode_000000.parquet"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -312,62 +311,3 @@ def test_a_list_of_absent_episodes_is_quick(tmp_path):
     begin = time.process_time()
     assert sum(isinstance(entry, BrokenEpisode) for entry in LerobotSource(root).scan()) == 500
     assert time.process_time() - begin < 5
-
-
-def _flip(data: bytearray, rng: np.random.Generator) -> bytes:
-    for place in rng.integers(0, len(data), rng.integers(1, 20)):
-        data[place] = rng.integers(0, 256)
-    return bytes(data)
-
-
-def _cut(data: bytearray, rng: np.random.Generator) -> bytes:
-    return bytes(data[: rng.integers(0, len(data))])
-
-
-def _drop(data: bytearray, rng: np.random.Generator) -> bytes:
-    begin = int(rng.integers(0, len(data)))
-    return bytes(data[:begin] + data[begin + int(rng.integers(1, 60)) :])
-
-
-def _repeat(data: bytearray, rng: np.random.Generator) -> bytes:
-    begin = int(rng.integers(0, len(data)))
-    return bytes(data[: begin + 40] + data[begin:])
-
-
-MUTATIONS: tuple[Callable[[bytearray, np.random.Generator], bytes], ...] = (_flip, _flip, _cut, _drop, _repeat)
-FUZZED = [("v2.1", "video"), ("v3.1", "video"), ("v3.0", "image")]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("version", "images"), FUZZED)
-def test_mutated_files_end_in_user_errors(tmp_path, version, images, capfd):
-    """150 mutations of each data set, every file in turn; whatever is not a UserError fails the test by itself."""
-    root = write_lerobot(tmp_path, version, images=images, language=True)
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    rng = np.random.default_rng(0)
-    outcomes = {"broken": 0, "refused": 0, "read": 0}
-    begin = time.perf_counter()
-    for number in range(150):
-        path = files[number % len(files)]
-        whole = path.read_bytes()
-        path.write_bytes(MUTATIONS[rng.integers(len(MUTATIONS))](bytearray(whole), rng))
-        _read_all(LerobotSource(root), outcomes)
-        path.write_bytes(whole)
-    assert time.perf_counter() - begin < 120
-    assert min(outcomes.values()) > 0
-    assert capfd.readouterr().err == ""
-
-
-def _read_all(source: LerobotSource, outcomes: dict[str, int]) -> None:
-    for entry in source.scan():
-        if isinstance(entry, BrokenEpisode):
-            assert entry.reason
-            outcomes["broken"] += 1
-            continue
-        try:
-            episode = source.open(entry.id)
-            for step in (0, episode.meta.length - 1):
-                episode.step(step)
-            outcomes["read"] += 1
-        except UserError:
-            outcomes["refused"] += 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
 import struct
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,6 @@ import numpy as np
 import pytest
 
 from analysis.episodes import BrokenEpisode, rlds
-from analysis.episodes.hdf5_writer import encode_image
 from analysis.episodes.rlds import RldsSource
 from analysis.episodes.rlds_example import Example, feature_ranges
 from analysis.episodes.tfrecord import Payload, index_shard, masked, opened
@@ -25,7 +22,6 @@ from models.errors import UserError
 from tests import tiny_rlds
 from tests.tiny_rlds import bridge_episode, bridge_specification, example, framed, shard_path, write_bridge, write_rlds
 
-CASES = 600  # mutated files
 PIECE = 2_000  # bytes at the start of a record in which its names and small features lie, among others
 
 
@@ -256,62 +252,3 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     ids, (reason,) = listed(inside)
     assert ids == ["train/2"] and "leads out of" in reason
     assert "leads out of" in RldsSource(inside).open("train/2").meta.extra["features"]
-
-
-def mutated(data: bytes, choose: random.Random) -> bytes:
-    """The same bytes with one to three faults: some changed, cut out, doubled or put in."""
-    for _ in range(choose.randint(1, 3)):
-        at = choose.randrange(min(len(data), PIECE) if choose.random() < 0.5 else len(data))
-        some = choose.randrange(1, 200)
-        kind = choose.randrange(5)
-        if kind == 0:
-            data = data[:at] + bytes([choose.randrange(256)]) + data[at + 1 :]
-        elif kind == 1:
-            data = data[:at] + choose.randbytes(8) + data[at + 8 :]
-        elif kind == 2:
-            data = data[:at] + data[at + some :] or b"\x00"
-        elif kind == 3:
-            data = data[:at] + data[at : at + some] + data[at:]
-        else:
-            data = data[:at] + choose.choice([b"\xff" * 9 + b"\x01", b"\x00" * 4, b"\x0a\xff\xff\xff\x7f"]) + data[at:]
-    return data
-
-
-def mutated_shard(payloads: list[bytes], choose: random.Random) -> bytes:
-    """A shard with faults: in half of the cases such as the checksums tell, else in payloads with right checksums."""
-    if choose.random() < 0.5:
-        return mutated(b"".join(framed(payload) for payload in payloads), choose)
-    return b"".join(framed(mutated(payload, choose) if k else payload) for k, payload in enumerate(payloads))
-
-
-def small_episode() -> dict[str, Any]:
-    episode = bridge_episode(steps=2)
-    del episode["steps/language_embedding"], episode["steps/observation/image_3"]
-    picture = encode_image(np.full((8, 8, 3), 90, np.uint8), "jpeg", 50)
-    return episode | {"steps/observation/image_0": [picture] * 2}
-
-
-@pytest.mark.slow
-def test_mutated_files_end_in_a_sentence_or_in_success(tmp_path):
-    choose = random.Random(0)
-    folder = write_rlds(tmp_path, {"train": [[small_episode(), small_episode()]]}, bridge_specification())
-    features, info = ((folder / name).read_bytes() for name in ("features.json", "dataset_info.json"))
-    payloads = [example(small_episode())] * 2
-    started, good, broken = time.monotonic(), 0, 0
-    for case in range(CASES):
-        shard_path(folder, "train").write_bytes(mutated_shard(payloads, choose))
-        (folder / "features.json").write_bytes(mutated(features, choose) if case % 5 == 0 else features)
-        (folder / "dataset_info.json").write_bytes(mutated(info, choose) if case % 7 == 0 else info)
-        source = RldsSource(folder)
-        for entry in source.scan():
-            broken += isinstance(entry, BrokenEpisode)
-            if isinstance(entry, EpisodeMeta):
-                try:
-                    episode = source.open(entry.id)
-                    assert all(episode.step(k).index == k for k in range(min(3, episode.meta.length)))
-                    good += 1
-                except UserError as error:
-                    assert "\n" not in str(error)
-                    broken += 1
-    assert good > CASES // 4 and broken > CASES // 4
-    assert time.monotonic() - started < 120

@@ -61,6 +61,19 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
 }
 
 
+QUICK = (  # one a family; the other shapes are tried in the slow tests
+    "rationale",
+    "OpenVLA",
+    "ECoT",
+    "OpenVLA-OFT",
+    "spatial without depth",
+    "spatial with words",
+    "SmolVLA",
+    "pi0",
+    f"VLM, {next(iter(VLM_WRITERS))}",
+)
+
+
 def observation(seed: int = 0, instruction: str = "put the carrot on the plate", height: int = 96) -> Observation:
     """A frame of four coloured quarters with noise, not square, and a state inside the tiny checkpoints' limits."""
     random = np.random.default_rng(seed)

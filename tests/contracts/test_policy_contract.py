@@ -15,13 +15,14 @@ from models.fakes import PlantedPolicy
 from models.policy import Policy
 from models.registry import FAMILIES
 from models.types import AttentionRecord, Capture, Observation, Part, Prediction, Rationale
-from tests.contracts.policy_cases import CASES, observation_for
+from tests.contracts.policy_cases import CASES, QUICK, observation_for
 
 EVERYTHING = Capture(queries=tuple(Part), prefix=True)
+LONG = [pytest.param(case, marks=pytest.mark.slow) for case in CASES if case not in QUICK]
 FAKES = {"fake": PlantedPolicy, "fake chunk": PlantedChunkPolicy}
 
 
-@pytest.fixture(scope="module", params=[*CASES, *FAKES])
+@pytest.fixture(scope="module", params=[*QUICK, *FAKES, *LONG])
 def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
     if request.param in FAKES:
         return FAKES[request.param]()
@@ -64,6 +65,7 @@ def vision_rows(prediction: Prediction) -> list[AttentionRecord]:
 
 def test_every_family_has_a_case() -> None:
     assert {family for family, _ in CASES.values()} == set(FAMILIES)
+    assert {CASES[case][0] for case in QUICK} == set(FAMILIES)
 
 
 def test_is_a_policy(policy: Policy) -> None:
@@ -205,6 +207,7 @@ def test_reads_its_instruction(policy: Policy) -> None:
     assert policy.layout(one).tokens != policy.layout(other).tokens
 
 
+@pytest.mark.slow
 def test_two_threads_capture_at_once(policy: Policy) -> None:
     words = ("put the spoon on the towel", "move up")
     asked = [observation_for(policy.info, seed, each) for seed, each in enumerate(words)]

@@ -130,6 +130,7 @@ def test_unexpected_tensor(folder: Path) -> None:
     refused(folder, "hold the tensor language_model.model.extra, which belongs nowhere")
 
 
+@pytest.mark.slow
 def test_missing_shard(tmp_path: Path) -> None:
     folder = write_action_token_paligemma(tmp_path / "sharded", rationale=False, shard="300KB")
     shards = sorted(folder.glob("*.safetensors"))

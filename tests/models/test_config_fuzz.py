@@ -26,6 +26,7 @@ ONE_OF_A_KIND = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ONE_OF_A_KIND)
 def test_a_changed_configuration_opens_or_is_refused(case: str, tmp_path: Path) -> None:
     family, write = CASES[case]

@@ -305,6 +305,7 @@ def change(file: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> Non
     save_file(tensors, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "edit", "message"),
     [
@@ -385,6 +386,7 @@ def test_too_few_positions(folder: Path) -> None:
         models.load(folder).predict(two_images())
 
 
+@pytest.mark.slow
 def test_heads_beside_a_lora_adapter(folder: Path, tmp_path: Path) -> None:
     """As training saves them before the adapter is merged: the adapter's folder holds heads and statistics."""
     name = "language_model.model.layers.1.self_attn.q_proj"

@@ -370,6 +370,7 @@ LAYER = "model.paligemma_with_expert.gemma_expert.model.layers.1.mlp.up_proj.wei
 HEAD = "model.paligemma_with_expert.paligemma.lm_head.weight"
 
 
+@pytest.mark.slow
 def test_names_the_tensor_that_is_missing_misshapen_or_left_over(copied: Path) -> None:
     good = load_file(copied / "model.safetensors")
     for changed, said in (
@@ -387,6 +388,7 @@ def test_names_the_tensor_that_is_missing_misshapen_or_left_over(copied: Path) -
             models.load(copied)
 
 
+@pytest.mark.slow
 def test_a_head_beside_its_embeddings_is_left_out_on_purpose(copied: Path) -> None:
     embeddings = "model.paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight"
     expected = models.load(copied).predict(seen(CAMERAS)).actions

@@ -108,6 +108,7 @@ def test_published_statistics_without_a_mask(
     np.testing.assert_allclose(policy.predict(asked).actions, 0.5 * (normalised + 1) * (high - low) + low, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_published_checkpoint_in_half_precision(
     published: tuple[Path, dict[str, np.ndarray]], asked: Observation, answer: Prediction
 ) -> None:

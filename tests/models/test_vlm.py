@@ -108,6 +108,7 @@ def test_ends_are_read_from_config_without_generation_config(tmp_path: Path, tin
         models.load(folder)
 
 
+@pytest.mark.slow
 def test_banned_words_are_never_said(tmp_path: Path, tiny_vlms: dict[str, Path]) -> None:
     free = models.load(tiny_vlms["idefics3"]).predict(observation())
     folder, first = copied(tiny_vlms["idefics3"], tmp_path), int(free.tokens[0])
@@ -177,6 +178,7 @@ def test_half_precision(tmp_path: Path) -> None:
     np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["llava", "smolvlm", "qwen2 vl"])
 def test_a_lora_adapter_is_its_merge(case: str, tiny_vlms: dict[str, Path], tmp_path: Path) -> None:
     """Its tensors are named as transformers' modules are, the base's as the hub's files are."""

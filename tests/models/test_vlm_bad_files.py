@@ -50,6 +50,7 @@ def test_a_kind_without_a_test_is_refused_with_the_list(tiny_vlms: dict[str, Pat
         models.inspect(folder, family="vlm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRITERS)
 def test_a_tensor_that_is_not_there_is_named(case: str, tiny_vlms: dict[str, Path], tmp_path: Path) -> None:
     folder = copied(tiny_vlms[case], tmp_path)

@@ -111,6 +111,7 @@ def test_image_tokens_follow_the_size_of_the_image(tiny_vlms: dict[str, Path]) -
     assert [(grid.rows, grid.columns) for grid in grids] == [(1, 5), (3, 4), (5, 2)]
 
 
+@pytest.mark.slow
 def test_a_tower_of_windows_looks_within_them(tiny_vlms: dict[str, Path]) -> None:
     """Qwen2.5-VL: all layers but one see squares of four by four patches."""
     policy = models.load(tiny_vlms["qwen2.5 vl"])
@@ -124,6 +125,7 @@ def test_a_tower_of_windows_looks_within_them(tiny_vlms: dict[str, Path]) -> Non
         assert (weights > 0).all(0).tolist() == (together | (layer == 1)).tolist()
 
 
+@pytest.mark.slow
 def test_a_full_class_token_is_a_position_of_its_own(tmp_path: Path) -> None:
     folder = write_llava(tmp_path / "it")
     edit(folder / "config.json", lambda content: content.update(vision_feature_select_strategy="full"))
@@ -133,6 +135,7 @@ def test_a_full_class_token_is_a_position_of_its_own(tmp_path: Path) -> None:
     models.load(folder).predict(observation())
 
 
+@pytest.mark.slow
 def test_several_cameras_come_in_the_order_of_the_observation(tiny_vlms: dict[str, Path]) -> None:
     frames = {name: observation(seed).images["image"] for seed, name in enumerate(("wrist", "front"))}
     layout = models.load(tiny_vlms["paligemma"]).layout(Observation(frames, "move up"))
