@@ -16,6 +16,7 @@ from analysis.commands.finetune import finetune
 from analysis.commands.index import index
 from analysis.commands.info import info
 from analysis.commands.intervene import intervene
+from analysis.commands.picture import film, picture
 from analysis.commands.predict import predict
 from analysis.commands.report import report
 from analysis.commands.reviews import app as reviews_app
@@ -34,6 +35,8 @@ for command in (
     compare,
     export,
     annotate,
+    picture,
+    film,
     report,
     finetune,
     evaluate,

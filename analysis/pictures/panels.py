@@ -1,0 +1,227 @@
+"""A figure of one step: the frame with what one or two policies attended to, or with a map of another method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import UInt8
+
+from analysis import __version__
+from analysis.attribution.attribution_map import AttributionMap
+from analysis.pictures.figure import Figure, Overlay, Panel
+from analysis.pictures.rows import Row, attention_row, image_spans
+from analysis.pictures.view import View
+from analysis.types import EpisodeMeta
+from models.errors import UserError
+from models.types import Prediction, Span
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one policy did at the step: a prediction with its attention, or a map of an attribution method."""
+
+    name: str
+    digest: str  # of the checkpoint
+    prediction: Prediction | None = None
+    attribution: AttributionMap | None = None
+    cameras: Mapping[str, str] | None = None  # the policy's name of a camera -> the episode's
+    record: str = ""  # address
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A policy's row, and the values of the shown camera's patches; or why there are none."""
+
+    who: Shown
+    row: Row | None = None
+    parts: tuple[Overlay, ...] = ()
+    largest: float = 0.0  # over all cameras that the policy read
+    why: str = ""
+
+
+def figure_of(
+    meta: EpisodeMeta,
+    step: int,
+    frames: Mapping[str, UInt8[np.ndarray, "H W 3"]],
+    shown: Sequence[Shown],
+    view: View,
+    full: float | None = None,
+) -> Figure:
+    """Frame and maps side by side; of two policies also the second's map minus the first's.
+
+    ``frames``: the step's, by camera. ``full``: the value of full colour; None: the largest of this step.
+    """
+    camera = view.camera or _first_camera(meta, shown)
+    if camera not in frames:
+        raise UserError(f"episode {meta.id!r} has no camera {camera!r}; it has {', '.join(frames)}")
+    drawn = [_drawn(who, camera, meta, replace(view, camera=camera)) for who in shown]
+    panels = [_panel(one, frames[camera], view, full) for one in drawn] or [Panel("", frames[camera])]
+    if len(drawn) == 2:
+        panels.append(_difference(drawn[0], drawn[1], frames[camera]))
+    facts = _facts(meta, step, camera, drawn, view, panels)
+    return Figure(
+        panels=tuple(panels),
+        caption=_caption(meta, step, camera, drawn, view, panels),
+        colours=view.map,
+        opacity=view.opacity,
+        smooth=view.smooth,
+        facts=facts,
+        arrays=_arrays(drawn, panels),
+    )
+
+
+def largest_value(meta: EpisodeMeta, shown: Sequence[Shown], view: View) -> float:
+    """The largest value on any image at a step: over an episode it is the scale that makes steps comparable."""
+    camera = view.camera or _first_camera(meta, shown)
+    return max((_drawn(who, camera, meta, replace(view, camera=camera)).largest for who in shown), default=0.0)
+
+
+def _first_camera(meta: EpisodeMeta, shown: Sequence[Shown]) -> str:
+    for who in shown:
+        layout = who.prediction.layout if who.prediction else who.attribution.layout if who.attribution else None
+        for span in image_spans(layout) if layout else ():
+            if (name := _episode_camera(span, who, meta)) in meta.cameras:
+                return name
+    return meta.cameras[0]
+
+
+def _episode_camera(span: Span, who: Shown, meta: EpisodeMeta) -> str:
+    own = span.grid.camera if span.grid else span.name
+    name = (who.cameras or {}).get(own, own)
+    return name if name in meta.cameras or len(meta.cameras) > 1 else meta.cameras[0]
+
+
+def _drawn(who: Shown, camera: str, meta: EpisodeMeta, view: View) -> _Drawn:
+    try:
+        if who.prediction is not None and view.depth:
+            return _depth(who, who.prediction, camera, meta)
+        row = _row(who, view, camera)
+    except UserError as error:
+        return _Drawn(who, why=str(error))
+    spans = image_spans(row.layout)
+    own = [span for span in spans if _episode_camera(span, who, meta) == camera]
+    own.sort(key=lambda span: -_area(span))  # what covers more of the frame is drawn first
+    parts = tuple(_overlay(span, row.values) for span in own)
+    largest = max((float(np.abs(row.values[span.start : span.stop]).max()) for span in spans), default=0.0)
+    why = "" if parts else f"the model does not see the camera {camera!r} as patches of a grid"
+    return _Drawn(who, row, parts, largest, why)
+
+
+def _row(who: Shown, view: View, camera: str) -> Row:
+    if who.attribution is not None:
+        found = who.attribution
+        settings = ", ".join(f"{name} {value}" for name, value in {**found.settings, **found.notes}.items())
+        words = f"{found.method} · target: {found.target.text} ({found.target.scalar})" + (
+            f" · {settings}" if settings else ""
+        )
+        if found.convergence_delta is not None:
+            words += f" · convergence delta {found.convergence_delta:.3g}"
+        return Row(found.scores, found.layout, words, share=False, signed=found.signed)
+    if who.prediction is None:
+        raise UserError("this step has not been run with this checkpoint yet")
+    own = {name: key for key, name in (who.cameras or {}).items()}
+    return attention_row(
+        who.prediction,
+        replace(view, camera=own.get(camera, camera), ranked_camera=own.get(view.ranked_camera, view.ranked_camera)),
+    )
+
+
+def _depth(who: Shown, prediction: Prediction, camera: str, meta: EpisodeMeta) -> _Drawn:
+    for one in prediction.depth:
+        if (who.cameras or {}).get(one.camera, one.camera) == camera or len(meta.cameras) == 1:
+            near = np.nan_to_num(one.metres, nan=float(np.nanmax(one.metres)))
+            row = Row(
+                np.zeros(0), prediction.layout, "depth as the policy takes it to be, metres; near is bright", False
+            )
+            return _Drawn(who, row, (Overlay(near.max() - near, one.box),), float(np.ptp(near)))
+    raise UserError(f"the policy told no depth of the camera {camera!r} at this step")
+
+
+def _overlay(span: Span, values: np.ndarray) -> Overlay:
+    assert span.grid is not None
+    return Overlay(values[span.start : span.stop].reshape(span.grid.rows, span.grid.columns), span.grid.box)
+
+
+def _area(span: Span) -> float:
+    left, top, right, bottom = span.grid.box if span.grid else (0.0, 0.0, 0.0, 0.0)
+    return (right - left) * (bottom - top)
+
+
+def _panel(one: _Drawn, frame: np.ndarray, view: View, full: float | None) -> Panel:
+    signed = one.row is not None and one.row.signed
+    unit = "share" if one.row is not None and one.row.share else ""
+    top = full if full is not None and full > 0 else one.largest
+    return Panel(one.who.name, frame, one.parts, top, signed, unit, grey=signed, why=one.why)
+
+
+def _difference(first: _Drawn, second: _Drawn, frame: np.ndarray) -> Panel:
+    title = f"{second.who.name} − {first.who.name}"
+    shapes = [[part.values.shape for part in one.parts] for one in (first, second)]
+    if not all(shapes) or shapes[0] != shapes[1]:
+        why = first.why or second.why or "the two checkpoints cut the frame differently"
+        return Panel(title, frame, grey=True, why=why)
+    parts = tuple(Overlay(b.values - a.values, b.box) for a, b in zip(first.parts, second.parts, strict=True))
+    full = max(float(np.abs(part.values).max()) for part in parts)
+    unit = "share" if first.row and second.row and first.row.share and second.row.share else ""
+    return Panel(title, frame, parts, full, signed=True, unit=unit, grey=True)
+
+
+def _caption(
+    meta: EpisodeMeta, step: int, camera: str, drawn: Sequence[_Drawn], view: View, panels: Sequence[Panel]
+) -> tuple[str, ...]:
+    lines = [
+        f"Episode {meta.id} (digest {meta.digest}), step {step} of 0–{meta.length - 1} ({step / meta.fps:.2f} s), "
+        f"camera {camera}: “{meta.instruction}”"
+    ]
+    for one in drawn:
+        said = one.row.words if one.row is not None else one.why
+        record = f", record {one.who.record}" if one.who.record else ""
+        lines.append(f"Model {one.who.name} (digest {one.who.digest}{record}): {said}")
+    if any(panel.overlays for panel in panels):
+        kind = "bilinear between patch centres" if view.smooth else "patches as they are"
+        scaling = (
+            "full colour is the largest patch of this step" if view.scale == "frame" else "one scale for the episode"
+        )
+        lines.append(f"Colours {view.map}, opacity {view.opacity:.0%}, {kind}; {scaling}.")
+    lines.append(f"VLA Lens {__version__}")
+    return tuple(lines)
+
+
+def _facts(
+    meta: EpisodeMeta, step: int, camera: str, drawn: Sequence[_Drawn], view: View, panels: Sequence[Panel]
+) -> dict[str, object]:
+    return {
+        "episode": meta.id,
+        "episode_digest": meta.digest,
+        "step": step,
+        "camera": camera,
+        "instruction": meta.instruction,
+        "models": [
+            {
+                "name": one.who.name,
+                "digest": one.who.digest,
+                "record": one.who.record,
+                "method": one.row.words if one.row is not None else "",
+                "why_not": one.why,
+            }
+            for one in drawn
+        ],
+        "settings": dict(vars(view)),
+        "full_colour": [panel.full for panel in panels],
+        "tool": f"VLA Lens {__version__}",
+    }
+
+
+def _arrays(drawn: Sequence[_Drawn], panels: Sequence[Panel]) -> dict[str, np.ndarray]:
+    out: dict[str, np.ndarray] = {}
+    for number, panel in enumerate(panels):
+        for part, overlay in enumerate(panel.overlays):
+            out[f"panel{number}_part{part}_values"] = np.asarray(overlay.values)
+            out[f"panel{number}_part{part}_box"] = np.asarray(overlay.box)
+    for number, one in enumerate(drawn):
+        if one.row is not None and len(one.row.values):
+            out[f"model{number}_row"] = np.asarray(one.row.values)
+            out[f"model{number}_tokens"] = np.array(one.row.layout.tokens)
+    return out
