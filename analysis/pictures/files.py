@@ -43,7 +43,7 @@ def npz(figure: Figure, width: int = WIDTH) -> bytes:
         "caption": np.array("\n".join(figure.caption)),
         "facts": np.array(json.dumps(dict(figure.facts), default=str)),
     }
-    np.savez_compressed(out, allow_pickle=False, **words, **figure.arrays)  # type: ignore[arg-type]
+    np.savez_compressed(out, allow_pickle=False, **words, **figure.arrays)
     return out.getvalue()
 
 

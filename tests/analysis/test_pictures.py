@@ -216,7 +216,7 @@ def test_long_captions_are_wrapped_and_odd_words_broken(tmp_path):
 def test_what_cannot_be_written_is_said(made, tmp_path):
     _, episode, run = made
     figure = figure_at(episode, 0, [run], View())
-    with pytest.raises(UserError, match="names no picture; expected a name that ends in .png"):
+    with pytest.raises(UserError, match=r"names no picture; expected a name that ends in .png"):
         write_picture(figure, tmp_path / "p.bmp")
     with pytest.raises(UserError, match="names no film"):
         write_film(iter([figure]), tmp_path / "p.avi", 5)
