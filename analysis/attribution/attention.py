@@ -46,7 +46,7 @@ class HeadAttention:
         progress: Progress | None = None,
         cancelled: Asked | None = None,
     ) -> AttributionMap:
-        found, forwards = captured(policy, observation, prediction, progress, cancelled, (self.layer,))
+        found, forwards = captured(policy, observation, target, prediction, progress, cancelled, (self.layer,))
         record, rows = target_rows(found, target, self.denoising)
         row = one_head(record, self.layer, self.head)[list(rows)].mean(axis=0)
         return of_rows(self, target, record, row, forwards)
@@ -76,7 +76,7 @@ class MeanAttention:
         progress: Progress | None = None,
         cancelled: Asked | None = None,
     ) -> AttributionMap:
-        found, forwards = captured(policy, observation, prediction, progress, cancelled, self.layers)
+        found, forwards = captured(policy, observation, target, prediction, progress, cancelled, self.layers)
         record, rows = target_rows(found, target, self.denoising)
         return of_rows(self, target, record, mean(record, self.layers)[list(rows)].mean(axis=0), forwards)
 
@@ -110,7 +110,7 @@ class TopKAttention:
         progress: Progress | None = None,
         cancelled: Asked | None = None,
     ) -> AttributionMap:
-        found, forwards = captured(policy, observation, prediction, progress, cancelled, self.layers)
+        found, forwards = captured(policy, observation, target, prediction, progress, cancelled, self.layers)
         record, rows = target_rows(found, target, self.denoising)
         averaged = _averaged(record, rows)
         fused = top_k(
@@ -144,7 +144,7 @@ class RolloutAttention:
         progress: Progress | None = None,
         cancelled: Asked | None = None,
     ) -> AttributionMap:
-        found, forwards = captured(policy, observation, prediction, progress, cancelled, prefix=True)
+        found, forwards = captured(policy, observation, target, prediction, progress, cancelled, prefix=True)
         record, rows = target_rows(found, target)
         flow = rollout(record, [record.queries[row] for row in rows])
         return of_rows(self, target, record, flow.mean(axis=0), forwards)

@@ -26,6 +26,7 @@ def why_no_attention(policy: Policy) -> str | None:
 def captured(
     policy: Policy,
     observation: Observation,
+    target: Target,
     prediction: Prediction | None,
     progress: Progress | None,
     cancelled: Asked | None,
@@ -37,13 +38,13 @@ def captured(
     Any layers will do where ``layers`` is None, as long as all are there.
     """
     check(cancelled)
-    if prediction is not None and prediction.attention and _has(policy, prediction, layers, prefix):
+    if prediction is not None and _has(policy, prediction, target, layers, prefix):
         return prediction, 0
     if progress is not None:
         progress(0, 1)
     asked = Capture(
         layers=None if layers is None else tuple(layers),
-        queries=tuple(Part) if prefix else Capture().queries,
+        queries=tuple(Part),
         prefix=prefix,
     )
     held = prediction.text if prediction is not None and prediction.text and policy.info.generates_rationale else None
@@ -97,9 +98,11 @@ def of_rows(
     )
 
 
-def _has(policy: Policy, prediction: Prediction, layers: Sequence[int] | None, prefix: bool) -> bool:
+def _has(policy: Policy, prediction: Prediction, target: Target, layers: Sequence[int] | None, prefix: bool) -> bool:
+    start = len(prediction.layout.tokens) - prediction.written
+    wanted_rows = {position - start for position in positions_of(target, prediction)}
     for record in prediction.attention:
-        if record.stream.startswith("vision") or not any(place >= 0 for place in record.produced):
+        if record.stream.startswith("vision") or not wanted_rows <= set(record.produced):
             continue
         count = policy.info.expert_layers if record.stream == "action expert" else policy.info.layers
         wanted = range(count) if layers is None else layers

@@ -45,17 +45,10 @@ class FeatureAblation:
         cancelled: Asked | None = None,
     ) -> AttributionMap:
         said = prediction if prediction is not None else policy.predict(observation)
-        found = features(
-            self.over,
-            observation,
-            said.layout,
-            camera=self.camera,
-            side=self.side,
-            seen=self.seen,
-            marks=said.marks,
-        )
-        scorer, hiding = Scorer(policy, observation, said, target, self.words), Hiding(observation, self.fill)
-        values = scorer((hiding([each]) for each in found), len(found), progress, cancelled)
+        found = features(self.over, observation, said, camera=self.camera, side=self.side, seen=self.seen)
+        hiding = Hiding(observation, self.fill, said.rationale)
+        scorer = Scorer(policy, observation, said, target, self.words, by_predicting=self.over == "rationale")
+        values = scorer((hiding.told([each]) for each in found), len(found), progress, cancelled)
         return AttributionMap(
             layout=said.layout,
             scores=laid_out(said.layout, found, change(scorer, values)),

@@ -1,7 +1,7 @@
-"""What a perturbation can hide of an observation: patches, regions, objects, words; and hiding them.
+"""What a perturbation can hide from a policy: patches, regions, objects, words; and hiding them.
 
 A part of an image is hidden on the original frame, before any preprocessing, so that every policy can be asked; a word
-is taken out of the instruction.
+is taken out of the instruction, or out of the rationale that the policy is made to say.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageFilter
 
 from models.errors import UserError
-from models.types import FrameMark, Observation, Part, PatchGrid, TokenLayout
+from models.types import FrameMark, Observation, Part, PatchGrid, Prediction, Rationale, TokenLayout
 
 Fill = Literal["mean", "blur", "grey", "black"]
-Over = Literal["patches", "regions", "objects", "words"]
+Over = Literal["patches", "regions", "objects", "words", "rationale"]
 Box = tuple[float, float, float, float]
 TILED = 8  # rows and columns that stand for patches where an image is read in several tiles
 BLUR = 1 / 8  # standard deviation of the blur by the frame's longer side
@@ -44,6 +44,15 @@ class Feature:
     camera: str = ""
     pixels: Bool[np.ndarray, "H W"] | None = None  # of ``camera``'s frame
     characters: tuple[int, int] | None = None  # [start, stop) of the instruction
+    spoken: tuple[str, int] | None = None  # part of the rationale, number of the word in it
+
+
+@dataclass(frozen=True)
+class Told:
+    """An observation, and the rationale that the policy is made to say to it."""
+
+    observation: Observation
+    rationale: Rationale
 
 
 def windows(
@@ -93,27 +102,47 @@ def words(observation: Observation, layout: TokenLayout) -> tuple[Feature, ...]:
     found = list(re.finditer(r"\S+", observation.instruction))
     if not found:
         raise UserError("the instruction has no words that could be taken out")
-    places = _words_of_tokens(layout, [match[0] for match in found])
+    places = _words_of_tokens(layout, layout.positions(Part.INSTRUCTION).tolist(), [match[0] for match in found])
     return tuple(
         Feature(match[0], tuple(places[number]), characters=match.span()) for number, match in enumerate(found)
     )
 
 
+def rationale_words(said: Prediction) -> tuple[Feature, ...]:
+    """The words of the rationale that the policy wrote. Raises UserError where it wrote none."""
+    parts = said.rationale.parts if said.rationale is not None else {}
+    found: list[Feature] = []
+    for part, text in parts.items():
+        spans = [span for span in said.layout.spans if span.part is Part.RATIONALE and span.name == part]
+        positions = [position for span in spans for position in range(span.start, span.stop)]
+        spoken = text.split()
+        places = _words_of_tokens(said.layout, positions, spoken) if spoken else []
+        found += [
+            Feature(word, tuple(own), spoken=(part, number))
+            for number, (word, own) in enumerate(zip(spoken, places, strict=True))
+        ]
+    if not found:
+        raise UserError("the policy wrote no rationale here, so no word can be taken out of it")
+    return tuple(found)
+
+
 def features(
     over: Over,
     observation: Observation,
-    layout: TokenLayout,
+    said: Prediction,
     *,
     camera: str | None = None,
     side: int = 4,
     seen: Sequence[SeenObject] = (),
-    marks: Sequence[FrameMark] = (),
 ) -> tuple[Feature, ...]:
     """What a method's setting ``over`` names; boxes that the policy wrote about count where no object is known."""
+    layout = said.layout
     if over == "words":
         return words(observation, layout)
+    if over == "rationale":
+        return rationale_words(said)
     if over == "objects":
-        return objects(observation, layout, seen or marked(marks))
+        return objects(observation, layout, seen or marked(said.marks))
     return (
         regions(observation, layout, camera, side) if over == "regions" else windows(observation, layout, camera, 1, 1)
     )
@@ -148,8 +177,9 @@ def grids(observation: Observation, layout: TokenLayout, camera: str | None) -> 
 class Hiding:
     """Makes observations in which some features of one are hidden."""
 
-    def __init__(self, observation: Observation, fill: Fill):
-        self._observation = observation
+    def __init__(self, observation: Observation, fill: Fill, rationale: Rationale | None = None):
+        """``rationale``: what the policy says to it, where words of it are to be hidden."""
+        self._observation, self._rationale = observation, rationale
         self._filled = {camera: filled(frame, fill) for camera, frame in observation.images.items()}
 
     def __call__(self, hidden: Sequence[Feature]) -> Observation:
@@ -163,6 +193,20 @@ class Hiding:
         for start, stop in cut:
             text = text[:start] + text[stop:]
         return replace(self._observation, images=images, instruction=" ".join(text.split()) if cut else text)
+
+    def told(self, hidden: Sequence[Feature]) -> Observation | Told:
+        """The same, with the rationale that is left where words of it are hidden as well."""
+        changed = self(hidden)
+        silent = {feature.spoken for feature in hidden if feature.spoken is not None}
+        return Told(changed, self._without(silent)) if silent else changed
+
+    def _without(self, silent: set[tuple[str, int]]) -> Rationale:
+        assert self._rationale is not None
+        kept = {
+            part: " ".join(word for number, word in enumerate(text.split()) if (part, number) not in silent)
+            for part, text in self._rationale.parts.items()
+        }
+        return replace(self._rationale, parts=kept)
 
 
 def filled(frame: UInt8[np.ndarray, "H W 3"], fill: Fill) -> UInt8[np.ndarray, "H W 3"]:
@@ -239,9 +283,8 @@ def _at(pixels: Bool[np.ndarray, "H W"], x: float, y: float) -> bool:
     return 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1] and bool(pixels[row, column])
 
 
-def _words_of_tokens(layout: TokenLayout, spoken: Sequence[str]) -> list[list[int]]:
-    """Positions of each word: tokens are counted along the instruction's characters, spaces left out."""
-    positions = layout.positions(Part.INSTRUCTION).tolist()
+def _words_of_tokens(layout: TokenLayout, positions: Sequence[int], spoken: Sequence[str]) -> list[list[int]]:
+    """Which ``positions`` each word has: tokens are counted along the words' characters, spaces left out."""
     surfaces = ["".join(layout.tokens[p].removesuffix(" (unknown)").split()) for p in positions]
     lengths = [len(surface) for surface in surfaces]
     ends = np.cumsum([len(word) for word in spoken])

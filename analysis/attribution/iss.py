@@ -55,15 +55,7 @@ class InterventionalSignificance:
         cancelled: Asked | None = None,
     ) -> AttributionMap:
         said = prediction if prediction is not None else policy.predict(observation)
-        found = features(
-            self.over,
-            observation,
-            said.layout,
-            camera=self.camera,
-            side=self.side,
-            seen=self.seen,
-            marks=said.marks,
-        )
+        found = features(self.over, observation, said, camera=self.camera, side=self.side, seen=self.seen)
         masks = random_masks(self.masks, len(found), self.hidden, self.seed)
         scorer, hiding = Scorer(policy, observation, said, target, self.words), Hiding(observation, self.fill)
         changed = (hiding([found[i] for i in np.flatnonzero(mask)]) for mask in masks)

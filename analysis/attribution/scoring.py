@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from analysis.attribution.features import Told
 from analysis.attribution.target import Target, action_tokens, check_target
 from analysis.cancelled import Asked, Progress, check
 from models.errors import UserError
@@ -34,8 +35,15 @@ class Scorer:
     """
 
     def __init__(
-        self, policy: Policy, observation: Observation, prediction: Prediction, target: Target, words: Words = "held"
+        self,
+        policy: Policy,
+        observation: Observation,
+        prediction: Prediction,
+        target: Target,
+        words: Words = "held",
+        by_predicting: bool = False,
     ):
+        """``by_predicting``: through `predict` even where batches could be scored: what is said is changed as well."""
         check_target(target, prediction)
         self._policy, self._observation, self._prediction = policy, observation, prediction
         self._target, self._words = target, words
@@ -51,7 +59,7 @@ class Scorer:
                 raise UserError(
                     f"{target.text} is no action token and stands for no value; explain its log-probability"
                 )
-        self._batched = words == "held" and self._can_batch()
+        self._batched = words == "held" and not by_predicting and self._can_batch()
         self.forwards = 0
 
     @property
@@ -71,7 +79,7 @@ class Scorer:
 
     def __call__(
         self,
-        changed: Iterable[Observation],
+        changed: Iterable[Observation | Told],
         total: int,
         progress: Progress | None = None,
         cancelled: Asked | None = None,
@@ -87,11 +95,12 @@ class Scorer:
                 progress(sum(map(len, found)), total)
         return np.concatenate(found) if found else np.zeros((0, len(self.reference)))
 
-    def _values(self, observations: Sequence[Observation]) -> Float[np.ndarray, "B D"]:
-        self.forwards += len(observations)
-        if self._batched:
+    def _values(self, asked: Sequence[Observation | Told]) -> Float[np.ndarray, "B D"]:
+        self.forwards += len(asked)
+        observations = [each for each in asked if isinstance(each, Observation)]
+        if self._batched and len(observations) == len(asked):
             return self._batch(observations)
-        return np.stack([self._one(observation) for observation in observations])
+        return np.stack([self._one(each) for each in asked])
 
     def _batch(self, observations: Sequence[Observation]) -> Float[np.ndarray, "B D"]:
         policy, said = self._policy, self._prediction.tokens
@@ -103,9 +112,12 @@ class Scorer:
         columns = [_expected(logprobs[:, rows.index(each.token)], each) for each in self._bins]
         return np.stack(columns, axis=1)
 
-    def _one(self, observation: Observation) -> Float[np.ndarray, " D"]:
-        held = self._words == "held" and self._prediction.text and self._policy.info.generates_rationale
-        found = self._policy.predict(observation, force=self._prediction.text if held else None)
+    def _one(self, asked: Observation | Told) -> Float[np.ndarray, " D"]:
+        if isinstance(asked, Told):
+            found = self._policy.predict(asked.observation, force=asked.rationale)
+        else:
+            held = self._words == "held" and self._prediction.text and self._policy.info.generates_rationale
+            found = self._policy.predict(asked, force=self._prediction.text if held else None)
         if self._target.scalar == "log-probability":
             return np.array([sum(self._log_probability(found, token) for token in self._tokens)])
         return _action_values(self._target, found)

@@ -10,12 +10,11 @@ from jaxtyping import Float, Int
 
 from analysis.attribution.attribution_map import AttributionMap
 from analysis.attribution.features import Fill, Hiding, Over, SeenObject, features, laid_out
-from analysis.attribution.perturbing import described, why_not
+from analysis.attribution.perturbing import described, squared_change, why_not
 from analysis.attribution.scoring import Scorer, Words
 from analysis.attribution.settings import setting, settings_of
 from analysis.attribution.target import Target
 from analysis.cancelled import Asked, Progress
-from models.errors import UserError
 from models.policy import Policy
 from models.types import Observation, Prediction
 
@@ -23,7 +22,8 @@ from models.types import Observation, Prediction
 @dataclass(frozen=True)
 class ShapleySampling:
     """Castro, Gomez and Tejada (2009): in each random order regions appear one by one; a region's score is the mean
-    of what the value gains when it appears. The scores sum exactly to value minus value with everything hidden.
+    of what the value gains when it appears. The scores sum exactly to value minus value with everything hidden. Of the
+    whole action the value is minus its mean squared change, so they sum to the change when everything is hidden.
     """
 
     name: ClassVar[str] = "shapley"
@@ -52,25 +52,19 @@ class ShapleySampling:
         progress: Progress | None = None,
         cancelled: Asked | None = None,
     ) -> AttributionMap:
-        if target.vector:
-            raise UserError("Shapley values explain one number; choose one action dimension or a log-probability")
         said = prediction if prediction is not None else policy.predict(observation)
-        found = features(
-            self.over,
-            observation,
-            said.layout,
-            camera=self.camera,
-            side=self.side,
-            seen=self.seen,
-            marks=said.marks,
-        )
-        scorer, hiding = Scorer(policy, observation, said, target, self.words), Hiding(observation, self.fill)
+        found = features(self.over, observation, said, camera=self.camera, side=self.side, seen=self.seen)
+        hiding = Hiding(observation, self.fill, said.rationale)
+        scorer = Scorer(policy, observation, said, target, self.words, by_predicting=self.over == "rationale")
         random = np.random.default_rng(self.seed)
         orders = np.stack([random.permutation(len(found)) for _ in range(self.orders)])
         coalitions = _coalitions(orders)
-        changed = (hiding([each for i, each in enumerate(found) if i not in present]) for present in coalitions)
-        values = scorer(changed, len(coalitions), progress, cancelled)[:, 0]
-        worth = dict(zip(coalitions, values, strict=True)) | {frozenset(range(len(found))): scorer.reference[0]}
+        changed = (hiding.told([each for i, each in enumerate(found) if i not in present]) for present in coalitions)
+        measured = scorer(changed, len(coalitions), progress, cancelled)
+        # of the whole action: minus how far it is from the action that sees everything
+        values = -squared_change(scorer, measured) if target.vector else measured[:, 0]
+        whole = 0.0 if target.vector else float(scorer.reference[0])
+        worth = dict(zip(coalitions, values, strict=True)) | {frozenset(range(len(found))): whole}
         gains = _gains(orders, worth)
         error = gains.std(axis=0, ddof=1) / np.sqrt(self.orders)
         return AttributionMap(

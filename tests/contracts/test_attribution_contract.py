@@ -20,7 +20,7 @@ from models.errors import UserError
 from models.fake_chunk import PlantedChunkPolicy
 from models.fakes import PlantedPolicy
 from models.policy import Differentiable, Policy
-from models.types import Observation, Prediction
+from models.types import Observation, Part, Prediction
 from tests.contracts.policy_cases import CASES, observation_for
 
 FAKES = {"fake": PlantedPolicy, "fake chunk": PlantedChunkPolicy}
@@ -42,9 +42,12 @@ class Case:
         self.policy = policy
         self.seen: Observation = observation_for(policy.info)
         self.said: Prediction = policy.predict(self.seen)
-        names = self.said.action_names
-        self.target = Target(action=names[0], scalar="action") if names else Target(tokens=(len(self.said.tokens) - 1,))
+        names, start = self.said.action_names, len(self.said.layout.tokens) - len(self.said.tokens)
+        self.target = Target(action=names[0], scalar="action") if names else Target(tokens=(self.first_word(start),))
         self.found: dict[str, tuple[AttributionMap, list[tuple[int, int]]]] = {}
+
+    def first_word(self, start: int) -> int:
+        return int(self.said.layout.positions(Part.RATIONALE)[0]) - start
 
     def __call__(self, method: AttributionMethod) -> AttributionMap:
         """Explained once, with its progress on the side."""
