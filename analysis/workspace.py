@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 RATIONALES = "rationales"  # folder of what teachers wrote about episodes, as JSON lines
 REVIEWS_VARIABLE = "VLA_LENS_REVIEWS"  # an address of reviews that goes before the one in workspace.toml
+ACTED_OUT = "what-if"  # folder of the workspace with rollouts of changed policies, a data set once there are some
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,10 @@ class Workspace:
         return ReviewStore.open(address if "://" in address else inside(self.path, address))
 
     def datasets(self) -> tuple[Dataset, ...]:
-        """The configured data sets, named after the last two parts of their paths."""
+        """The configured data sets, named after the last two parts of their paths, and what was acted out here."""
         out: list[Dataset] = []
-        for path in self.episode_paths:
+        own = self.path / ACTED_OUT
+        for path in (*self.episode_paths, *([own] if own.is_dir() and own not in self.episode_paths else [])):
             name, taken = "/".join(path.parts[-2:]), {dataset.name for dataset in out}
             out.append(Dataset(name if name not in taken else str(path), path))
         return tuple(out)

@@ -249,6 +249,16 @@ def step(length: int) -> int:
     return found
 
 
+def act_out(known: object) -> None:
+    """These rollouts were asked for; kept for this session."""
+    st.session_state["acted_out"] = known
+
+
+def acted_out(known: object) -> bool:
+    """Whether exactly these rollouts were asked for last."""
+    return bool(st.session_state.get("acted_out") == known)
+
+
 def keep_step(value: int) -> None:
     if st.query_params.get("step") != str(value):
         st.query_params["step"] = str(value)

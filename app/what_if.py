@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from analysis.attribution.features import SeenObject
 from analysis.cameras import CameraPlan, default_cameras, plan_cameras
 from analysis.interventions.effect import Effect
+from analysis.interventions.in_world import Consequence, Scenes, consequence
 from analysis.interventions.intervene import changed, intervene, intervention_run, kept
 from analysis.interventions.question import Intervention, Situation, ask, situation
 from analysis.interventions.registry import as_text
 from analysis.records import Run
+from analysis.workspace import ACTED_OUT
 from app.library import Library
 from app.run_records import Asked
 from app.shared_policies import PolicyChoice
@@ -103,6 +105,16 @@ def change(place: Place, interventions: Sequence[Intervention]) -> Task:
 
     key = ("what if", place.asked, place.step, as_text(interventions))
     return tasks_of(place.library).submit(key, work, [place.choice], "The answer to the change", UNWATCHED_SECONDS)
+
+
+def lead_to(place: Place, scenes: Scenes, interventions: Sequence[Intervention]) -> Task:
+    """The task whose result is a `Consequence`: rollouts in a simulated world, kept as episodes of the workspace."""
+
+    def work(policies: tuple[Policy, ...], progress: Progress, cancelled: Callable[[], bool]) -> Consequence:
+        return consequence(policies[0], scenes, interventions, place.library.workspace.path / ACTED_OUT, progress)
+
+    key = ("what if", place.asked, scenes, as_text(interventions))
+    return tasks_of(place.library).submit(key, work, [place.choice], "Rollouts")
 
 
 def _why_not(policy: Policy) -> dict[str, str]:

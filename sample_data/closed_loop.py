@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.evaluation.world import Standing
+from analysis.types import SceneObject
 from models.types import Observation
 from sample_data.counter.counter import Counter
 from sample_data.recipe.rollout import MAX_STEPS
 from sample_data.world.moment import ACTION_NAMES, ACTION_UNITS, STATE_NAMES, STATE_UNITS
 from sample_data.world.tabletop import FPS, Tabletop
 from sample_data.world.tasks import TASKS
+
+
+def in_view(scene: Tabletop | Counter) -> dict[str, tuple[SceneObject, ...]]:
+    """The robot and the things, by their masks."""
+    seen = scene.render_labels()
+    masks = {name: seen == scene.labels.index(name) for name in ("robot", *scene.present)}
+    return {scene.camera: tuple(SceneObject(name, mask=mask) for name, mask in masks.items() if mask.any())}
 
 
 class TabletopWorld:
@@ -24,13 +32,16 @@ class TabletopWorld:
         self.table = Tabletop()
         self._lifted = False
 
-    def begin(self, seed: int) -> str:
-        self.table.reset(seed)
+    def begin(self, seed: int, task: str | None = None) -> str:
+        self.table.reset(seed, task)
         self._lifted = False
         return self.table.task
 
     def observation(self) -> Observation:
         return self.table.observation()
+
+    def objects(self) -> dict[str, tuple[SceneObject, ...]]:
+        return in_view(self.table)
 
     def step(self, action: np.ndarray) -> Standing:
         table = self.table
@@ -52,13 +63,16 @@ class CounterWorld:
         self.counter = Counter()
         self._grasped = False
 
-    def begin(self, seed: int) -> str:
-        self.counter.reset(seed)
+    def begin(self, seed: int, task: str | None = None) -> str:
+        self.counter.reset(seed, task)
         self._grasped = False
         return self.counter.task
 
     def observation(self) -> Observation:
         return self.counter.observation()
+
+    def objects(self) -> dict[str, tuple[SceneObject, ...]]:
+        return in_view(self.counter)
 
     def step(self, action: np.ndarray) -> Standing:
         counter = self.counter

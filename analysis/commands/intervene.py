@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
@@ -31,6 +32,7 @@ from analysis.commands.options import (
 )
 from analysis.interventions import image_edits, instruction_edits, rationale_edits
 from analysis.interventions.effect import Effect, effect_values
+from analysis.interventions.in_world import consequence, consequence_values, scenes_of
 from analysis.interventions.intervene import intervene as ask_both
 from analysis.interventions.knock_outs import parse_head, parse_route
 from analysis.interventions.question import Intervention, situation
@@ -84,6 +86,11 @@ def intervene(
     dtype: Dtype = None,
     camera: Cameras = None,
     workspace: InWorkspace = WORKSPACE,
+    act_out: Annotated[
+        int | None, typer.Option(help="also let it act in so many scenes of a simulated world, the episode's first")
+    ] = None,
+    world: Annotated[str, typer.Option(help="tabletop, counter, or module:class")] = "tabletop",
+    out: Annotated[Path, typer.Option(help="folder in which rollouts are kept as episodes")] = Path("what-if"),
     as_json: AsJson = False,
 ) -> None:
     """Ask a checkpoint with and without changes of the image, the words or the attention, and print what it changes."""
@@ -122,8 +129,14 @@ def intervene(
         said.append(values)
         if not as_json:
             print_values(values, as_json, _text(step, found))
+    led: dict[str, Any] = {}
+    if act_out is not None:
+        found_there = consequence(policy, scenes_of(opened.meta, world, act_out), asked, out)
+        led = {"acted_out": consequence_values(found_there)}
+        if not as_json:
+            print_values(led["acted_out"], as_json)
     if as_json:
-        print_values({"checkpoint": policy.info.digest, "episode": opened.meta.digest, "steps": said}, as_json)
+        print_values({"checkpoint": policy.info.digest, "episode": opened.meta.digest, "steps": said} | led, as_json)
 
 
 def _fill(text: str) -> Fill:

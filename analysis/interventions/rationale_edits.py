@@ -161,6 +161,9 @@ class OwnRationale(_RationaleEdit):
         return with_rationale(question, replace(said, parts=parts) if said else Rationale(parts))
 
 
+REWORDING = (DropPart, SwapWords, ShuffleWords, ShuffleSentences, RandomWords, OtherRationale, OwnRationale)
+
+
 def same_length(edit: _RationaleEdit, situation: Situation, seed: int = 0) -> RandomWords:
     """The control of ``edit``: as many random words changed. Raises UserError where the edit cannot be made."""
     old = _current(Question(situation.observation), situation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -62,11 +63,7 @@ def _headline(effect: Effect) -> None:
 
 def _table(effect: Effect, step: int) -> str:
     bits = {(each.step, each.name): each.bits for each in effect.divergences}
-    head = (
-        "<tr><th>action</th><th>before</th><th>after</th><th>change</th>"
-        + ("<th>JS, bit</th>" if bits else "")
-        + "</tr>"
-    )
+    head = _row("th", ["action", "before", "after", "change", *(["JS, bit"] if bits else [])])
     rows = []
     for column, (name, unit) in enumerate(zip(effect.before.action_names, effect.before.action_units, strict=True)):
         one, other = effect.before.actions[step, column], effect.after.actions[step, column]
@@ -74,8 +71,19 @@ def _table(effect: Effect, step: int) -> str:
         cells += [f"{one:+.4f}", f"{other:+.4f}", f"{other - one:+.4f}"]
         cells += [f"{bits[step, name]:.3f}" if (step, name) in bits else "–"] if bits else []
         same = " class='same'" if one == other and bits.get((step, name), 0.0) < 0.0005 else ""
-        rows.append(f"<tr{same}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        rows.append(_row("td", cells).replace("<tr>", f"<tr{same}>"))
     return f"<table class='what-if-table' data-what-if-table>{head}{''.join(rows)}</table>"
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Texts as an HTML table, escaped."""
+    body = "".join(_row("td", [html.escape(cell) for cell in row]) for row in rows)
+    return f"<table class='what-if-table'>{_row('th', [html.escape(title) for title in titles])}{body}</table>"
+
+
+def _row(kind: str, cells: Sequence[str]) -> str:
+    """``cells``: HTML."""
+    return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
 
 
 def _odds(effect: Effect, step: int) -> None:

@@ -1,10 +1,94 @@
-"""The consequence of a change in a simulated world, where the workspace names one."""
+"""The consequence of a change in a simulated world: how often the policy succeeds with and without it."""
 
 from __future__ import annotations
 
+import importlib.util
+
+import streamlit as st
+
+from analysis.evaluation.closed_loop import Rollout
+from analysis.evaluation.world import WORLDS
+from analysis.interventions.in_world import Consequence, scenes_of, share
 from analysis.interventions.question import Intervention
-from app.what_if import Place
+from analysis.workspace import ACTED_OUT
+from app import session
+from app.components.task_status import task_status
+from app.tasks import tasks_of
+from app.views.what_if_result import table
+from app.what_if import Place, lead_to
+from models.errors import UserError
+
+COUNTED = (
+    ("succeeds", lambda one: one.success),
+    ("lifts the right thing", lambda one: one.grasped),
+    ("lifts a wrong thing", lambda one: one.wrong),
+)
 
 
 def closed_loop(place: Place, edits: tuple[Intervention, ...]) -> None:
-    """Nothing yet."""
+    """Asks for rollouts, shows their state, then what came of them."""
+    st.markdown("##### Where that leads")
+    if (why := _why_not(place)) is not None:
+        st.caption(f":material/block: {why}")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        world = st.selectbox("Simulated world", list(WORLDS), key="what_if_world", width=200)
+        count = int(st.number_input("Scenes", 1, 100, 3, key="what_if_scenes", width=130))
+        asked = st.button("Act it out", help="With and without the change at every step.")
+    meta = place.library.episode(place.asked.dataset, place.asked.episode).meta
+    scenes = scenes_of(meta, world or next(iter(WORLDS)), count)
+    known = (place.asked, scenes, edits)
+    if asked:
+        session.act_out(known)
+    if not session.acted_out(known):
+        st.caption(
+            f"Scene {scenes.seeds[0]} is this episode's own; more scenes of the same task follow it. "
+            "The rollouts are kept as episodes."
+        )
+        return
+    task = task_status(tasks_of(place.library), lead_to(place, scenes, edits))
+    if isinstance(task.result, Consequence):
+        _draw(place, task.result)
+
+
+def _why_not(place: Place) -> str | None:
+    meta = place.library.episode(place.asked.dataset, place.asked.episode).meta
+    try:
+        scenes_of(meta, "", 1)
+    except UserError as error:
+        return f"{str(error)[0].upper()}{str(error)[1:]}."
+    if importlib.util.find_spec("mujoco") is None:
+        return "The simulator is not installed here: pip install -r requirements-samples.txt."
+    return None
+
+
+def _draw(place: Place, found: Consequence) -> None:
+    rows = []
+    for label, what in COUNTED:
+        cells = [label]
+        for rollouts in (found.before, found.after):
+            count, of, (low, high) = share(rollouts, what)
+            cells.append(f"{count} of {of} ({low:.0%} to {high:.0%})")
+        rows.append(cells)
+    rows.append(["mean steps", *(f"{_steps(rollouts):.1f}" for rollouts in (found.before, found.after))])
+    st.html(table(["", "as it is", "with the change"], rows))
+    st.caption(
+        f"95 % Wilson intervals. The change was made at {found.changed} of {found.steps} steps; at the others "
+        "there was nothing to change, such as a thing out of view."
+    )
+    dataset = next((one.name for one in place.library.workspace.datasets() if one.path.name == ACTED_OUT), None)
+    for seed, ids in zip(found.scenes.seeds, found.episodes, strict=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Scene {seed}")
+            for label, id in zip(("as it is", "with the change"), ids, strict=True):
+                st.button(
+                    f"Open {label}",
+                    key=f"open_{id}",
+                    disabled=dataset is None,
+                    on_click=session.look_at,
+                    args=(dataset or "", id),
+                )
+
+
+def _steps(rollouts: tuple[Rollout, ...]) -> float:
+    return sum(one.steps for one in rollouts) / len(rollouts)
