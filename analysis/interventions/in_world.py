@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -81,7 +82,7 @@ def consequence_values(found: Consequence) -> dict[str, Any]:
     values: dict[str, Any] = {"world": found.scenes.world, "task": found.scenes.task, "seeds": list(found.scenes.seeds)}
     for when, rollouts in (("before", found.before), ("after", found.after)):
         for name in ("success", "grasped", "wrong"):
-            count, of, (low, high) = share(rollouts, lambda one, name=name: bool(getattr(one, name)))
+            count, of, (low, high) = share(rollouts, attrgetter(name))
             values[f"{name} {when}"] = f"{count} of {of} (95 % {low:.2f} to {high:.2f})"
     return values | {"changed_steps": found.changed, "steps": found.steps, "episodes": [*map(list, found.episodes)]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class Lamp:
 
     robot, fps, longest = "lamp", 5.0, 5
     action_names, action_units, state_names, state_units = ("brightness",), ("1",), (), ()
-    begun: list[tuple[int, str | None]] = []
+    begun: ClassVar[list[tuple[int, str | None]]] = []
 
     def begin(self, seed: int, task: str | None = None) -> str:
         self.begun.append((seed, task))
