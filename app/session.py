@@ -194,6 +194,19 @@ def begin_export(key: tuple[str, str] | None = None) -> None:
     st.session_state["export_key"] = key
 
 
+def filled(key: str, value: str) -> str:
+    """The key of a field that holds ``value`` until a person types something else. Set in every run: fields that are
+    not on show, as in a closed popover, forget what they held."""
+    anew = st.session_state.pop(f"{key}_anew", False)
+    st.session_state[key] = value if anew else st.session_state.get(key) or value
+    return key
+
+
+def fill_anew(key: str) -> None:
+    """The next `filled` begins with its own value again."""
+    st.session_state[f"{key}_anew"] = True
+
+
 def export_key() -> tuple[str, str] | None:
     """Of the task that the export dialog shows."""
     key: tuple[str, str] | None = st.session_state.get("export_key")

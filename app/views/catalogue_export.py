@@ -19,11 +19,11 @@ SKIPPED_SHOWN = 200
 
 
 def export(workspace: Workspace, shown: EpisodeList, total: int) -> None:
-    """Draws the button; a dialog asks as what and where to."""
+    """Draws the button; what opens asks as what and where to."""
     ticked = session.ticked()
     words = f"Export {len(ticked):,} ticked" if ticked else f"Export all {total:,}"
-    if st.button(words, key="export", width="stretch", disabled=not (ticked or total), icon=":material/download:"):
-        _dialog(workspace, shown, total, ticked)
+    with st.popover(words, width="stretch", disabled=not (ticked or total), icon=":material/download:"):
+        _form(workspace, shown, total, ticked)
 
 
 def export_status() -> None:
@@ -42,11 +42,6 @@ def export_status() -> None:
             st.button("Close", key="export_close", on_click=session.begin_export)
 
 
-@st.dialog("Export episodes", width="medium")
-def _dialog(workspace: Workspace, shown: EpisodeList, total: int, ticked: Sequence[tuple[str, str]]) -> None:
-    _form(workspace, shown, total, ticked)
-
-
 def _form(workspace: Workspace, shown: EpisodeList, total: int, ticked: Sequence[tuple[str, str]]) -> None:
     what = "ticked" if ticked else "all"
     if ticked:
@@ -56,7 +51,10 @@ def _form(workspace: Workspace, shown: EpisodeList, total: int, ticked: Sequence
         st.write(f"All {total:,} entries that the filters let through; tick cards to export some of them only.")
     format = st.radio("Format", list(TITLES), format_func=lambda each: TITLES[each], key="export_format")
     video = format == "lerobot" and st.checkbox("Frames as video, which loses a little of them", key="export_video")
-    name = st.text_input("Folder, under `exports` in the workspace", value=suggested_name(), key="export_name")
+    field = session.filled("export_name", suggested_name())
+    name = st.text_input("Folder, under `exports` in the workspace", key=field)
+    if ticked:
+        st.button("Untick all", key="untick", on_click=session.untick_all)
     if not st.button("Export", key="export_start", type="primary"):
         return
     try:
@@ -69,6 +67,7 @@ def _form(workspace: Workspace, shown: EpisodeList, total: int, ticked: Sequence
     work = export_work(workspace, wanted, folder, format, video)
     tasks_of(library.current()).submit(key, work, title=f"Export to {folder.name}")
     session.begin_export(key)
+    session.fill_anew(field)
     st.rerun()
 
 
