@@ -78,7 +78,8 @@ def test_the_overview_draws_lengths_and_actions(tab: Tab, world: Path) -> None:
     tab.page.goto(f"{tab.address}/?page=data-set")
     tab.page.get_by_text("Missing and broken files").wait_for(timeout=60_000)
     tab.page.get_by_text("n = ").wait_for(timeout=60_000)
-    tab.page.locator(".js-plotly-plot").nth(1).wait_for(timeout=30_000)
+    tab.page.get_by_text("As numbers").wait_for(timeout=60_000)
+    tab.page.locator(".js-plotly-plot .subplot").nth(7).wait_for(state="attached", timeout=60_000)  # lengths, 7 actions
     assert tab.page.get_by_text("truncated.hdf5").count() >= 1
     assert tab.page.evaluate("window.harmed") is None
     (dataset,) = Workspace.open(world).datasets()
