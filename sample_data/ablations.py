@@ -39,11 +39,14 @@ ROWS: Mapping[str, TuneSettings] = {
     "frozen-0": replace(DEFAULT, frozen_layers=0),  # none
     "frozen-3": replace(DEFAULT, frozen_layers=3),  # half
 }
-NAMES = ("base", *ROWS)
+NAMES = ("base", *ROWS, "tuned")
 EPISODES = HERE / "episodes"  # seeds 100 to 123, which no training saw
 FIRST_SEED = 500_000
 TITLES = {
     "base": "the base, not tuned", "default": "**default**", "action-only": "action-only control, equal steps",
+    "action-first": "action first", "lambda-0": "lambda 0", "lambda-0.1": "lambda 0.1", "lambda-1": "lambda 1",
+    "frozen-0": "none frozen", "frozen-3": "half frozen", "frozen-4": "all but two frozen",
+    "tuned": "the shipped tuned policy, 224,000 samples",
 }  # fmt: skip
 COLUMNS = {  # title -> figure
     "error x": "action error, x", "error y": "action error, y", "error z": "action error, z",
@@ -77,6 +80,11 @@ def train(names: list[str]) -> None:
         print(tune(learner, demonstrations, settings, RUNS / name, made_of, f"ablation {name}"), flush=True)
 
 
+def _checkpoint(name: str) -> tuple[Path, Order]:
+    shipped = {"base": (BASE, Order.ACT_ONLY), "tuned": (BASE.parent / "tuned", Order.REASON_FIRST)}
+    return shipped.get(name) or (RUNS / name, ROWS[name].order)
+
+
 def measure(names: list[str], seeds: int, block: int = 8) -> None:
     """Of every row that is trained: open loop and attention, then rollouts, block by block of seeds for all rows."""
     import torch
@@ -88,7 +96,7 @@ def measure(names: list[str], seeds: int, block: int = 8) -> None:
     worlds: list[TabletopWorld] = []
     for start in range(-block, seeds, block):
         for name in names:
-            folder, order = (BASE, Order.ACT_ONLY) if name == "base" else (RUNS / name, ROWS[name].order)
+            folder, order = _checkpoint(name)
             if not (folder / "config.json").exists():
                 continue
             if start < 0:
@@ -112,7 +120,7 @@ def collect() -> None:
         opened = read_lines(RUNS / "results" / f"{name}-open.jsonl")
         rollouts[name] = read_lines(RUNS / "results" / f"{name}-closed.jsonl")
         found = [*open_loop(opened, ACTION_NAMES, ACTION_UNITS), *closed_loop(list(rollouts[name].values()))]
-        settings = ROWS[name].as_json() if name in ROWS else {}
+        settings = ROWS[name].as_json() if name in ROWS else DEFAULT.as_json() if name == "tuned" else {}
         figures = {figure.name: {**asdict(figure), "text": figure.text} for figure in found}
         rows[name] = {"settings": settings, "figures": figures}
     for name in ROWS:

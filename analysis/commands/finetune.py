@@ -11,6 +11,7 @@ import typer
 from tqdm import tqdm
 
 from analysis.commands.options import ActionStats, AsJson, Base, CheckpointPath, print_values
+from analysis.commands.review_options import HERE, Least, RuleName, WorkspacePath, find_project, open_workspace
 
 Share = Annotated[float, typer.Option(help="from 0 to 1")]
 SHORT = {"reason-first": "rationale first", "act-first": "action first", "act-only": "action only"}
@@ -23,6 +24,12 @@ def finetune(
     rationales: Annotated[
         list[Path] | None, typer.Option(help="JSON lines of annotate or of reviewers; else the episodes' own")
     ] = None,
+    reviewed: Annotated[
+        str | None, typer.Option(help="review project: its accepted and corrected rationales, and no others")
+    ] = None,
+    review_rule: RuleName = "majority",
+    least: Least = 1,
+    workspace: WorkspacePath = HERE,
     weight: Annotated[float, typer.Option("--lambda", help="weight of the reasoning loss")] = 0.3,
     order: Annotated[str, typer.Option(help="reason-first, act-first or act-only")] = "reason-first",
     mode: Annotated[str, typer.Option(help="selective, full or lora")] = "selective",
@@ -68,13 +75,14 @@ def finetune(
         accumulate=accumulate, learning_rate=learning_rate, warm_up=warm_up, soft_bins=soft_bins,
         noisy_actions=noisy_actions, seed=seed, precision=precision, save_every=save_every, log_every=log_every,
     )  # fmt: skip
+    given = [*(rationales or []), *([_reviewed(workspace, reviewed, review_rule, least)] if reviewed else [])]
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     from analysis.finetuning.run import Request, prepare
     from analysis.finetuning.run import finetune as run
 
     request = Request(
-        checkpoint, tuple(episodes), out, settings, tuple(rationales or ()), tuple(id or ()), hold_out, camera,
+        checkpoint, tuple(episodes), out, settings, tuple(given), tuple(id or ()), hold_out, camera,
         action_stats, new_stats, name, save_dtype, base,
     )  # fmt: skip
     prepared = prepare(request)
@@ -99,3 +107,12 @@ def finetune(
             "trained_parameters": told.transfer.trained, "frozen_parameters": told.transfer.frozen, **told.losses,
         }  # fmt: skip
         print_values(result, as_json, short=str(told.path))
+
+
+def _reviewed(workspace: Path, project: str, rule: str, least: int) -> Path:
+    """A file of what people accepted or corrected."""
+    from analysis.rationales.reviewed import write_reviewed
+    from analysis.review.final import Rule
+
+    opened = open_workspace(workspace)
+    return write_reviewed(opened, find_project(opened.reviews, project).id, Rule(rule, least))

@@ -198,3 +198,32 @@ def test_two_processes_give_what_one_gives(tiny_base: Path, folder: Path, tmp_pa
     weights = [load_file(tmp_path / out / "model.safetensors") for out in ("one", "two")]
     worst = max(float(np.abs(weights[0][name] - weights[1][name]).max()) for name in weights[0])
     assert worst < 1e-5
+
+
+def test_only_what_reviewers_accepted_or_corrected_is_learned(folder: Path, tiny_base: Path, tmp_path: Path) -> None:
+    from analysis.rationales import read_rationales
+    from analysis.rationales.reviewed import write_reviewed
+    from analysis.review import ProjectSettings, Source
+    from analysis.review.final import Rule
+    from analysis.workspace import Workspace
+    from tests.analysis.review_world import BAD, GOOD, corrected, say
+
+    (tmp_path / "workspace.toml").write_text(f'episodes = ["{folder}"]\ncheckpoints = []\n')
+    workspace = Workspace.open(tmp_path)
+    digest = open_source(folder).open("a").meta.digest
+    said = [Rationale({"observation": f"a block {n}", "planning": "lift it"}, n, n + 1, "teacher") for n in range(3)]
+    sources = [Source("lessons", "a", digest, "put it", each) for each in said]
+    project = workspace.reviews.create_project(ProjectSettings("mine"), sources, "lead")
+    judgements = {0: GOOD, 1: corrected("grasp it"), 2: BAD}
+    for _ in judgements:
+        (got,) = workspace.reviews.next_items(project.id, "ann", count=1)
+        say(workspace.reviews, got.item.id, "ann", judgements[got.item.source.rationale.start])
+    kept = sorted(read_rationales(write_reviewed(workspace, project.id, Rule())), key=lambda each: each.rationale.start)
+    assert [(k.rationale.start, dict(k.rationale.parts)["planning"]) for k in kept] == [(0, "lift it"), (1, "grasp it")]
+    assert [k.origin["reviewed"] for k in kept] == ["accept", "correct"]
+    tail = ("--reviewed", "mine", "--workspace", tmp_path, "--out", tmp_path / "out")
+    _, sentence = run("finetune", tiny_base, folder, *SMALL, *tail)
+    assert sentence == ""
+    assert json.loads((tmp_path / "out" / "provenance.json").read_text())["steps_learned"] == 2
+    _, sentence = run("finetune", tiny_base, folder, *SMALL, *tail[:4], "--out", tmp_path / "o2", "--least", "2")
+    assert "no rationale of the project" in sentence

@@ -1,0 +1,40 @@
+"""Rationales that people accepted or corrected, as lines that training reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from analysis.atomic_file import replaced
+from analysis.rationales.rationale_file import KeptRationale
+from analysis.review.final import Rule, finals
+from analysis.workspace import Workspace
+from models.errors import UserError
+
+
+def write_reviewed(workspace: Workspace, project: str, rule: Rule) -> Path:
+    """Writes ``exports/reviewed-PROJECT-RULE.jsonl``: a line for each rationale that is good by ``rule``.
+
+    The same reviews always give the same bytes. Raises UserError where none is good.
+    """
+    store = workspace.reviews
+    outcomes = finals(store.items(project), store.reviews(project), store.adjudications(project), rule)
+    good = [one for one in outcomes if one.good]
+    if not good:
+        raise UserError(f"no rationale of the project {project!r} is accepted or corrected by the rule {rule.name!r}")
+    lines = [
+        KeptRationale(
+            one.item.source.episode,
+            one.item.source.episode_digest,
+            one.rationale,
+            {"reviewed": one.outcome, "rule": one.rule, "by": ", ".join(sorted(one.annotators)), "project": project},
+            one.time.strftime("%Y-%m-%dT%H:%M:%SZ") if one.time is not None else "",
+        )
+        for one in good
+    ]
+    path = workspace.path / "exports" / f"reviewed-{re.sub(r'[^A-Za-z0-9_-]', '_', project)}-{rule.name}.jsonl"
+    with replaced(path) as part:
+        text = "".join(json.dumps(line.as_json(), ensure_ascii=False) + "\n" for line in lines)
+        part.write_text(text, encoding="utf-8")
+    return path
