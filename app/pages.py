@@ -31,8 +31,8 @@ PAGES: Mapping[str, Page] = MappingProxyType(  # title -> page, the first one by
         "What if": Page("app.views.what_if:show"),
         "Evidence": Page("app.views.evidence:show", comparing=True),
         "Catalogue": Page("app.views.catalogue:show", lists_episodes=True, needs_episode=False),
-        "Review": Page("app.views.review:show", with_choice=False),
         "Data set": Page("app.views.overview:show", needs_episode=False),
+        "Review": Page("app.views.review:show", with_choice=False),
         "Projects": Page("app.views.projects:show", with_choice=False, for_leads=True),
         "Training": Page("app.views.training:show", needs_episode=False, with_choice=False),
     }
