@@ -18,6 +18,7 @@ from app.attribution import stored_maps
 from app.bundle import Wanted, encode_bundle, encode_depth
 from app.facts import episode_facts, ground_truth
 from app.library import Library
+from app.picture_route import download
 from app.player_files import BASE, PLAYER
 from app.run_records import Asked
 from app.run_status import StepSummaries, run_status
@@ -47,6 +48,7 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "run": lambda request: _run(library(), summaries, request),
         "step": lambda request: _step(library(), request),
         "depth": lambda request: _depth(library(), request),
+        "picture": lambda request: _picture(library(), request),
         "attribution": lambda request: _attribution(library(), request),
         "task": lambda request: JSONResponse(find_task(library(), _text(request, "id")), headers=NEVER),
     }
@@ -182,6 +184,12 @@ def _attribution(library: Library, request: Request) -> Response:
     if not isinstance(asked, dict):
         raise UserError("the parameter 'asked' must hold names and values")
     return JSONResponse(stored_maps(library, asked), headers=NEVER)
+
+
+def _picture(library: Library, request: Request) -> Response:
+    data, media, name = download(library, request.query_params, _number(request, "step"))
+    said = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Security-Policy": "sandbox"}
+    return Response(data, media_type=media, headers=NEVER | said)
 
 
 def _layers(request: Request) -> tuple[int, ...] | None:

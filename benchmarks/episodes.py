@@ -54,15 +54,10 @@ def bytes_read() -> int:
 def open_one(folder: Path, id: str) -> dict[str, float]:
     """Seconds and bytes for opening an episode and its first frame, in a process that is ready to."""
     from analysis.episodes import open_source
-    from analysis.episodes.hdf5_guard import _child
-    from analysis.episodes.source import FORMATS as KNOWN
-    from analysis.episodes.source import source_class
 
-    for name in KNOWN:
-        source_class(name)
-    if any(folder.rglob("*.hdf5")):
-        _child()._tell({"path": "/nothing", "size": None, "below": None, "outline": (), "rows": False})
-        time.sleep(1)  # the process that tries files has imported its libraries
+    warm = open_source(folder.with_name(f"{folder.name.rpartition('-')[0]}-warm"))  # libraries are loaded with it
+    first = next(iter(warm.scan())).id
+    warm.open(first).step(0)
     before, start = bytes_read(), time.perf_counter()
     episode = open_source(folder).open(id)
     episode.frame(episode.meta.cameras[0], 0)
@@ -73,6 +68,7 @@ def growth(folder: Path, sizes: tuple[int, ...]) -> None:
     print(f"{'opening one episode':24}" + "".join(f"{size:>10,} episodes" for size in sizes) + "   growth")
     for format in FORMATS:
         found = []
+        write(format, folder / f"{format.replace(' ', '')}-warm", 2)
         for size in sizes:
             place = folder / f"{format.replace(' ', '')}-{size}"
             id = write(format, place, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from analysis.episodes.file_bytes import beginning, read_bytes
@@ -22,22 +22,20 @@ def fill(template: str, values: Mapping[str, int | str]) -> str:
 
     Raises UserError for a placeholder that is not among ``values``, or a path that leads out of the data set.
     """
-
-    def one(match: re.Match[str]) -> str:
-        name, width = match.group(1), int(match.group(2) or 0)
-        if name not in values:
-            raise UserError(
-                f"the path template {template!r} in info.json asks for {name!r}; known: {', '.join(values)}"
-            )
-        return str(values[name]).zfill(width) if isinstance(values[name], int) else str(values[name])
-
     if "{" in (rest := PLACEHOLDER.sub("", template)) or "}" in rest:
         raise UserError(
             f"the path template {template!r} in info.json is not understood; expected {{name}} or {{name:03d}}"
         )
-    path = PLACEHOLDER.sub(one, template)
+    path = PLACEHOLDER.sub(partial(_value, template, values), template)
     check_relative(path)
     return path
+
+
+def _value(template: str, values: Mapping[str, int | str], match: re.Match[str]) -> str:
+    name, width = match.group(1), int(match.group(2) or 0)
+    if name not in values:
+        raise UserError(f"the path template {template!r} in info.json asks for {name!r}; known: {', '.join(values)}")
+    return str(values[name]).zfill(width) if isinstance(values[name], int) else str(values[name])
 
 
 def check_relative(path: str) -> None:

@@ -1,4 +1,4 @@
-"""Data sets of every format with bytes changed: 2,200 cases from fixed seeds, real files among them.
+"""Data sets of every format with bytes changed: 2,000 cases from fixed seeds, real files among them.
 
 Each ends in success, in a BrokenEpisode or in a UserError: whatever else is raised fails the test by itself.
 """
@@ -31,7 +31,7 @@ from tests.tiny_robomimic import write_libero, write_robomimic
 
 TOTAL = 2_000  # cases at least
 MEMORY = 400 << 20  # bytes that the cases of one data set may add
-SECONDS = 30.0  # that one case may take on a busy machine; a file that hangs the HDF5 library is given up after 3
+SECONDS = 20.0  # of computing that one case may take; a file that hangs the HDF5 library is given up after 3
 TEXTS = {".json", ".jsonl", ".csv"}
 TOKENS = re.compile(rb'-?\d+\.?\d*|"[^"]*"|true|false|null')
 NASTY = b'-1 0 1e999 -1e999 NaN 99999999999999999999 null true "" "\\u0000" "\\ud800" "../../x" [] {}'.split()
@@ -56,7 +56,7 @@ def listed_aloha(folder: Path) -> None:
 
 
 SETS: Mapping[str, Set] = {
-    "rlds": Set(lambda folder: write_bridge(folder), 500),
+    "rlds": Set(lambda folder: write_bridge(folder), 400),
     "lerobot v2.1": Set(lambda folder: write_lerobot(folder, "v2.1", language=True), 180),
     "lerobot v3.1": Set(lambda folder: write_lerobot(folder, "v3.1", language=True), 200),
     "lerobot v3.0 images": Set(lambda folder: write_lerobot(folder, "v3.0", images="image"), 220),
@@ -67,9 +67,9 @@ SETS: Mapping[str, Set] = {
     "aloha, padded": Set(lambda folder: write_aloha(folder / "episode_0.hdf5", compressed=True), 100),
     "aloha, listed": Set(listed_aloha, 50),
     "images": Set(lambda folder: WRITERS["images"](folder), 250),
-    "real Bridge, RLDS": Set(lambda folder: real("bridge_rlds/bridge_dataset", folder), 60),
-    "real Bridge, LeRobot v3.0": Set(lambda folder: real("lerobot_v30_bridge_video", folder), 40),
-    "real G1, LeRobot v2.1": Set(lambda folder: real("lerobot_v21_g1_partial", folder), 40),
+    "real Bridge, RLDS": Set(lambda folder: real("bridge_rlds/bridge_dataset", folder), 30),
+    "real Bridge, LeRobot v3.0": Set(lambda folder: real("lerobot_v30_bridge_video", folder), 20),
+    "real G1, LeRobot v2.1": Set(lambda folder: real("lerobot_v21_g1_partial", folder), 20),
 }
 
 
@@ -165,6 +165,7 @@ def test_there_are_two_thousand_cases_and_every_format_has_some():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # seconds, for a machine that does much else
 @pytest.mark.parametrize("name", SETS)
 def test_a_mutated_data_set_ends_in_a_sentence_or_in_success(name, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(hdf5_guard, "SILENCE_SECONDS", 3.0)
@@ -181,9 +182,9 @@ def test_a_mutated_data_set_ends_in_a_sentence_or_in_success(name, tmp_path, mon
         kept = path.with_name(f".{path.name}.kept")
         shutil.copyfile(path, kept)
         change(path, choose)
-        begin = time.monotonic()
+        begin = time.process_time()
         outcomes[outcome(root)] += 1
-        assert time.monotonic() - begin < SECONDS, (name, number)
+        assert time.process_time() - begin < SECONDS, (name, number)
         kept.replace(path)
     assert sum(outcomes.values()) == one.cases and outcomes["broken"] + outcomes["refused"] > one.cases // 20, outcomes
     assert process.memory_info().rss - before < MEMORY

@@ -17,7 +17,7 @@ function trajectory(player, reverse, time, actions) {
   const [pane] = player.panes;
   return [
     el("div", { class: "columns" },
-      el("div", { class: "left" }, pane.stage.node, pane.cameras.node, time),
+      el("div", { class: "left" }, pane.stage.node, pane.cameras.node, time, player.downloads.node),
       el("div", { class: "right" }, pane.status.node, pane.note, player.controls.node,
         titled("Where the query looks", pane.shares.node), reverse, pane.strips.node, pane.waiting, player.header.recorded), actions),
   ];
@@ -29,7 +29,7 @@ function comparison(player, reverse, time, actions) {
     el("h4", { text: pane.name }), pane.status.node, pane.note, pane.shares.node, pane.waiting, pane.strips.node);
   return [
     el("div", { class: "three" }, withCameras(first), withCameras(second), player.difference.node),
-    time, player.controls.node, reverse,
+    time, player.downloads.node, player.controls.node, reverse,
     el("div", { class: "two" }, column(first, "first"), column(second, "second")), player.header.recorded, actions,
   ];
 }

@@ -8,6 +8,7 @@ import { BinPlot } from "./bin_plot.js";
 import { Controls } from "./controls.js";
 import { Difference } from "./difference.js";
 import { el } from "./dom.js";
+import { Downloads } from "./downloads.js";
 import { headline } from "./headline.js";
 import { helpOverlay } from "./help.js";
 import { listen } from "./keyboard.js";
@@ -64,6 +65,7 @@ export class Player {
     this.bins = new BinPlot();
     this.plotNote = el("span", { class: "quiet", hidden: true, text: "names differ: dimensions matched in order" });
     this.header = headline(this.episode);
+    this.downloads = new Downloads(this);
     this.node = arrange(this);
     this.root.replaceChildren(this.node);
   }
