@@ -42,6 +42,11 @@ def test_the_episode_format_example(beside_tiny_data, monkeypatch, capsys):
     assert "put the red block on the towel (6, 7) ['x', 'y', 'z'" in capsys.readouterr().out
 
 
+def test_the_example_of_a_picture(beside_tiny_data, capsys):
+    exec(compile(code("pictures.md"), "pictures.md", "exec"), {})
+    assert "Episode tiny" in capsys.readouterr().out and "magma" in Path("step3.svg").read_text()
+
+
 def test_the_example_of_a_workspace(tmp_path):
     (tmp_path / "workspace.toml").write_text(code("workspace.md", "toml"))
     opened = Workspace.open(tmp_path)
