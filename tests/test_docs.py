@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from analysis.review.project import settings_from_json
 from analysis.workspace import Workspace
 from tests.tiny_episode import write_tiny_episode
 
@@ -45,6 +47,14 @@ def test_the_episode_format_example(beside_tiny_data, monkeypatch, capsys):
 def test_the_example_of_a_picture(beside_tiny_data, capsys):
     exec(compile(code("pictures.md"), "pictures.md", "exec"), {})
     assert "Episode tiny" in capsys.readouterr().out and "magma" in Path("step3.svg").read_text()
+
+
+def test_the_example_of_reviews(beside_tiny_data, capsys):
+    (beside_tiny_data / "workspace").mkdir()
+    (beside_tiny_data / "workspace" / "workspace.toml").write_text('episodes = ["../sample_data/episodes"]\n')
+    exec(compile(code("reviews.md"), "reviews.md", "exec"), {})
+    assert capsys.readouterr().out == "overall 1.0 2\n['tiny']\n"
+    assert settings_from_json({"name": "x", **json.loads(code("reviews.md", "json"))}).overlap == 3
 
 
 def test_the_example_of_a_workspace(tmp_path):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from random import uniform
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -22,6 +25,7 @@ from models.errors import UserError
 
 BUSY_SECONDS = 60  # how long to wait for another's transaction
 CONNECT_SECONDS = 10
+ASK_AGAIN = 0.02  # seconds until a writer that came just now asks again whether it may
 KINDS = ("sqlite", "postgresql")
 
 
@@ -155,13 +159,37 @@ def _sqlite_engine(url: str) -> Engine:
             raise ReviewsUnavailable(f"{path} was deleted or replaced while it was in use; open the workspace again")
 
     def begun(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("writes"):
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "checkout", taken)
     event.listen(engine, "begin", begun)
     return engine
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Waits for other writers, asking the more often the longer it has waited.
+
+    SQLite's own waiting asks ever more seldom: of many writers, who has waited longest would get in last.
+    """
+    began = monotonic()
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+                waited = monotonic() - began
+                if code != sqlite3.SQLITE_BUSY or waited > BUSY_SECONDS:
+                    raise
+            sleep(uniform(0.5, 1) * ASK_AGAIN / (1 + 2 * waited))
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
 def _file(path: str) -> tuple[int, int] | None:

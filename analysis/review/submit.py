@@ -37,17 +37,16 @@ def submit(connection: Connection, sent: Submission, now: datetime) -> Review:
     item = find_item(connection, sent.item)
     settings = find_settings(connection, item.project)
     judgement = checked(sent.judgement, item.source.rationale.parts, settings.labels)
-    if (known := find_review(connection, checked_id(sent.id))) is not None:
+    checked_id(sent.id)
+    seat = claim(connection, item.id, sent.annotator, now)  # waits for the annotator's other window
+    if (known := find_review(connection, sent.id)) is not None:
         return _same(known, sent, judgement)
     check_annotator(settings, sent.annotator)
-    seat = claim(connection, item.id, sent.annotator, now)
     if seat is None:
         raise ItemTaken(
             f"{item.overlap} others have this item by now, and it takes {item.overlap}; "
             "your draft is kept, go on with the next item"
         )
-    if (known := find_review(connection, sent.id)) is not None:  # sent twice at once, and the other was first
-        return _same(known, sent, judgement)
     before = newest_review(connection, item.id, sent.annotator)
     review = _row(item, sent.annotator, judgement, sent.id, before, now, seconds=sent.seconds)
     insert_review(connection, review, now)

@@ -19,7 +19,7 @@ from analysis.review import (
     Submission,
 )
 
-PATIENCE = 120.0  # seconds until the database is back
+PATIENCE = 600.0  # seconds until the database is back
 
 
 @dataclass(frozen=True)
