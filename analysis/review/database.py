@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from random import uniform
-from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, StatementError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from analysis.review.database_errors import is_circumstance, sentence
 from analysis.review.errors import ReviewsUnavailable
 from analysis.review.migrate import migrate
+from analysis.review.sqlite_engine import BUSY_SECONDS, sqlite_engine
+from analysis.review.turn import own_turn
 from models.errors import UserError
 
-BUSY_SECONDS = 60  # how long to wait for another's transaction
 CONNECT_SECONDS = 10
-ASK_AGAIN = 0.02  # seconds until a writer that came just now asks again whether it may
 KINDS = ("sqlite", "postgresql")
 
 
@@ -58,10 +55,14 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction: all of it is on disk when the block has ended, or none. Raises ReviewsUnavailable."""
-        with self._reported(), self._engine.connect() as plain:
+        with self._reported(), self._turn(), self._engine.connect() as plain:
             connection = plain.execution_options(writes=True)
             with connection.begin():
                 yield connection
+
+    def _turn(self) -> AbstractContextManager[None]:
+        path = self._engine.url.database or ""
+        return own_turn(Path(path), BUSY_SECONDS) if self.kind == "sqlite" else nullcontext()
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -126,7 +127,7 @@ def _engine(url: str, process: int) -> Engine:
     """``process``: a child that was forked must not use its parent's connections."""
     try:
         if url.startswith("sqlite"):
-            return _sqlite_engine(url)
+            return sqlite_engine(url)
         arguments = {"connect_timeout": CONNECT_SECONDS}
         engine = create_engine(
             url,
@@ -140,64 +141,6 @@ def _engine(url: str, process: int) -> Engine:
         raise UserError(f"the address of the reviews cannot be used: {type(error).__name__}") from None
     event.listen(engine, "connect", _durable)
     return engine
-
-
-def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=5, max_overflow=20)
-    path = engine.url.database or ""
-
-    def connected(raw: Any, entry: ConnectionPoolEntry) -> None:
-        raw.isolation_level = None  # transactions begin where SQLAlchemy says so, not before the first write
-        raw.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
-        raw.execute("PRAGMA foreign_keys = ON")
-        raw.execute("PRAGMA recursive_triggers = ON")
-        entry.info["file"] = _file(path)
-
-    def taken(raw: Any, entry: ConnectionPoolEntry, proxy: Any) -> None:
-        if entry.info.get("file") != _file(path):  # what is written to a file that was deleted is lost
-            entry.invalidate()
-            raise ReviewsUnavailable(f"{path} was deleted or replaced while it was in use; open the workspace again")
-
-    def begun(connection: Connection) -> None:
-        if connection.get_execution_options().get("writes"):
-            _begin_writing(connection)
-        else:
-            connection.exec_driver_sql("BEGIN")
-
-    event.listen(engine, "connect", connected)
-    event.listen(engine, "checkout", taken)
-    event.listen(engine, "begin", begun)
-    return engine
-
-
-def _begin_writing(connection: Connection) -> None:
-    """Waits for other writers, asking the more often the longer it has waited.
-
-    SQLite's own waiting asks ever more seldom: of many writers, who has waited longest would get in last.
-    """
-    began = monotonic()
-    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-    try:
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                return
-            except OperationalError as error:
-                code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-                waited = monotonic() - began
-                if code != sqlite3.SQLITE_BUSY or waited > BUSY_SECONDS:
-                    raise
-            sleep(uniform(0.5, 1) * ASK_AGAIN / (1 + 2 * waited))
-    finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-
-
-def _file(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _durable(raw: Any, entry: ConnectionPoolEntry) -> None:

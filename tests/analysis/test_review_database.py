@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -24,6 +26,7 @@ from analysis.review import ProjectSettings, ReviewStore, ReviewsUnavailable
 from analysis.review.database import open_database
 from analysis.review.migrate import HEAD, VERSION_TABLE
 from analysis.review.tables import APPEND_ONLY, metadata
+from analysis.review.turn import own_turn
 from analysis.workspace import Workspace
 from models.errors import UserError
 from tests.analysis.review_world import GOOD, Clock, open_store, say, sources
@@ -153,6 +156,27 @@ def test_nothing_is_written_to_a_file_that_was_deleted_meanwhile(tmp_path):
     with pytest.raises(ReviewsUnavailable, match="deleted or replaced"):
         store.create_project(ProjectSettings("first"), sources(1), "lead")
     assert ReviewStore.open(path).projects() == ()
+
+
+def test_writers_of_a_file_take_turns_in_order(tmp_path):
+    path, order, threads = tmp_path / "r.sqlite", [], []
+
+    def write(number: int) -> None:
+        with own_turn(path, 30):
+            order.append(number)
+
+    with own_turn(path, 1):
+        for number in range(5):
+            threads.append(Thread(target=write, args=(number,)))
+            threads[-1].start()
+            sleep(0.1)
+        with pytest.raises(ReviewsUnavailable, match="kept it locked; try again"), own_turn(path, 0.1):
+            pass
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
+    with own_turn(tmp_path / "no folder" / "r.sqlite", 1):  # SQLite says what is wrong there
+        pass
 
 
 def full(store: ReviewStore, pages: int) -> None:
