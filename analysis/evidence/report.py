@@ -9,11 +9,12 @@ from pathlib import Path
 
 from analysis import __version__
 from analysis.evidence import report_figures
-from analysis.evidence.describe import interval, probability
+from analysis.evidence.describe import probability
 from analysis.evidence.exhibits import Exhibit, Seen
 from analysis.evidence.faithful import Faithfulness
 from analysis.evidence.pair import Judged, Pair
 from analysis.evidence.verdict import Verdict, rounded, said
+from analysis.metrics.bootstrap import Estimate
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
@@ -56,8 +57,8 @@ def _metrics(pair: Pair) -> str:
     rows = "".join(
         f"<tr class='{'sure' if row.says in ('higher', 'lower') else ''}'><th>{escape(row.metric.title)}"
         f"<small>{escape(', '.join(t for t in (row.metric.unit, row.metric.means) if t))}</small></th>"
-        f"<td>{interval(row.first)}</td><td>{interval(row.second)}</td><td>{interval(row.difference)}</td>"
-        f"<td>{probability(row.p)}</td><td>{probability(row.corrected)}</td><td>{escape(row.says)}</td></tr>"
+        f"{_cell(row.first)}{_cell(row.second)}{_cell(row.difference)}"
+        f"<td>{escape(probability(row.p))}</td><td>{escape(probability(row.corrected))}</td><td>{escape(row.says)}</td></tr>"
         for row in compared.rows
     )
     least = 2 / 2**compared.episodes if compared.episodes < 40 else 0.0
@@ -74,6 +75,14 @@ def _metrics(pair: Pair) -> str:
     )
 
 
+def _cell(held: Estimate) -> str:
+    """The value, and below it the interval and n."""
+    if not held.n:
+        return "<td>-</td>"
+    around = f"[{rounded(held.low)}, {rounded(held.high)}] " if held.has_interval else ""
+    return f"<td>{escape(rounded(held.value))}<small>{escape(around)}n = {held.n}</small></td>"
+
+
 def _judged(pair: Pair) -> str:
     return "<h2>Verdicts</h2>\n<div class='two'>" + "".join(map(_one, (pair.first, pair.second))) + "</div>"
 
@@ -87,7 +96,7 @@ def _one(judged: Judged) -> str:
 
 def _verdict(verdict: Verdict) -> str:
     numbers = "".join(f"<li>{escape(n.label)}: {escape(said(n))}</li>" for n in verdict.numbers)
-    p = f" Sign-flip p {probability(verdict.p)}." if verdict.p == verdict.p else ""
+    p = f" Sign-flip p {escape(probability(verdict.p))}." if verdict.p == verdict.p else ""
     listed = f"<ul>{numbers}</ul>" if numbers else ""
     return (
         f"<details open><summary>{escape(verdict.question)} "
