@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.evidence.measurements import MeasuredStep, Measurements, Place
-from analysis.evidence.verdict import ALPHA, LEAST_EPISODES
+from analysis.evidence.verdict import LEAST_EPISODES
 from analysis.metrics.bootstrap import Estimate, bootstrap_mean
 from analysis.metrics.significance import Correction, corrected, sign_flip
 from models.errors import UserError
 
 CHANGE = "change"  # stands for the unit of changes, which two policies may not share
+CALLED = 0.01  # corrected p below which a difference is called one: many comparisons are made
 SHOWN = 10  # steps that differ most
 
 
@@ -64,7 +65,7 @@ class Row:
         """In words; a difference is only called one if its corrected p and its interval both say so."""
         if self.difference.n < LEAST_EPISODES:
             return "too few episodes"
-        if self.corrected < ALPHA and self.difference.excludes_zero:
+        if self.corrected < CALLED and self.difference.excludes_zero:
             return "higher" if self.difference.value > 0 else "lower"
         return "no difference shown"
 

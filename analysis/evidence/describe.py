@@ -118,7 +118,9 @@ def pair_text(pair: Pair) -> str:
     else:
         lines.append(f"Layers were not compared: {pair.layers.why_not}.")
     lines += ["", "Steps that differ most (mean distance of the actions by their range):"]
-    lines += [f"  {rounded(s.distance)}  {s.place.episode} step {s.place.step}" for s in compared.steps] or ["  none, or the action was not measured"]
+    lines += [f"  {rounded(s.distance)}  {s.place.episode} step {s.place.step}" for s in compared.steps] or [
+        "  none, or the action was not measured"
+    ]
     return "\n".join(lines)
 
 

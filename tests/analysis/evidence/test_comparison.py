@@ -40,13 +40,13 @@ def made(values: list[list[float]], name: str = "attention in object", digest: s
 
 
 def test_episodes_are_paired_and_averaged_first() -> None:
-    first = made([[0.0, 2.0], [1.0], [1.0], [1.0], [1.0], [1.0]])
-    second = made([[2.0, 2.0], [3.0], [3.0], [3.0], [3.0], [3.0]], digest="b" * 16)
+    first = made([[0.0, 2.0], *[[1.0]] * 7])
+    second = made([[2.0, 2.0], *[[3.0]] * 7], digest="b" * 16)
     (row,) = compare(first, second).rows
-    assert (row.first.value, row.second.value) == pytest.approx((1.0, 17 / 6))
-    assert row.difference.value == pytest.approx(11 / 6)  # 1 of the first episode, 2 of five others
-    assert row.difference.n == 6
-    assert row.p == pytest.approx(2 / 64)
+    assert (row.first.value, row.second.value) == pytest.approx((1.0, 23 / 8))
+    assert row.difference.value == pytest.approx(15 / 8)  # 1 of the first episode, 2 of seven others
+    assert row.difference.n == 8
+    assert row.p == pytest.approx(2 / 256)
     assert row.says == "higher"
 
 
@@ -96,7 +96,7 @@ def test_a_model_against_itself_finds_nothing(tmp_path: Path) -> None:
 
 
 def test_a_planted_difference_is_found_and_its_steps_are_named(tmp_path: Path) -> None:
-    own, probes = subjects(10), [probe("action"), probe("attention")]
+    own, probes = subjects(12), [probe("action"), probe("attention")]
     pair = measure_pair(
         (Planted("patch", lies=True), Planted("patch", patch=5)), (own, own), probes, RecordStore(tmp_path), 1
     )
