@@ -49,7 +49,7 @@ TITLES = {
     "tuned": "the shipped tuned policy, 224,000 samples",
 }  # fmt: skip
 COLUMNS = {  # title -> figure
-    "error x": "action error, x", "error y": "action error, y", "error z": "action error, z",
+    "error x, mm": "action error, x", "error y, mm": "action error, y", "error z, mm": "action error, z",
     "success": "success", "grasped": "grasped the right object", "well formed": "rationale: all parts said",
     "object": "rationale: right object", "receptacle": "rationale: right receptacle",
     "direction": "rationale: right direction", "nothing invented": "rationale: no object that is not there",
@@ -131,7 +131,7 @@ def collect() -> None:
 
 
 def table(rows: dict[str, dict]) -> str:
-    """Markdown."""
+    """Markdown. Means are over episodes; "n =" is said where they are not all 24 episodes."""
     head = ["run", "lambda", "frozen layers", "order", *COLUMNS]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, row in rows.items():
@@ -139,12 +139,21 @@ def table(rows: dict[str, dict]) -> str:
         if not figures:
             continue
         shown = [settings.get("reasoning_weight", "-"), settings.get("frozen_layers", "-"), settings.get("order", "-")]
-        cells = [
-            figures[figure]["text"].replace(" episodes", "") if figure in figures else "-"
-            for figure in COLUMNS.values()
-        ]
+        cells = [_cell(figures.get(figure)) for figure in COLUMNS.values()]
         lines.append("| " + " | ".join([TITLES.get(name, name), *map(str, shown), *cells]) + " |")
     return "\n".join(lines)
+
+
+def _cell(figure: dict | None) -> str:
+    """A share as it is; an error in millimetres."""
+    if figure is None:
+        return "-"
+    if figure["successes"] is not None:
+        return str(figure["text"])
+    scale = 1e3 if figure["unit"] == "m" else 1.0
+    value, low, high = (scale * figure[key] for key in ("value", "low", "high"))
+    few = "" if figure["n"] == 24 else f", n = {figure['n']}"
+    return f"{value:.2f} ({low:.2f}-{high:.2f}{few})"
 
 
 def main() -> None:

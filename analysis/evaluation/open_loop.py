@@ -30,7 +30,7 @@ class StepScore:
     tokens: int  # 0: the policy has no action tokens
     judged: dict[str, bool | None]
     attention: float | None  # share of image attention on the things named, over their share of the area
-    author: str  # of the rationale; "": none
+    rationale: dict[str, str]  # what was said, by part
 
 
 def score_episode(
@@ -44,10 +44,10 @@ def score_episode(
         error = np.abs(said.actions[0] - episode.actions[index])
         right, count = tokens_right(said, episode.actions[index : index + len(said.actions)])
         judged = judge(said.rationale, scene_of(step, episode), vocabulary) if policy.info.generates_rationale else None
-        author = said.rationale.author if said.rationale is not None else ""
+        words = dict(said.rationale.parts) if said.rationale is not None else {}
         yield StepScore(
             index, error.tolist(), right, count, asdict(judged) if judged is not None else {},
-            attention_on_named(said, step, cameras.pairs[0]), author,
+            attention_on_named(said, step, cameras.pairs[0]), words,
         )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from models.teachers.answer import invented_things
 from models.types import Rationale
 
 NEAR = 0.02  # metres: a nearer offset need not be told, a further one that is told must be there
+TOUCHING = 0.005  # metres: nearer than that a thing lies neither way
 WORDS: Mapping[str, tuple[int, int]] = {  # word -> axis, sign
     "forward": (0, 1), "ahead": (0, 1), "front": (0, 1), "further": (0, 1), "beyond": (0, 1),
     "back": (0, -1), "backward": (0, -1), "behind": (0, -1), "closer": (0, -1),
@@ -86,8 +87,8 @@ def direction_right(text: str, scene: Scene) -> bool | None:
     """Whether the first sentence of ``text`` puts its thing where it is, seen from what it names as reference.
 
     The thing is the first named; the reference is the next one, or the gripper. None where one of them has no position.
-    A direction is wrong if the thing lies the other way or less than half a centimetre that way; one that is 2 cm off
-    or more must be told.
+    A direction is wrong if the thing lies less than half a centimetre that way; one told as under 2 cm only if it lies
+    half a centimetre or more the other way, for such lengths are rounded. An offset of 2 cm or more must be told.
     """
     clause = re.split(r"[.;,]", _NOT_DIRECTIONS.sub(" ", text.lower()))[0]
     order = mentioned(clause, scene.positions)
@@ -98,11 +99,19 @@ def direction_right(text: str, scene: Scene) -> bool | None:
     if origin is None or not np.isfinite([*origin[:2], *scene.positions[order[0]][:2]]).all():
         return None
     offset = scene.positions[order[0]][:2] - origin[:2]
-    told = {WORDS[word] for word in re.findall(r"[a-z]+", clause) if word in WORDS}
-    if any(sign * offset[axis] < 0.005 for axis, sign in told):
-        return False
+    told = {WORDS[word]: amount for amount, word in _told(clause)}
+    for (axis, sign), centimetres in told.items():
+        little = centimetres is not None and centimetres < 100 * NEAR
+        if sign * offset[axis] < (-TOUCHING if little else TOUCHING):
+            return False
     axes = {axis for axis, _ in told}
     return all(axis in axes for axis in (0, 1) if abs(offset[axis]) >= NEAR)
+
+
+def _told(clause: str) -> list[tuple[float | None, str]]:
+    """Direction words with the centimetres that stand before them, where some do."""
+    found = re.findall(r"(?:(\d+(?:\.\d+)?)\s*cm\s+(?:to\s+the\s+)?)?\b([a-z]+)\b", clause)
+    return [(float(amount) if amount else None, word) for amount, word in found if word in WORDS]
 
 
 def _direction_known(scene: Scene, wanted: list[str]) -> bool:

@@ -46,7 +46,8 @@ def measure_open(checkpoint: Path, order: Order, episodes: Path, results: Path) 
         looked = {len(steps) // 4, 3 * len(steps) // 4}
         return [
             {
-                "step": step, **_scored(said, episode.actions[step], answering), "author": "",
+                "step": step, **_scored(said, episode.actions[step], answering),
+                "rationale": dict(said.rationale.parts) if said.rationale is not None else {},
                 "judged": asdict(judge(said.rationale, scene_of(moment, episode), vocabulary))
                 if order is not Order.ACT_ONLY else {},
                 "attention": _attention(policy, moment, said) if place in looked else None,

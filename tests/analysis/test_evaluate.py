@@ -73,6 +73,9 @@ def test_directions_may_be_seen_from_another_thing_and_in_other_words() -> None:
     assert direction_right("the yellow block is behind and to the right of the green block", SCENE) is True
     assert direction_right("the yellow block is in front of the green block", SCENE) is False
     assert direction_right("right now the green block is ahead of the gripper", SCENE) is True
+    assert direction_right("the green block is 4 cm forward and 1 cm right of the gripper", SCENE) is True  # 1 mm off
+    assert direction_right("the green block is 4 cm forward and 2 cm right of the gripper", SCENE) is False
+    assert direction_right("the yellow block is 1 cm left of the green block", SCENE) is False
     assert direction_right("the carrot is left of the gripper", SCENE) is None  # where the carrot is nobody knows
     assert direction_right("the green block is ahead", replace(SCENE, gripper=None)) is None
 
