@@ -13,7 +13,16 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from analysis.episodes.encoded_image import decode, decode_labels, header
-from analysis.episodes.hdf5_file import SIGNATURE, SUFFIXES, begins_with, check_inside, hdf5_files, reading, stamp
+from analysis.episodes.hdf5_file import (
+    LOOKED_IN,
+    SIGNATURE,
+    SUFFIXES,
+    begins_with,
+    check_inside,
+    hdf5_files,
+    reading,
+    stamp,
+)
 from analysis.episodes.hdf5_guard import check
 from analysis.episodes.hdf5_layout import layout
 from analysis.episodes.hdf5_meta import ENCODINGS, dataset, names, read_meta, read_rationales, series, text
@@ -38,7 +47,7 @@ class Hdf5Source:
         """Every HDF5 file that no other format claims: if it is none of ours either, the list says so."""
         if path.is_file() and path.suffix not in SUFFIXES and not begins_with(path, SIGNATURE):
             return False
-        return next(hdf5_files(path), None) is not None and layout(path) not in FOREIGN
+        return next(hdf5_files(path, LOOKED_IN), None) is not None and layout(path) not in FOREIGN
 
     def scan(self) -> Iterator[EpisodeMeta | BrokenEpisode]:
         paths: dict[str, Path] = {}

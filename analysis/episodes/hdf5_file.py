@@ -16,15 +16,19 @@ from models.errors import UserError
 
 SUFFIXES = (".hdf5", ".h5")
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+LOOKED_IN = 1_000  # folders, until a file is found by which the format is recognised
 LFS_POINTER = b"version https://git-lfs"
 
 
-def hdf5_files(root: Path) -> Iterator[Path]:
-    """Candidate files in a stable order; folders behind symbolic links are not entered, hidden files not listed."""
+def hdf5_files(root: Path, folders: int | None = None) -> Iterator[Path]:
+    """Candidate files in a stable order; folders behind symbolic links are not entered, hidden files not listed.
+
+    Of ``folders`` only, where it is given: to recognise a format without walking a large data set of another one.
+    """
     if root.is_file():
         yield root
         return
-    for folder, inner, found in os.walk(root, followlinks=False):
+    for folder, inner, found in islice(os.walk(root, followlinks=False), folders):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in sorted(found):
             if name.endswith(SUFFIXES) and not name.startswith("."):

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from analysis.episodes.file_bytes import Unreachable, beginning, is_remote
-from analysis.episodes.hdf5_file import SIGNATURE, hdf5_files, stamp
+from analysis.episodes.hdf5_file import LOOKED_IN, SIGNATURE, hdf5_files, stamp
 from analysis.episodes.hdf5_guard import OUTLINE
 from analysis.episodes.hdf5_plain import reading_foreign
 from models.errors import UserError
@@ -22,7 +22,12 @@ LOOKED_AT = 20  # files of a folder, until one is recognised
 def layout(path: Path) -> str:
     """Of a file, or of the first recognisable file of a folder: "hdf5" (ours), "robomimic", "aloha" or ""."""
     return next(
-        (found for file in islice(hdf5_files(path), LOOKED_AT) if file.is_file() and (found := _of_file(file))), ""
+        (
+            found
+            for file in islice(hdf5_files(path, LOOKED_IN), LOOKED_AT)
+            if file.is_file() and (found := _of_file(file))
+        ),
+        "",
     )
 
 

@@ -18,7 +18,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 WIDTH = 512  # pixels of a panel, unless its frame is larger
 LARGEST = 8_000  # pixels along a side of the whole
 MARGIN, GAP, BAR = 16, 12, 12
-TEXT, TITLE = 15, 16  # pixels
+TEXT, TITLE, LABEL = 15, 16, 13  # pixels
 INK, QUIET, PAPER = (17, 20, 24), (90, 98, 108), (255, 255, 255)
 FONTS = (  # the first that is there; else the one that comes with Pillow, which has fewer scripts
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
@@ -68,7 +68,9 @@ def panel_picture(figure: Figure, panel: Panel, width: int = WIDTH) -> Image.Ima
         layer = Image.new("RGBA", base.size)
         layer.paste(resized, (round(left * scale), round(top * scale)))
         base = Image.alpha_composite(base.convert("RGBA"), layer)
-    return base.convert("RGB")
+    picture = base.convert("RGB")
+    _marks(ImageDraw.Draw(picture), panel, scale)
+    return picture
 
 
 def frame_picture(panel: Panel, width: int = WIDTH) -> Image.Image:
@@ -159,6 +161,25 @@ def _pieces(word: str, width: int, size: int) -> list[str]:
             pieces.append("")
         pieces[-1] += sign
     return pieces
+
+
+def _marks(pen: ImageDraw.ImageDraw, panel: Panel, scale: float) -> None:
+    for mark in panel.marks:
+        at = [side * scale for side in mark.at]
+        inner, outer = (mark.colour, "#000000") if mark.colour else ("#111418", "#ffffff")
+        if len(at) == 4:
+            box = (min(at[0], at[2]), min(at[1], at[3]), max(at[0], at[2]), max(at[1], at[3]))
+            pen.rectangle(box, outline=outer, width=4)
+            pen.rectangle(box, outline=inner, width=2)
+        else:
+            box = (at[0], at[1], at[0], at[1])
+            for radius, colour in ((7, outer), (5, inner), (2, outer)):
+                pen.ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), fill=colour)
+        words = printable(mark.name)[:60]
+        wide = font(LABEL).getlength(words) + 8
+        left = max(0.0, min(box[0], panel.frame.shape[1] * scale - wide))
+        pen.rectangle((left, max(0.0, box[1]), left + wide, max(0.0, box[1]) + LABEL + 5), fill="#14181e")
+        pen.text((left + 4, max(0.0, box[1]) + 1), words, "#ffffff", font(LABEL))
 
 
 def _legend(

@@ -18,6 +18,15 @@ class Overlay:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A place on the frame with a name."""
+
+    name: str
+    at: tuple[float, ...]  # pixels of the frame: left, top, right, bottom of a box; x, y of a point
+    colour: str = ""  # such as #56b4e9; "": what the policy wrote about, black on white
+
+
+@dataclass(frozen=True)
 class Panel:
     """One frame."""
 
@@ -29,6 +38,7 @@ class Panel:
     unit: str = "share"  # "share": numbers are shown in percent; else as they are
     grey: bool = False  # the frame without its colours, so that those of the map stand out
     why: str = ""  # why there is no map
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)

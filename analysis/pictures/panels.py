@@ -10,12 +10,14 @@ from jaxtyping import UInt8
 
 from analysis import __version__
 from analysis.attribution.attribution_map import AttributionMap
-from analysis.pictures.figure import Figure, Overlay, Panel
+from analysis.pictures.figure import Figure, Mark, Overlay, Panel
 from analysis.pictures.rows import Row, attention_row, image_spans
 from analysis.pictures.view import View
-from analysis.types import EpisodeMeta
+from analysis.types import EpisodeMeta, SceneObject
 from models.errors import UserError
 from models.types import Prediction, Span
+
+OBJECT_COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#ffffff")  # the player's
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ def figure_of(
     shown: Sequence[Shown],
     view: View,
     full: float | None = None,
+    objects: Mapping[str, Sequence[SceneObject]] | None = None,
 ) -> Figure:
     """Frame and maps side by side; of two policies also the second's map minus the first's.
 
-    ``frames``: the step's, by camera. ``full``: the value of full colour; None: the largest of this step.
+    ``frames`` and ``objects``: the step's, by camera. ``full``: the value of full colour; None: the step's largest.
     """
     camera = view.camera or _first_camera(meta, shown)
     if camera not in frames:
@@ -60,6 +63,12 @@ def figure_of(
     panels = [_panel(one, frames[camera], view, full) for one in drawn] or [Panel("", frames[camera])]
     if len(drawn) == 2:
         panels.append(_difference(drawn[0], drawn[1], frames[camera]))
+    boxes = _objects((objects or {}).get(camera, ())) if view.objects else ()
+    said = [_written_about(one.who, camera, meta) if view.marks else () for one in drawn]
+    panels = [
+        replace(panel, marks=(*boxes, *(said[number] if number < len(said) else ())))
+        for number, panel in enumerate(panels)
+    ]
     facts = _facts(meta, step, camera, drawn, view, panels)
     return Figure(
         panels=tuple(panels),
@@ -156,6 +165,23 @@ def _panel(one: _Drawn, frame: np.ndarray, view: View, full: float | None) -> Pa
     return Panel(one.who.name, frame, one.parts, top, signed, unit, grey=signed, why=one.why)
 
 
+def _objects(found: Sequence[SceneObject]) -> tuple[Mark, ...]:
+    return tuple(
+        Mark(one.name, one.box, OBJECT_COLOURS[number % len(OBJECT_COLOURS)])
+        for number, one in enumerate(found)
+        if one.box is not None
+    )
+
+
+def _written_about(who: Shown, camera: str, meta: EpisodeMeta) -> tuple[Mark, ...]:
+    out = []
+    for mark in who.prediction.marks if who.prediction else ():
+        own = (who.cameras or {}).get(mark.camera, mark.camera)
+        if (own == camera or own not in meta.cameras) and np.isfinite(mark.at).all():
+            out.append(Mark(mark.name, mark.at))
+    return tuple(out)
+
+
 def _difference(first: _Drawn, second: _Drawn, frame: np.ndarray) -> Panel:
     title = f"{second.who.name} − {first.who.name}"
     shapes = [[part.values.shape for part in one.parts] for one in (first, second)]
@@ -216,6 +242,10 @@ def _facts(
 
 def _arrays(drawn: Sequence[_Drawn], panels: Sequence[Panel]) -> dict[str, np.ndarray]:
     out: dict[str, np.ndarray] = {}
+    for number, one in enumerate(drawn):
+        if one.who.prediction is not None:
+            out[f"model{number}_actions"] = np.asarray(one.who.prediction.actions)
+            out[f"model{number}_action_names"] = np.array(one.who.prediction.action_names)
     for number, panel in enumerate(panels):
         for part, overlay in enumerate(panel.overlays):
             out[f"panel{number}_part{part}_values"] = np.asarray(overlay.values)

@@ -46,11 +46,11 @@ def camera_names(spec: CheckpointSpec, meta: EpisodeMeta, run: Run) -> Mapping[s
 def figure_at(episode: Episode, step: int, runs: Sequence[NamedRun], view: View, full: float | None = None) -> Figure:
     """The figure of one step. Raises UserError for a step that there is not, or a record of another episode."""
     _check(episode, runs)
-    frames = episode.step(step).observation.images
+    here = episode.step(step)
     shown = [one.shown(step) for one in runs]
     if full is None and view.scale == "episode":
         full = episode_scale(episode, runs, view)
-    return figure_of(episode.meta, step, frames, shown, view, full)
+    return figure_of(episode.meta, step, here.observation.images, shown, view, full, here.objects)
 
 
 def figures(episode: Episode, steps: Sequence[int], runs: Sequence[NamedRun], view: View) -> Iterator[Figure]:

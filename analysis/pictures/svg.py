@@ -14,6 +14,7 @@ from analysis.pictures.colours import STOPS
 from analysis.pictures.drawing import (
     BAR,
     GAP,
+    LABEL,
     MARGIN,
     TEXT,
     TITLE,
@@ -26,7 +27,7 @@ from analysis.pictures.drawing import (
     shortened,
     wrapped,
 )
-from analysis.pictures.figure import Figure, Panel
+from analysis.pictures.figure import Figure, Mark, Panel
 
 FAMILY = "DejaVu Sans, Noto Sans, Segoe UI, Arial, sans-serif"
 
@@ -67,6 +68,8 @@ def _panel(figure: Figure, panel: Panel, frame: Image.Image, left: int, top: int
     for picture, (x0, y0, x1, y1) in overlay_pictures(figure, panel):
         extra = f' opacity="{figure.opacity:g}"' + ("" if figure.smooth else ' image-rendering="pixelated"')
         yield _image(picture, x0 * scale, y0 * scale, (x1 - x0) * scale, (y1 - y0) * scale, extra)
+    for mark in panel.marks:
+        yield _mark(mark, scale)
     yield "</svg>"
     below = top + frame.height + 6
     if panel.overlays:
@@ -77,6 +80,26 @@ def _panel(figure: Figure, panel: Panel, frame: Image.Image, left: int, top: int
         yield _text(left + frame.width, below + BAR + TEXT, high, TEXT, "#5a626c", ' text-anchor="end"')
     elif panel.why:
         yield _text(left, below + TEXT, shortened(panel.why, frame.width, TEXT), TEXT, "#5a626c")
+
+
+def _mark(mark: Mark, scale: float) -> str:
+    at = [side * scale for side in mark.at]
+    left, top = min(at[0], at[-2]), min(at[1], at[-1])
+    colour, dashes = (mark.colour, "") if mark.colour else ("#111418", ' stroke-dasharray="7 4"')
+    if len(at) == 4:
+        shape = (
+            f'<rect x="{left:g}" y="{top:g}" width="{abs(at[2] - at[0]):g}" height="{abs(at[3] - at[1]):g}" fill="none"'
+        )
+        drawn = (
+            f'{shape} stroke="#ffffff" stroke-width="4"/>{shape} stroke={quoteattr(colour)} stroke-width="2"{dashes}/>'
+        )
+    else:
+        drawn = "".join(
+            f'<circle cx="{left:g}" cy="{top:g}" r="{radius}" fill={quoteattr(fill)}/>'
+            for radius, fill in ((7, "#ffffff"), (5, colour), (2, "#ffffff"))
+        )
+    halo = ' font-weight="600" stroke="#14181e" stroke-width="4" paint-order="stroke"'
+    return drawn + _text(max(4.0, left + 4), max(14.0, top + 14), mark.name[:60], LABEL, "#ffffff", halo)
 
 
 def _maps(figure: Figure) -> Iterator[str]:

@@ -46,6 +46,8 @@ class View:
     opacity: float = 0.75
     scale: str = "frame"
     smooth: bool = True
+    marks: bool = True  # the places that the policy wrote about
+    objects: bool = False  # what the data set says is in view
     depth: bool = False  # the policy's depth map in place of the attention
 
     @classmethod

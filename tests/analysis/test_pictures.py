@@ -23,6 +23,7 @@ from analysis.episodes import open_source
 from analysis.pictures import Figure, Overlay, Panel, View, write_film, write_picture
 from analysis.pictures.colours import STOPS, coloured, enlarged
 from analysis.pictures.drawing import drawn, font, wrapped
+from analysis.pictures.figure import Mark
 from analysis.pictures.runs import NamedRun, figure_at, figures
 from analysis.pictures.svg import as_svg
 from analysis.records import RecordStore, RunKey, capture_key
@@ -162,7 +163,19 @@ def test_nothing_of_a_data_set_gets_into_an_svg_unescaped(made):
     said = as_svg(figure_at(episode, 0, [replace(run, name="<b>&")], View(smooth=False)))
     root = ElementTree.fromstring(said)
     names = {element.tag.rpartition("}")[2] for element in root.iter()}
-    assert names <= {"svg", "title", "desc", "metadata", "defs", "linearGradient", "stop", "rect", "image", "text"}
+    assert names <= {
+        "svg",
+        "title",
+        "desc",
+        "metadata",
+        "defs",
+        "linearGradient",
+        "stop",
+        "rect",
+        "image",
+        "text",
+        "circle",
+    }
     assert "<script" not in said and "<b>" not in said
     links = [value for element in root.iter() for key, value in element.attrib.items() if key.endswith("href")]
     assert len(links) == 2 and all(link.startswith("data:image/png;base64,") for link in links)
@@ -202,6 +215,21 @@ def test_a_film_has_a_frame_a_step_on_one_scale(made, tmp_path, name):
         with av.open(str(tmp_path / name)) as container:
             frames = list(container.decode(video=0))
             assert len(frames) == 4 and container.streams.video[0].average_rate == 5
+
+
+def test_places_and_objects_are_outlined(made):
+    _, episode, run = made
+    figure = figure_at(episode, 1, [run], View(objects=True))
+    (box,) = [mark for mark in figure.panels[0].marks if mark.colour]
+    assert (box.name, box.at) == ("red block", (8, 16, 16, 24))
+    scale = 512 / 64
+    plain, outlined = (drawn(figure_at(episode, 1, [run], View(objects=on, opacity=0.0))) for on in (False, True))
+    changed = np.argwhere((np.asarray(plain) != np.asarray(outlined)).any(axis=2)) - (16 + 26, 16)
+    assert abs(changed[:, 0].max() - 24 * scale) <= 4 and abs(changed[:, 1].min() - 8 * scale) <= 4
+    point = replace(figure.panels[0], marks=(Mark("<i>there", (10.0, 20.0)), Mark("it", (1.0, 2.0, 30.0, 20.0))))
+    said = as_svg(replace(figure, panels=(point,)))
+    ElementTree.fromstring(said)
+    assert said.count("<circle") == 3 and "<i>" not in said and drawn(replace(figure, panels=(point,))).width == 544
 
 
 def test_long_captions_are_wrapped_and_odd_words_broken(tmp_path):
