@@ -33,6 +33,10 @@ CREATE TABLE episodes (episode INTEGER PRIMARY KEY, scan INTEGER NOT NULL, id TE
 CREATE INDEX by_id ON episodes (id, scan);
 CREATE INDEX by_length ON episodes (length, scan, broken);
 CREATE INDEX by_instruction ON episodes (instruction, scan, broken);
+CREATE INDEX by_task ON episodes (task, scan, broken);
+CREATE INDEX by_robot ON episodes (robot, scan, broken);
+CREATE INDEX by_success ON episodes (success, scan, broken);
+CREATE INDEX by_rationale ON episodes (has_rationale, scan, broken);
 CREATE TABLE contents (episode INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (id, instruction, task, tokenize = 'unicode61 remove_diacritics 2',
                                        prefix = '1 2 3');

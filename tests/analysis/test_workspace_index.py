@@ -14,6 +14,8 @@ from analysis.export import export_episodes
 from analysis.workspace import Workspace
 from tests import tiny_ecot
 from tests.tiny_episode import write_tiny_episode
+from tests.tiny_image_folder import write_image_folder
+from tests.tiny_lerobot_dataset import write_lerobot
 from tests.tiny_rlds import write_bridge
 
 
@@ -111,3 +113,52 @@ def test_annotations_that_cannot_be_used_are_named_and_the_rest_is_not_harmed(tm
     (problem,) = done.problems
     assert "cut short" in problem.reason and done.complete
     assert opened.index.query().total == 2 and opened.episode("train/1").meta.length == 6
+
+
+def test_everything_that_is_wrong_is_listed_and_the_rest_stays_usable(tmp_path):
+    """Kinds of damage side by side, as the catalogue names them; each source's own tests go deeper."""
+    whole = write_tiny_episode(tmp_path / "own" / "good.hdf5", id="good")
+    write_tiny_episode(tmp_path / "own" / "twin.hdf5", id="good")
+    write_tiny_episode(tmp_path / "elsewhere.hdf5", id="outside")
+    (tmp_path / "own" / "linked.hdf5").symlink_to(tmp_path / "elsewhere.hdf5")
+    (tmp_path / "own" / "partial.hdf5").write_bytes(whole.read_bytes()[:3000])
+    (tmp_path / "own" / "pointer.hdf5").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    shards = [write_bridge(tmp_path / name, {"train": [2, 2]}) for name in ("flipped", "cut", "missing")]
+    first = [sorted(shard.glob("*.tfrecord*"))[0] for shard in shards]
+    data = bytearray(first[0].read_bytes())
+    data[len(data) // 4] ^= 0xFF
+    first[0].write_bytes(data)
+    first[1].write_bytes(first[1].read_bytes()[:-40])
+    first[2].unlink()
+    video = write_lerobot(tmp_path / "video", version="v2.1")
+    next(iter(sorted(video.rglob("*.mp4")))).unlink()
+    (tmp_path / "images" / "good").mkdir(parents=True)
+    write_image_folder(tmp_path / "images" / "good")
+    write_image_folder(tmp_path / "images" / "huge")
+    with (tmp_path / "images" / "huge" / "episode.json").open("wb") as stream:
+        stream.truncate(10 << 30)  # a hole: no disk is used
+    names = ["own", "flipped", "cut", "missing", "video", "images"]
+    opened = workspace(tmp_path, f"episodes = {[f'../{name}' for name in names]}\n")
+    opened.update_index()
+    by_name = {entry.path.name: entry.name for entry in opened.datasets()}
+    said = {
+        name: " | ".join(
+            one.entry.reason
+            for one in opened.index.query(Filter(datasets=(by_name[name],), broken=True)).entries
+            if isinstance(one.entry, BrokenEpisode)
+        )
+        for name in names
+    }
+    expected = {
+        "own": ["ids are unique", "partial.hdf5", "LFS", "link that leads out"],
+        "flipped": ["record"],
+        "cut": ["cut short"],
+        "missing": ["not there"],
+        "video": ["mp4"],
+        "images": ["bytes"],
+    }
+    for name, words in expected.items():
+        assert all(word in said[name] for word in words), (name, said[name])
+        good = opened.index.query(Filter(datasets=(by_name[name],), broken=False)).entries
+        assert good, f"nothing of {name} is usable"
+        opened.episode(good[0].entry.id, by_name[name])  # type: ignore[union-attr]
