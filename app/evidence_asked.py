@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analysis.catalogue import Filter
 from analysis.evidence.episodes import ListedEpisode, subject
 from analysis.evidence.layers import LayerComparison, compare_layers
+from analysis.evidence.maps import MEAN_ATTENTION
 from analysis.evidence.measurements import Measurements, Subject, measure, missing, stored
 from analysis.evidence.probe import Probe, probe
+from analysis.evidence.probes.faithfulness import FaithfulnessProbe
 from analysis.metrics.coverage import Box
 from analysis.records import Setting
 from analysis.types import Episode, EpisodeMeta
@@ -44,10 +46,12 @@ class Asked:
     steps: int  # of each episode
     measures: tuple[str, ...]  # names of probes
     drawn: Mapping[str, Box] = field(default_factory=dict)
+    method: str = MEAN_ATTENTION  # whose maps are tested for faithfulness
 
     @property
     def probes(self) -> list[Probe]:
-        return [probe(name) for name in self.measures]
+        made = [probe(name) for name in self.measures]
+        return [replace(each, method=self.method) if isinstance(each, FaithfulnessProbe) else each for each in made]
 
     def key(self, *models: Model) -> tuple[object, ...]:
         """Of the task that measures this."""
@@ -59,6 +63,7 @@ class Asked:
             digests,
             self.steps,
             self.measures,
+            self.method,
             drawn,
             *(m.choice for m in models),
             *(m.cameras for m in models),

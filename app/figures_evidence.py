@@ -135,7 +135,15 @@ def _rows(
 def _errors(values: Sequence[Estimate]) -> dict[str, object]:
     up = [v.high - v.value if v.has_interval else 0.0 for v in values]
     down = [v.value - v.low if v.has_interval else 0.0 for v in values]
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.5, "width": 4}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": up,
+        "arrayminus": down,
+        "thickness": 1.5,
+        "width": 4,
+        "color": OPEN,
+    }
 
 
 def _scaled(held: Estimate) -> Estimate:

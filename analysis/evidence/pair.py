@@ -45,8 +45,9 @@ class Pair:
     settings: dict[str, str]  # what was asked, as a caption says it
 
 
-def judged(spec: CheckpointSpec, measured: Measurements) -> Judged:
-    return Judged(spec, measured, all_verdicts(measured), faithful(measured, MEAN_ATTENTION))
+def judged(spec: CheckpointSpec, measured: Measurements, method: str = MEAN_ATTENTION) -> Judged:
+    """``method``: whose maps the faithfulness probe tested."""
+    return Judged(spec, measured, all_verdicts(measured), faithful(measured, method))
 
 
 def measure_pair(

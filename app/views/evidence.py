@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.evidence.maps import MEAN_ATTENTION, known_methods
 from analysis.evidence.pair import judged
 from analysis.evidence.probe import PROBES, QUICK
 from analysis.types import EpisodeMeta
@@ -71,7 +72,10 @@ def _settings(chosen: Chosen) -> Asked:
     costs = "\n".join(f"- **{name}**: {text}" for name, text in COSTS.items())
     measures = what.multiselect("Measure", list(PROBES), list(QUICK), key="evidence_measures", help=costs)
     drawn = {} if whole else evidence_boxes.offered(chosen)
-    return Asked(dataset, episodes, int(each), tuple(measures), drawn)
+    method = MEAN_ATTENTION
+    if "faithfulness" in measures:
+        method = st.selectbox("Method whose maps are tested", known_methods(), key="evidence_method")
+    return Asked(dataset, episodes, int(each), tuple(measures), drawn, method)
 
 
 def _one(asked: Asked, model: Model) -> None:
@@ -94,4 +98,4 @@ def _one(asked: Asked, model: Model) -> None:
             st.rerun()
     measured = known(here, asked, model)
     if measured.steps:
-        evidence_verdicts.show(judged(model.spec, measured), asked)
+        evidence_verdicts.show(judged(model.spec, measured, asked.method), asked)

@@ -96,6 +96,7 @@ def _draw(pair: Pair, asked: Asked) -> None:
             for row in compared.rows
         ],
         hide_index=True,
+        height=36 * (len(compared.rows) + 1) + 3,  # all rows without scrolling
         key="evidence_rows",
     )
     _steps(compared, asked, pair)
