@@ -72,10 +72,8 @@ def _draw(place: Place, found: Consequence) -> None:
         rows.append(cells)
     rows.append(["mean steps", *(f"{_steps(rollouts):.1f}" for rollouts in (found.before, found.after))])
     st.html(table(["", "as it is", "with the change"], rows))
-    st.caption(
-        f"95 % Wilson intervals. The change was made at {found.changed} of {found.steps} steps; at the others "
-        "there was nothing to change, such as a thing out of view."
-    )
+    rest = "; at the others there was nothing to change" if found.changed < found.steps else ""
+    st.caption(f"95 % Wilson intervals. The change was made at {found.changed} of {found.steps} steps{rest}.")
     dataset = next((one.name for one in place.library.workspace.datasets() if one.path.name == ACTED_OUT), None)
     for seed, ids in zip(found.scenes.seeds, found.episodes, strict=True):
         with st.container(horizontal=True, vertical_alignment="center"):
