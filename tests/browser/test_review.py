@@ -149,6 +149,19 @@ def test_nothing_is_sent_by_accident(ann: Reviewer, world: ReviewWorld) -> None:
     assert set(reviews(world, project)) == {first} and second != first
 
 
+def test_mouse_and_keys_mix(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("mouse")
+    ann.open(project)
+    first = ann.item
+    for part in PARTS:
+        ann.page.locator(f"[data-part={part}] [data-verdict=correct]").click()
+    ann.page.locator(".overall.accept").click()
+    ann.press("Enter")  # sends; it does not click the button again
+    ann.next_after(first)
+    ann.all_sent()
+    assert reviews(world, project)[first].judgement.overall == "accept"  # type: ignore[union-attr]
+
+
 def test_undo_takes_back_changes_and_then_the_last_judgement(ann: Reviewer, world: ReviewWorld) -> None:
     project = world.project("undo")
     ann.open(project)

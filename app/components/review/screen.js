@@ -22,6 +22,9 @@ export class Screen {
     this.waiting();
     this.onFieldKey = (event) => this.fieldKey(event);
     desk.root.addEventListener("keydown", this.onFieldKey);
+    // A button that was clicked lets go of the keys: Enter after a click sends, it does not click again.
+    this.onClick = (event) => { if (event.detail > 0) event.target.closest?.("button")?.blur(); };
+    desk.root.addEventListener("click", this.onClick);
   }
 
   build() {
@@ -159,5 +162,6 @@ export class Screen {
   close() {
     this.pictures?.stop();
     this.desk.root.removeEventListener("keydown", this.onFieldKey);
+    this.desk.root.removeEventListener("click", this.onClick);
   }
 }
