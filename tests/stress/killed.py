@@ -57,7 +57,7 @@ def killed(address: str, folder: Path, rounds: int, seed: int, server: Postgres 
 
 
 def _wait_for_a_review(logs: list[Path]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not any(log.exists() and log.stat().st_size for log in logs):
         assert time.monotonic() < until, "no writer got a review in"
         time.sleep(0.01)
