@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.rationales.review_note import is_note
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 from models.refine.demonstrations import Demonstration
@@ -87,7 +88,8 @@ def gather(sources: Sequence[EpisodeSource], order: Order, chunk: int, hold_out:
 
 def rationale_at(episode: Episode, step: int) -> Rationale | None:
     """The rationale of the shortest stretch that covers ``step``; of several, the one that came last."""
-    covering = [each for each in episode.rationales if each.start <= step < each.stop and each.parts]
+    said = [each for each in episode.rationales if each.parts and not is_note(each)]
+    covering = [each for each in said if each.start <= step < each.stop]
     return min(reversed(covering), key=lambda each: each.stop - each.start, default=None)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from analysis.episodes import BrokenEpisode
+from analysis.rationales.review_note import is_note
 from analysis.records import Run
 from analysis.review.item import Source
 from analysis.review.project import DISAGREEMENT, GROUNDING, SURPRISE, Project, ProjectSettings, Selection
@@ -92,7 +93,7 @@ def _of_episode(workspace: Workspace, dataset: str, meta: EpisodeMeta, selection
             author = not selection.authors or run.key.checkpoint in selection.authors
             if wanted and author and run.key.method == PREDICT:
                 out += _of_run(run, episode, selection.every, where)
-    return [one for one in out if one.rationale.text.strip()]
+    return [one for one in out if one.rationale.text.strip() and not is_note(one.rationale)]
 
 
 def _of_run(run: Run, episode: Episode, every: int, where: tuple[str, str, str, str]) -> list[Source]:

@@ -12,13 +12,12 @@ from jaxtyping import Float, UInt8
 
 from analysis import __version__
 from analysis.episodes import BrokenEpisode
+from analysis.rationales.review_note import NOTE
 from analysis.review.final import MAJORITY_RULE, Final, Rule, finals
 from analysis.types import Episode, EpisodeMeta, Step
 from analysis.workspace import Workspace
 from models.errors import UserError
 from models.types import Rationale
-
-NOTE = "review"  # the part, and the author, of what says how a rationale was reviewed
 
 
 @dataclass(frozen=True)
@@ -152,11 +151,6 @@ def note_of(final: Final) -> dict[str, object]:
         "time": None if final.time is None else final.time.isoformat(),
         "tool": f"vla-lens {__version__}",
     }
-
-
-def is_note(rationale: Rationale) -> bool:
-    """Whether it says how another was reviewed; to be left out of training."""
-    return tuple(rationale.parts) == (NOTE,)
 
 
 def _said(final: Final, notes: bool) -> list[Rationale]:

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from analysis.episodes import open_source
+from analysis.rationales.review_note import NOTE, is_note
 from analysis.review import ProjectSettings, Selection, Source
 from analysis.review.archive import archive_lines
 from analysis.review.final import Rule
-from analysis.review.gather import create_project
+from analysis.review.gather import create_project, gather
 from analysis.review.incoming import read_lines, read_rationale
 from analysis.review.outgoing import export_project
-from analysis.review.reviewed_source import NOTE, final_rationales, is_note, reviewed_source
+from analysis.review.reviewed_source import final_rationales, reviewed_source
 from analysis.workspace import Workspace
 from models.errors import UserError
 from models.types import Rationale
@@ -224,6 +225,10 @@ def test_episodes_say_how_their_rationales_were_reviewed(workspace, reviewed, tm
     assert (first["verdict"], first["originals"], first["agreement"]) == ("correct", {"planning": "go right"}, 1.0)
     assert (second["verdict"], second["annotators"], second["rule"]) == ("accept", ["ann", "ben"], "majority")
     assert second["project"] == reviewed and second["tool"].startswith("vla-lens")
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "workspace.toml").write_text('episodes = ["../out"]\n')
+    said = gather(Workspace.open(tmp_path / "again"), Selection()).sources
+    assert [one.rationale for one in said] == plain  # notes are not reviewed
     without = export_project(workspace, reviewed, tmp_path / "plain", format, notes=False)
     assert not any(map(is_note, open_source(without.path).open(meta.id).rationales))
 
