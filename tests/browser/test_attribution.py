@@ -15,9 +15,9 @@ pytestmark = pytest.mark.browser
 
 def open_methods(tab: Tab, world: Path, **more: object) -> None:
     tab.open(episode="plain", checkpoint=checkpoint_named(world, "tuned").digest, query="action.x", **more)
-    tab.wait_for_rows()
+    tab.page.locator(".chips.part-action button").first.wait_for(timeout=150_000)  # the first run loads torch
     tab.page.locator("details.attribution > summary").click()
-    tab.page.locator(".methods [data-method=iss]").wait_for(timeout=60_000)
+    tab.page.locator(".methods [data-method=iss]").wait_for(timeout=90_000)
 
 
 def explain(tab: Tab, method: str, said: str, button: str = "Explain this step") -> str:
@@ -77,9 +77,21 @@ def test_all_steps_can_be_explained_and_cancelled(tab: Tab, world: Path) -> None
     tab.page.get_by_role("button", name="Explain all steps").wait_for(timeout=60_000)
     explain(tab, "input-gradient", "Input × gradient", "Explain all steps")
     tab.page.locator(".attribution-run", has_text="12 of 12 steps explained").wait_for(timeout=60_000)
+    tab.page.locator(".lens").focus()
     tab.page.keyboard.press("ArrowRight")
     tab.page.locator(".lens[data-step='1']").wait_for(timeout=8000)
     tab.wait_for_caption("Input × gradient")
+
+
+def test_two_checkpoints_are_explained_side_by_side(tab: Tab, world: Path) -> None:
+    first, second = (checkpoint_named(world, name).digest for name in ("base", "tuned"))
+    tab.open(page="compare", episode="plain", first=first, second=second, query="action.x", method="occlusion")
+    tab.page.get_by_role("button", name="Explain this step").click(timeout=60_000)
+    captions = tab.page.locator(".caption")
+    for number in (0, 1):
+        captions.nth(number).filter(has_text="Occlusion of the action").wait_for(timeout=60_000)
+    captions.nth(2).filter(has_text="Occlusion, ").wait_for(timeout=8000)
+    assert "minus" in captions.nth(2).inner_text()
 
 
 def test_what_cannot_run_is_greyed_out_with_its_reason(tab: Tab, world: Path) -> None:
