@@ -92,11 +92,15 @@ def _form(library: Library, dataset: str, facts: StoredFacts, now: DatasetDescri
         )
         one, two, three = st.columns(3)
         with one:
-            actions = _editor("Actions", facts.actions, facts.meta.action_names, meta.action_names, meta.action_units)
+            actions = _editor(
+                dataset, "Actions", facts.actions, facts.meta.action_names, meta.action_names, meta.action_units
+            )
         with two:
-            states = _editor("States", facts.states, facts.meta.state_names, meta.state_names, meta.state_units)
+            states = _editor(
+                dataset, "States", facts.states, facts.meta.state_names, meta.state_names, meta.state_units
+            )
         with three:
-            cameras = _cameras(facts.meta.cameras, meta.cameras)
+            cameras = _cameras(dataset, facts.meta.cameras, meta.cameras)
         save, reset = st.columns([1, 1])
         saved = save.form_submit_button("Save", type="primary")
         if reset.form_submit_button("Forget all corrections") and _keep(library, dataset, EMPTY):
@@ -143,7 +147,7 @@ def _keep(library: Library, dataset: str, wanted: DatasetDescription) -> bool:
 
 
 def _editor(
-    title: str, count: int, stored: Sequence[str], names: Sequence[str], units: Sequence[str]
+    dataset: str, title: str, count: int, stored: Sequence[str], names: Sequence[str], units: Sequence[str]
 ) -> list[tuple[str, str]]:
     """A table of name and unit for each dimension, as it stands after editing."""
     if not count:
@@ -157,14 +161,14 @@ def _editor(
         for k in range(count)
     ]
     st.markdown(f"**{title}**")
-    edited = st.data_editor(rows, hide_index=True, disabled=["in the files"], key=f"edit_{title}")
+    edited = st.data_editor(rows, hide_index=True, disabled=["in the files"], key=f"edit_{title}_{dataset}")
     return [(str(row["name"] or "").strip(), str(row["unit"] or "").strip()) for row in edited]
 
 
-def _cameras(stored: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+def _cameras(dataset: str, stored: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     rows = [{"in the files": own, "name": name} for own, name in zip(stored, names, strict=True)]
     st.markdown("**Cameras**")
-    edited = st.data_editor(rows, hide_index=True, disabled=["in the files"], key="edit_cameras")
+    edited = st.data_editor(rows, hide_index=True, disabled=["in the files"], key=f"edit_cameras_{dataset}")
     return {str(row["in the files"]): str(row["name"] or "").strip() for row in edited}
 
 
