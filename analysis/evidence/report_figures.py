@@ -11,7 +11,7 @@ from analysis.evidence.layers import LayerChange
 from analysis.evidence.verdict import rounded
 from analysis.metrics.bootstrap import Estimate
 
-ROW, LABEL, WIDTH, RIGHT = 26, 250, 920, 170
+ROW, LABEL, WIDTH, RIGHT = 26, 250, 960, 240
 
 
 def forest(rows: Sequence[Row]) -> str:
