@@ -135,7 +135,7 @@ def _run(library: Library, asked: Asked, record: Record, method: AttributionMeth
 
 
 def _policy(asked: Asked) -> PolicyChoice:
-    return PolicyChoice(asked.checkpoint, asked.family, asked.action_stats)
+    return PolicyChoice(asked.checkpoint, action_stats=asked.action_stats, family=asked.family)
 
 
 def _method_facts(method: type[Any], policy: Policy) -> dict[str, Any]:

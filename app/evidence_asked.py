@@ -34,7 +34,7 @@ class Model:
 
     @property
     def choice(self) -> PolicyChoice:
-        return PolicyChoice(self.spec.digest, self.action_stats, self.family)
+        return PolicyChoice(self.spec.digest, action_stats=self.action_stats, family=self.family)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import models
 from analysis.running import GIGABYTE, Running, machine_memory
@@ -21,6 +21,7 @@ class PolicyChoice:
     """A checkpoint of the workspace and how it is opened."""
 
     checkpoint: str  # digest
+    _: KW_ONLY  # two texts that are easily taken for each other
     action_stats: str | None = None  # data set whose statistics un-normalise its actions
     family: str | None = None  # as which it is read; None: as its files suggest
 

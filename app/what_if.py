@@ -53,7 +53,7 @@ class Place:
 
     @property
     def choice(self) -> PolicyChoice:
-        return PolicyChoice(self.asked.checkpoint, self.asked.action_stats, self.asked.family)
+        return PolicyChoice(self.asked.checkpoint, action_stats=self.asked.action_stats, family=self.asked.family)
 
     def run(self, interventions: Sequence[Intervention]) -> Run:
         """Where the answers are kept."""

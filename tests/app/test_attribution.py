@@ -14,6 +14,7 @@ from analysis.episodes import open_source
 from analysis.workspace import Workspace
 from app.attribution import attribute_order, methods_order, stored_maps
 from app.library import Library
+from app.shared_policies import PolicyChoice
 from models.errors import UserError
 from models.fake_chunk import PlantedChunkPolicy
 from models.types import CheckpointSpec
@@ -56,6 +57,11 @@ def test_a_step_is_explained_once_and_found_again(library: Library, asked: dict,
     assert made["scores"] == pytest.approx(expected.scores, rel=1e-4, abs=1e-9)
     assert order.work((policy,), lambda *each: None, lambda: False) == {"computed": 0}
     assert attribute_order(library, asked | {"settings": settings, "step": None}).key != order.key
+
+
+def test_the_policy_is_opened_as_it_was_asked_for(library: Library, asked: dict) -> None:
+    order = attribute_order(library, asked | {"step": 1, "family": "paligemma"})
+    assert tuple(order.policies) == (PolicyChoice(asked["checkpoint"], family="paligemma"),)
 
 
 def test_methods_say_what_can_run(library: Library, asked: dict) -> None:
