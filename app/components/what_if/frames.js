@@ -119,10 +119,11 @@ function figure(frame, data, mode, send) {
   return element("figure", {}, element("div", { class: "stage" }, image, svg), element("figcaption", {}, frame.source));
 }
 
-function objects(frames, send) {
+function objects(frames, known, send) {
   const named = new Map();
   for (const frame of frames) for (const thing of frame.objects) named.set(thing.name, (named.get(thing.name) ?? false) || thing.hidden);
-  if (!named.size) return element("span", { class: "quiet" }, "The episode names no objects here; hide patches, or draw a box.");
+  const none = known ? "The episode names no objects here; hide patches, or draw a box." : "";  // until the policy has answered
+  if (!named.size) return element("span", { class: "quiet" }, none);
   const bar = element("div", { class: "bar" }, element("span", { class: "quiet" }, "Hide"));
   for (const [name, hidden] of named) {
     const button = element("button", { type: "button", "aria-pressed": String(hidden) }, name);
@@ -151,7 +152,7 @@ export default function (component) {
   const draw = () => {
     const patched = data.frames.some((frame) => frame.rows);
     const row = element("div", { class: "row" }, ...data.frames.map((frame) => figure(frame, data, () => modes.get(parentElement), send)));
-    root.replaceChildren(...(patched ? [choice(parentElement, draw)] : []), row, objects(data.frames, send));
+    root.replaceChildren(...(patched ? [choice(parentElement, draw)] : []), row, objects(data.frames, patched, send));
   };
   draw();
 }
