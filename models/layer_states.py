@@ -108,7 +108,7 @@ def _read(
     out = []
     for row, entry, told in zip(scores, bins, said, strict=True):
         probabilities, mass = bin_probabilities(row[torch.from_numpy(np.asarray(entry.ids)).to(row.device)])
-        if len(entry.ids) != len(told.values):  # several ids stand for one value
+        if not np.array_equal(entry.values, told.values):  # ids stand in another order, or several for one value
             nearest = np.abs(entry.values[:, None] - told.values[None]).argmin(axis=1)
             probabilities = np.bincount(nearest, weights=probabilities, minlength=len(told.values))
         out.append(replace(told, probabilities=probabilities, mass=mass))

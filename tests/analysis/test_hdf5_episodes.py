@@ -108,7 +108,7 @@ def test_other_files(tmp_path):
     (tmp_path / "text.hdf5").write_text("hello")
     (tmp_path / "empty.hdf5").touch()
     assert "does not begin with HDF5's signature" in reason(tmp_path / "text.hdf5")
-    assert "does not begin with HDF5's signature" in reason(tmp_path / "empty.hdf5")
+    assert "empty.hdf5 is empty" in reason(tmp_path / "empty.hdf5")
     with h5py.File(tmp_path / "other.hdf5", "w") as file:
         file["data"] = [1, 2]
     assert "no VLA Lens episode" in reason(tmp_path / "other.hdf5")

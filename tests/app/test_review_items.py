@@ -6,6 +6,7 @@ import pytest
 
 from app.library import Library
 from app.review_items import looked
+from models.types import CheckpointSpec
 from tests.browser.world import SIZE
 
 
@@ -20,7 +21,11 @@ def test_a_stored_run_says_where_its_policy_looked(library: Library, dataset: st
 
 def test_the_map_is_the_mean_over_layers_heads_and_words(library: Library, dataset: str) -> None:
     episode = library.episode(dataset, "good")
-    (run,) = [one for one in library.workspace.records.runs(episode.meta.digest) if one.step_path(2).exists()]
+    (tuned, *_) = [
+        spec for spec in library.workspace.checkpoints() if isinstance(spec, CheckpointSpec) and spec.name == "tuned"
+    ]
+    runs = library.workspace.records.runs(episode.meta.digest, tuned.digest)  # other tests may have added some
+    run = next(one for one in runs if one.key.method == "predict" and one.step_path(2).exists())
     record = run.read(2).attention[0]
     words = [index for index, query in enumerate(record.queries) if 78 <= query < 138]  # 60 of them, one before each
     by_hand = record.weights[:, :, words, :64].astype("f8").mean(axis=(0, 1, 2))
