@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.metrics.intervals import wilson
+from analysis.metrics.significance import fisher_exact
 
 HERE = Path(__file__).parent
 FILE = HERE / "figures.json"
@@ -24,6 +25,7 @@ TITLES = {
     "tuned": "**reasoning-tuned**",
     "control": "action-only control (same steps as tuned)",
 }
+COMPARED = (("base", "still"), ("base", "random"), ("base", "phase"), ("tuned", "phase"), ("tuned", "base"))
 
 
 def collect(folder: Path) -> dict[str, dict]:
@@ -95,6 +97,11 @@ def table(figures: dict[str, dict]) -> str:
         lines.append(
             f"| {task} | " + " | ".join(share(row["by_task"].get(task, [0, 0])) for row in figures.values()) + " |"
         )
+    lines += ["", "| success | against | Fisher's exact p, two-sided |", "|---|---|---|"]
+    for one, other in COMPARED:
+        if one in figures and other in figures:
+            p = fisher_exact(tuple(figures[one]["success"]), tuple(figures[other]["success"]))
+            lines.append(f"| {TITLES[one]} | {TITLES[other]} | {p:.2g} |")
     for name, row in figures.items():
         if row.get("rationale"):
             lines += ["", f"| rationale of {TITLES[name]}, free-running | right |", "|---|---|"]
