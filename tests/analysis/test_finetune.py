@@ -26,6 +26,8 @@ from models.refine.settings import Order
 from models.types import Rationale
 from tests.tiny_episode import STEPS, contents, write_tiny_episode
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 ROOT = Path(__file__).parents[2]
 SMALL = ("--steps", "4", "--batch", "2", "--save-every", "2", "--log-every", "1", "--frozen-layers", "1", "--json",
          "--save-dtype", "float32", "--learning-rate", "0.01", "--warm-up", "1")  # fmt: skip

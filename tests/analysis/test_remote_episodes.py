@@ -24,6 +24,8 @@ from tests.noisy_episodes import EPISODES, NOISY
 from tests.tiny_aloha import write_aloha
 from tests.tiny_rlds import write_bridge
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):

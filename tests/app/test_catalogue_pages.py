@@ -15,6 +15,8 @@ from tests.app.test_pages import run
 from tests.browser.world import HTML
 from tests.tiny_episode import write_tiny_episode
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 MANY = 60
 
 

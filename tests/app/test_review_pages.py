@@ -15,6 +15,8 @@ from models.types import Rationale
 from tests.browser.review_world import PARTS, judge
 from tests.browser.world import write_synthetic_episode
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 SAID = tuple(Rationale(PARTS, start, start + 2, "teacher") for start in (0, 3, 6))
 
 

@@ -36,6 +36,8 @@ from models.types import Capture, Observation, Part, Prediction
 from tests.contracts.policy_cases import observation
 from tests.tiny_vlm import QWEN_TEMPLATE, SMOLVLM_TEMPLATE, WRITERS, write_qwen
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 EVERYTHING = Capture(queries=tuple(Part), prefix=True)
 MAPS = "vla_lens_test_maps"
 PUBLISHED = "published paligemma 2"  # its own layout of tensor names, Gemma's own tokenizer

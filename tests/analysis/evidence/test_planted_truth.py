@@ -19,6 +19,8 @@ from analysis.records import RecordStore
 from models.planted import Planted
 from tests.analysis.evidence.planted_episodes import subjects
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 CURVES = FaithfulnessProbe(strides=4, orders=2, masks=20)
 SIGNIFICANCE = SignificanceProbe(masks=20)
 

@@ -21,6 +21,8 @@ from models.refine.settings import Mode, Order, TuneSettings
 from models.refine.tune import Tuned, tune
 from models.types import Observation, Rationale
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 SETTINGS = TuneSettings(
     steps=6, batch=4, learning_rate=1e-2, warm_up=1, frozen_layers=1, save_every=2, log_every=1, soft_bins=1.0,
     noisy_actions=0.2, seed=3,
