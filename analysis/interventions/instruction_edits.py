@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from models.policy import Policy
 COMMON = ("carrot", "spoon", "plate", "towel", "cup", "bowl", "block", "apple", "can", "bottle", "sponge", "banana")
 
 
-class _InstructionEdit:
+class _InstructionEdit(ABC):
     def why_not(self, policy: Policy) -> str | None:
         """Every policy reads an instruction."""
         return None
@@ -29,8 +30,9 @@ class _InstructionEdit:
 
     needs: ClassVar[str] = ""
 
+    @abstractmethod
     def text(self, old: str, situation: Situation) -> str | None:
-        raise NotImplementedError
+        """The new instruction; None where it cannot be changed so."""
 
 
 @dataclass(frozen=True)

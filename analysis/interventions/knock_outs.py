@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ MOST = 10_000  # layers or heads
 HEAD = re.compile(r"(?:(?P<stream>language|expert):)?(?P<layer>\d+)\.(?P<head>\d+)")
 
 
-class _KnockOut:
+class _KnockOut(ABC):
     def why_not(self, policy: Policy) -> str | None:
         if not isinstance(policy, Knockable):
             return f"{policy.info.name} does not run through an attention function that can be cut"
@@ -36,8 +37,8 @@ class _KnockOut:
         return replace(question, cuts=(*question.cuts, self.cut))
 
     @property
-    def cut(self) -> RouteCut | HeadCut:
-        raise NotImplementedError
+    @abstractmethod
+    def cut(self) -> RouteCut | HeadCut: ...
 
 
 @dataclass(frozen=True)

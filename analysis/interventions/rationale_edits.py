@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -19,7 +20,7 @@ from models.rationale_text import UNNAMED
 from models.types import Rationale
 
 
-class _RationaleEdit:
+class _RationaleEdit(ABC):
     def why_not(self, policy: Policy) -> str | None:
         if not policy.info.generates_rationale:
             return f"{policy.info.name} writes no rationale, so none can be changed"
@@ -28,8 +29,9 @@ class _RationaleEdit:
     def change(self, question: Question, situation: Situation) -> Question:
         return with_rationale(question, self.rationale(_current(question, situation), situation))
 
+    @abstractmethod
     def rationale(self, old: Rationale, situation: Situation) -> Rationale:
-        raise NotImplementedError
+        """What is forced instead. Raises UserError where the old one cannot be changed so."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,13 @@ class OwnRationale(_RationaleEdit):
 
     def change(self, question: Question, situation: Situation) -> Question:
         said = situation.answer.rationale
-        parts = {name: text for name, text in self.parts.items() if text}
-        if set(parts) <= {UNNAMED} and UNNAMED not in (said.parts if said else ()):
-            return replace(question, force=parts.get(UNNAMED, ""))  # words as they are, their parts not told
-        return with_rationale(question, replace(said, parts=parts) if said else Rationale(parts))
+        own = self.rationale(said or Rationale({}), situation)
+        if set(own.parts) <= {UNNAMED} and UNNAMED not in (said.parts if said else ()):
+            return replace(question, force=own.parts.get(UNNAMED, ""))  # words as they are, their parts not told
+        return with_rationale(question, own)
+
+    def rationale(self, old: Rationale, situation: Situation) -> Rationale:
+        return replace(old, parts={name: text for name, text in self.parts.items() if text})
 
 
 REWORDING = (DropPart, SwapWords, ShuffleWords, ShuffleSentences, RandomWords, OtherRationale, OwnRationale)

@@ -149,6 +149,8 @@ def test_rationale_parts_and_sentences() -> None:
     assert sorted(force[2].parts["planning"].split()) == ["Grasp.", "Reach."]
     with pytest.raises(UserError, match="no part 'spatial'; it has observation, planning"):
         changed(policy, here, [rationale_edits.DropPart("spatial")])
+    own = rationale_edits.OwnRationale({"observation": "one two three"})
+    assert rationale_edits.same_length(own, here).count > 0  # own words have a control too
     control = rationale_edits.same_length(rationale_edits.SwapWords("cup", "plate"), here)
     assert control.count == 2
 

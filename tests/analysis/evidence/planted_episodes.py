@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.cameras import plan_cameras
+from analysis.episodes.raw_frame import as_png
 from analysis.evidence.measurements import Subject
 from analysis.types import EpisodeMeta, SceneObject, Step
 from models.planted import GRID, NAMES
@@ -54,7 +55,7 @@ class PlantedEpisode:
         return np.repeat(np.repeat(np.repeat(patches, PATCH, 0), PATCH, 1), 3, 2)
 
     def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
-        raise NotImplementedError
+        return as_png(self.frame(camera, index)), "image/png"
 
     def step(self, index: int) -> Step:
         things = (SceneObject("red cup", box=box(CUP)), SceneObject("blue bowl", box=box(BOWL)))
