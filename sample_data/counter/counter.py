@@ -12,6 +12,8 @@ from sample_data.counter.scene import ARM, CAMERA, CAMERA_FOVY, FINGERS, TOOL, b
 from sample_data.counter.tasks import DRAWER, KINDS, KNOB, LABELS, MOVABLE, THINGS, TRAVEL, Goal, Kind
 from sample_data.counter.teacher import explain
 from sample_data.world.kinematics import DOWN, rotation, solve
+from sample_data.world.tasks import ROBOT
+from sample_data.world.view import View, all_touch
 
 FPS = 3.0
 WIDTH, HEIGHT = 320, 256  # pixels, as in Fractal
@@ -34,14 +36,13 @@ class Counter:
         self.model = build_model()
         self.data = mujoco.MjData(self.model)
         self._kinematics = mujoco.MjData(self.model)
-        self._lazy_renderer: mujoco.Renderer | None = None
         model = self.model
         self._tool, self._knob = model.site(TOOL).id, model.site(KNOB).id
         self._body = {name: model.body(name).id for name in (*MOVABLE, DRAWER)}
         self._joint = {name: model.jnt_qposadr[model.body_jntadr[self._body[name]]] for name in MOVABLE}
         self._velocity = {name: model.jnt_dofadr[model.body_jntadr[self._body[name]]] for name in MOVABLE}
         self._slide = model.jnt_qposadr[model.joint(DRAWER).id]
-        self._label = self._label_of_geoms()
+        self._view = View(self.model, self.data, CAMERA, (HEIGHT, WIDTH), LABELS, _name_of)
         self._lamp = {key: getattr(model, key).copy() for key in ("light_diffuse", "light_dir")}
         self.reset(0)
 
@@ -174,10 +175,8 @@ class Counter:
 
     def touches(self, name: str) -> bool:
         """Whether both fingers touch the thing."""
-        fingers = {self.model.body(f"{ARM}/{finger}").id for finger in FINGERS}
-        pairs = self.model.geom_bodyid[self.data.contact.geom] if self.data.ncon else np.zeros((0, 2), int)
-        met = {int(b) for pair in pairs if self._body[name] in pair for b in pair}
-        return fingers <= met
+        fingers = [self.model.body(f"{ARM}/{finger}").id for finger in FINGERS]
+        return all_touch(self.model, self.data, fingers, self._body[name])
 
     def is_lifted(self, name: str) -> bool:
         """A thing in the air between the fingers; of the drawer, whether it was moved at all."""
@@ -187,33 +186,12 @@ class Counter:
 
     def render(self) -> np.ndarray:
         """The camera's picture, uint8 [256, 320, 3]."""
-        return self._looking().render().copy()
+        return self._view.picture()
 
     def render_labels(self) -> np.ndarray:
         """Which thing each pixel shows, uint8 [256, 320], index into LABELS."""
-        renderer = self._looking()
-        renderer.enable_segmentation_rendering()
-        seen = renderer.render()
-        renderer.disable_segmentation_rendering()
-        geoms = np.where(seen[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM), seen[..., 0], -1)
-        return self._label[geoms]
+        return self._view.labels()
 
-    def _looking(self) -> mujoco.Renderer:
-        """The renderer, looking at the counter as it is now."""
-        if self._lazy_renderer is None:
-            self._lazy_renderer = mujoco.Renderer(self.model, HEIGHT, WIDTH)
-            self._view = mujoco.MjvOption()
-            self._view.geomgroup[3], self._view.sitegroup[:] = 0, 0
-        self._lazy_renderer.update_scene(self.data, CAMERA, scene_option=self._view)
-        return self._lazy_renderer
 
-    def _label_of_geoms(self) -> np.ndarray:
-        labels = np.zeros(self.model.ngeom + 1, np.uint8)  # the last: no geom at all
-        for geom in range(self.model.ngeom):
-            body = self.model.geom_bodyid[geom]
-            root = self.model.body(self.model.body_rootid[body]).name
-            if root in LABELS:
-                labels[geom] = LABELS.index(root)
-            elif root == ARM:
-                labels[geom] = LABELS.index("robot")
-        return labels
+def _name_of(body: str, root: str) -> str:
+    return root if root != ARM else ROBOT

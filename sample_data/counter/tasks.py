@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from sample_data.world.tasks import ROBOT
+
 
 class Kind(StrEnum):
     PICK = "pick can"
@@ -40,7 +42,7 @@ THINGS = {
 }
 MOVABLE = tuple(THINGS)
 DRAWER, KNOB = "drawer", "knob"
-LABELS = ("background", "robot", *MOVABLE, DRAWER)  # values of the label images
+LABELS = ("background", ROBOT, *MOVABLE, DRAWER)  # values of the label images
 OPENED, CLOSED, TRAVEL = 0.10, 0.012, 0.14  # metres: more is open, less is closed, as far as it goes
 NEAR, APART = 0.115, 0.090  # metres between centres: less is near, and where the expert puts it
 LIFTED = 0.06  # metres over where it stood

@@ -10,8 +10,9 @@ from sample_data.world.expert import Decision, decide, is_done
 from sample_data.world.kinematics import DOWN, rotation, solve
 from sample_data.world.moment import Moment
 from sample_data.world.scene import CAMERA, CAMERA_FOVY, build_model
-from sample_data.world.tasks import FIXED, LABELS, MOVABLE, TASKS, THINGS
+from sample_data.world.tasks import FIXED, LABELS, MOVABLE, ROBOT, TASKS, THINGS
 from sample_data.world.teacher import explain
+from sample_data.world.view import View, all_touch
 
 FPS = 5.0
 FRAME = 256  # pixels, square as in BridgeData V2
@@ -35,13 +36,12 @@ class Tabletop:
         self.model = build_model()
         self.data = mujoco.MjData(self.model)
         self._kinematics = mujoco.MjData(self.model)
-        self._lazy_renderer: mujoco.Renderer | None = None
         self._site = self.model.site("ee_site").id
         self._body = {name: self.model.body(name).id for name in MOVABLE + FIXED}
         self._joint = {name: self.model.jnt_qposadr[self.model.body_jntadr[self._body[name]]] for name in MOVABLE}
         self._velocity = {name: self.model.jnt_dofadr[self.model.body_jntadr[self._body[name]]] for name in MOVABLE}
         self._mocap = {name: self.model.body_mocapid[self._body[name]] for name in FIXED}
-        self._label = self._label_of_geoms()
+        self._view = View(self.model, self.data, CAMERA, (FRAME, FRAME), LABELS, _name_of)
         self._lamp = {key: getattr(self.model, key).copy() for key in ("light_diffuse", "light_dir")}
         self._home: np.ndarray | None = None
         self.reset(0)
@@ -174,43 +174,20 @@ class Tabletop:
 
     def touches(self, name: str) -> bool:
         """Whether both fingers touch the thing."""
-        fingers = {self.model.body("carriage_left").id, self.model.body("carriage_right").id}
-        pairs = self.model.geom_bodyid[self.data.contact.geom] if self.data.ncon else np.zeros((0, 2), int)
-        met = {int(b) for pair in pairs if self._body[name] in pair for b in pair}
-        return fingers <= met
+        fingers = [self.model.body(f"carriage_{side}").id for side in ("left", "right")]
+        return all_touch(self.model, self.data, fingers, self._body[name])
 
     def is_lifted(self, name: str) -> bool:
         return self.touches(name) and self.data.xpos[self._body[name]][2] > THINGS[name].half_height + 0.02
 
     def render(self) -> np.ndarray:
         """The camera's picture, uint8 [256, 256, 3]."""
-        return self._looking().render().copy()
+        return self._view.picture()
 
     def render_labels(self) -> np.ndarray:
         """Which thing each pixel shows, uint8 [256, 256], index into LABELS."""
-        renderer = self._looking()
-        renderer.enable_segmentation_rendering()
-        seen = renderer.render()
-        renderer.disable_segmentation_rendering()
-        geoms = np.where(seen[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM), seen[..., 0], -1)
-        return self._label[geoms]
+        return self._view.labels()
 
-    def _looking(self) -> mujoco.Renderer:
-        """The renderer, looking at the table as it is now."""
-        if self._lazy_renderer is None:
-            self._lazy_renderer = mujoco.Renderer(self.model, FRAME, FRAME)
-            self._view = mujoco.MjvOption()
-            self._view.geomgroup[3], self._view.sitegroup[:] = 0, 0
-        self._lazy_renderer.update_scene(self.data, CAMERA, scene_option=self._view)
-        return self._lazy_renderer
 
-    def _label_of_geoms(self) -> np.ndarray:
-        labels = np.zeros(self.model.ngeom + 1, np.uint8)  # the last: no geom at all
-        for geom in range(self.model.ngeom):
-            body = self.model.geom_bodyid[geom]
-            name, root = self.model.body(body).name, self.model.body(self.model.body_rootid[body]).name
-            if name in LABELS:
-                labels[geom] = LABELS.index(name)
-            elif root == "base_link":
-                labels[geom] = LABELS.index("robot")
-        return labels
+def _name_of(body: str, root: str) -> str:
+    return body if root != "base_link" else ROBOT

@@ -33,7 +33,8 @@ THINGS = {
 MOVABLE = ("spoon", "carrot", "green block", "yellow block", "eggplant")
 FIXED = ("towel", "plate", "basket")
 BLOCKS = ("green block", "yellow block")  # look the same every quarter turn
-LABELS = ("background", "robot", *MOVABLE, *FIXED)  # values of the label images
+ROBOT = "robot"
+LABELS = ("background", ROBOT, *MOVABLE, *FIXED)  # values of the label images
 
 
 @dataclass(frozen=True)
