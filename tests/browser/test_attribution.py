@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,8 +87,14 @@ def test_all_steps_can_be_explained_and_cancelled(tab: Tab, world: Path) -> None
 
 def test_two_checkpoints_are_explained_side_by_side(tab: Tab, world: Path) -> None:
     first, second = (checkpoint_named(world, name).digest for name in ("base", "tuned"))
+    held: list[Any] = []  # the first model's step comes only after the button was pressed
+    tab.page.route(re.compile(f"/lens/step.*checkpoint={first}"), lambda route: held.append(route))
     tab.open(page="compare", episode="plain", first=first, second=second, query="action.x", method="occlusion")
-    tab.page.get_by_role("button", name="Explain this step").click(timeout=60_000)
+    tab.page.locator(".chips.part-action button").first.wait_for(timeout=150_000)  # the first run loads torch
+    tab.page.get_by_role("button", name="Explain this step").click(timeout=20_000)
+    while held:
+        held.pop().continue_()
+    tab.page.unroute_all()
     captions = tab.page.locator(".caption")
     for number in (0, 1):
         captions.nth(number).filter(has_text="Occlusion of the action").wait_for(timeout=60_000)

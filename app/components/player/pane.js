@@ -21,6 +21,7 @@ export class Pane {
     this.name = pane.name;
     this.index = index;
     this.automatic = false;
+    this.toExplain = null;
     this.run = pane.checkpoint ? this.runOf(pane, status) : null;
     this.explain = pane.checkpoint ? this.attributionOf(pane) : null;
     this.methods = pane.checkpoint ? new Methods(this.explain.about, () => player.render()) : null;
@@ -68,7 +69,16 @@ export class Pane {
     }
   }
 
+  // Asked for before the step has been predicted here, it waits for the prediction, unless another question is asked meanwhile.
+  startExplaining(all) {
+    const { view } = this.player;
+    const bundle = this.bundle();
+    this.toExplain = bundle || !this.explain ? null : { all, question: explainedQuestion(view) };
+    if (bundle) this.explain.start(bundle, view, all ? null : view.step);
+  }
+
   changed() {
+    if (this.toExplain?.question === explainedQuestion(this.player.view) && this.bundle()) this.startExplaining(this.toExplain.all);
     this.player.prefetchSoon();
     this.player.render();
   }
@@ -248,4 +258,8 @@ export class Pane {
     this.stage.close();
     this.cameras.close();
   }
+}
+
+function explainedQuestion({ step, method, settings, scalar, query }) {
+  return [step, method, settings, scalar, query].join("|");
 }

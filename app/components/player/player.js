@@ -196,10 +196,7 @@ export class Player {
   }
 
   explain(all) {
-    for (const pane of this.panes) {
-      const bundle = pane.bundle();
-      if (bundle) pane.explain.start(bundle, this.view, all ? null : this.view.step);
-    }
+    for (const pane of this.panes) pane.startExplaining(all);
   }
 
   // For the controls: methods of all panes together, greyed out where none can run them.
