@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from models.errors import UserError
-from models.knock_out import Cut, HeadCut, RouteCut, check_cuts
+from models.knock_out import Cut, HeadCut, Place, RouteCut, check_cuts, places_of
 from models.policy import Policy
 from models.types import Capture, CheckpointSpec, Observation, Part, Prediction, Rationale, TokenLayout
 
@@ -34,24 +34,27 @@ class CutAttention:
         self._sites = sites
         self._routes = [cut for cut in cuts if isinstance(cut, RouteCut)]
         self._heads = [cut for cut in cuts if isinstance(cut, HeadCut)]
-        self._parts = [span.part for span in prompt.spans for _ in range(span.start, span.stop)]
-        self._cameras = [
-            span.name if span.part is Part.IMAGE else "" for span in prompt.spans for _ in range(span.start, span.stop)
-        ]
+        self._places = places_of(prompt)
         self._prompt = len(prompt.tokens)
-        self._queries: list[frozenset[Part]] = []  # of the running forward, for each part that a row counts as
+        self._queries: list[frozenset[Place]] = []  # of the running forward, all that a row counts as
         self._known = 0  # positions after the running forward
         self._made: dict[tuple[RouteCut, int, int], Tensor | None] = {}  # masks of the running forward
         self._used: set[Cut] = set()
         self._check_cameras()
 
-    def expect(self, count: int, own: Sequence[Part], produced: Sequence[Part | None]) -> None:
+    @property
+    def by_name(self) -> bool:
+        """Whether a part of the rationale is meant by its name: `expect` must be told names then."""
+        return any(self._rationale_names(cut) for cut in self._routes)
+
+    def expect(self, count: int, own: Sequence[Place], produced: Sequence[Place | None]) -> None:
         """The coming forward reads ``count`` further positions: what each is, and what its row produces.
 
-        ``own`` may be empty for positions of the prompt.
+        ``own`` may be empty for positions of the prompt, and begin before these positions: words that follow may tell
+        what earlier ones are.
         """
         start = self._known
-        self._parts[start + count - len(own) :] = own
+        self._places[start + count - len(own) :] = own
         self._expect(start, count, produced)
 
     def expect_all(self, layout: TokenLayout, start: int, count: int, shifted: bool) -> None:
@@ -59,17 +62,17 @@ class CutAttention:
 
         ``shifted``: from the prompt's last position on, a row produces the next position; else each its own.
         """
-        self._parts = [span.part for span in layout.spans for _ in range(span.start, span.stop)]
-        after = [*self._parts[1:], None] if shifted else [None] * len(self._parts)
-        self._prompt = self._prompt if shifted else len(self._parts) + 1
+        self._places = places_of(layout)
+        after = [*self._places[1:], None] if shifted else [None] * len(self._places)
+        self._prompt = self._prompt if shifted else len(self._places) + 1
         self._expect(start, count, after[start : start + count])
 
-    def _expect(self, start: int, count: int, produced: Sequence[Part | None]) -> None:
+    def _expect(self, start: int, count: int, produced: Sequence[Place | None]) -> None:
         self._made.clear()
         self._known = start + count
         self._queries = []
         for position, made in zip(range(start, start + count), produced, strict=True):
-            own = {self._parts[position]} if position < self._prompt else set()
+            own = {self._places[position]} if position < self._prompt else set()
             made_here = {made} if made is not None and position >= self._prompt - 1 else set()
             self._queries.append(frozenset(own | made_here))
 
@@ -110,31 +113,41 @@ class CutAttention:
 
     def check_used(self) -> None:
         """Raises UserError for a cut that met nothing in the whole run."""
-        for cut in (*self._routes, *self._heads):
-            if cut not in self._used:
-                raise UserError(f"the knock-out {cut} cut nothing: no such position looks at any such position")
+        said = list(dict.fromkeys(name for part, name in self._places if part is Part.RATIONALE and name))
+        every: list[Cut] = [*self._routes, *self._heads]
+        for cut in every:
+            if cut in self._used:
+                continue
+            for name in self._rationale_names(cut):
+                if name not in said:
+                    raise UserError(f"the rationale has no part {name!r}; it has {', '.join(said) or 'none'}")
+            raise UserError(f"the knock-out {cut} cut nothing: no such position looks at any such position")
 
     def _mask(self, cut: RouteCut, rows: int, keys: int, expert: bool, device: torch.device) -> Tensor | None:
         """Bool [rows, keys], or None where nothing is closed."""
         place = (cut, rows, keys)
         if place not in self._made:
             first = 0 if expert else self._known - keys  # a sliding layer has dropped its oldest keys
-            to = [self._is_key(cut, key) for key in range(first, min(first + keys, self._known))]
+            to = [cut.is_key(place) for place in self._places[first : min(first + keys, self._known)]]
             to += [False] * (keys - len(to))
-            of = [cut.queries in parts for parts in self._queries[len(self._queries) - rows :]]
+            of = [any(map(cut.is_query, places)) for places in self._queries[len(self._queries) - rows :]]
             mask = torch.tensor(of, device=device)[:, None] & torch.tensor(to, device=device)[None]
             self._made[place] = mask if any(of) and any(to) else None
         return self._made[place]
 
-    def _is_key(self, cut: RouteCut, key: int) -> bool:
-        here = self._cameras[key] if key < len(self._cameras) else ""
-        return self._parts[key] is cut.keys and cut.camera in ("", here)
-
     def _check_cameras(self) -> None:
-        seen = [name for name in dict.fromkeys(self._cameras) if name]
+        seen = list(dict.fromkeys(name for part, name in self._places if part is Part.IMAGE))
         for cut in self._routes:
-            if cut.camera and cut.camera not in self._cameras:
-                raise UserError(f"the policy sees no camera {cut.camera!r}; it sees {', '.join(seen)}")
+            for part, name in ((cut.queries, cut.query_name), (cut.keys, cut.key_name)):
+                if part is Part.IMAGE and name and name not in seen:
+                    raise UserError(f"the policy sees no camera {name!r}; it sees {', '.join(seen)}")
+
+    @staticmethod
+    def _rationale_names(cut: Cut) -> list[str]:
+        if isinstance(cut, HeadCut):
+            return []
+        ends = ((cut.queries, cut.query_name), (cut.keys, cut.key_name))
+        return [name for part, name in ends if part is Part.RATIONALE and name]
 
 
 _asked: ContextVar[tuple[Cut, ...]] = ContextVar("knock_outs_asked", default=())

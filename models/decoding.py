@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from models.capture import RowCollector
-from models.cut_attention import active_cuts
+from models.cut_attention import CutAttention, active_cuts
+from models.knock_out import NAMED, Place
 from models.sampling import picked
 from models.types import Part
 
@@ -28,14 +29,16 @@ class GreedyRun:
         collector: RowCollector | None,
         following: Callable[[int, int], dict[str, Tensor]] | None = None,
         part_of: Callable[[int, int], Part] = lambda index, token: Part.ACTION,
+        names_of: Callable[[Sequence[int]], Sequence[str]] | None = None,
     ):
         """``following``: further inputs for ``count`` positions from ``start``, which a model does not count itself.
 
-        ``part_of``: what a generated token is, of its index among them and its id; knock-outs ask.
+        ``part_of``: what a generated token is, of its index among them and its id; knock-outs ask. ``names_of``: the
+        part of the rationale that each of the tokens so far belongs to, and the token to come ("": to none).
         """
         self._model, self._collector, self._following = model, collector, following
         self._cache = DynamicCache(config=model.config.get_text_config())
-        self._part_of = part_of
+        self._part_of, self._names_of = part_of, names_of
         self._pending: list[int] = []  # said, not yet read
         self._next: Float[Tensor, " V"] | None = None  # logits of the token to come
         self.writing = Part.ACTION  # what the tokens that are chosen next will be
@@ -47,7 +50,8 @@ class GreedyRun:
     def read(self, inputs: dict[str, Tensor], length: int, every_row: bool, last_row: bool) -> None:
         """The prompt, ``length`` positions long."""
         if (cuts := active_cuts()) is not None:
-            cuts.expect(length, (), [*[None] * (length - 1), self.writing])
+            (to_come,) = self._names([], cuts)
+            cuts.expect(length, (), [*[None] * (length - 1), place(self.writing, to_come)])
         rows = slice(0, None) if every_row else slice(length - 1, None) if last_row else None
         self._next = self._forward(inputs, length, rows, answers=1)[-1]
 
@@ -109,9 +113,18 @@ class GreedyRun:
         if (cuts := active_cuts()) is None:
             return
         first = len(self.tokens) - 1 if answers is not None else len(self.tokens) - len(ids)
-        own = [self._part_of(first + place, token) for place, token in enumerate(ids)]
-        made = [self._part_of(first + 1 + place, token) for place, token in enumerate(answers or ())]
-        cuts.expect(len(ids), own, made or [self.writing] * len(ids))
+        said = [*self.tokens[:first], *ids]
+        names = self._names([*said, *(answers or ())[-1:]], cuts)
+        own = [place(self._part_of(index, token), names[index]) for index, token in enumerate(said)]
+        made = [self._part_of(first + 1 + index, token) for index, token in enumerate(answers or ())]
+        after = names[first + 1 : first + 1 + len(ids)]
+        cuts.expect(len(ids), own, list(map(place, made or [self.writing] * len(ids), after)))
+
+    def _names(self, tokens: Sequence[int], cuts: CutAttention) -> Sequence[str]:
+        """Of every token and the one to come; none where no cut asks."""
+        if self._names_of is None or not cuts.by_name:
+            return [""] * (len(tokens) + 1)
+        return self._names_of(tokens)
 
     def _forward(self, inputs: dict[str, Tensor], count: int, rows: slice | None, answers: int) -> Float[Tensor, "n V"]:
         if self._collector is not None:
@@ -122,6 +135,11 @@ class GreedyRun:
         self.length += count
         logits: Tensor = output.logits[0].float()
         return logits
+
+
+def place(part: Part, name: str) -> Place:
+    """What a written position is."""
+    return part, name if part in NAMED else ""
 
 
 def bin_probabilities(logprobs: Float[Tensor, " B"]) -> tuple[Float[np.ndarray, " B"], float]:

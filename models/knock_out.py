@@ -11,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Bool
+
 from models.errors import UserError
-from models.types import CheckpointSpec, Part
+from models.types import CheckpointSpec, Part, TokenLayout
 
 STREAMS = ("language", "action expert")
+NAMED = (Part.IMAGE, Part.RATIONALE)  # parts of which one may be meant by its name: a camera, "planning"
+Place = tuple[Part, str]  # what a position is, and its name where its part is `NAMED`, else ""
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,18 @@ class RouteCut:
     keys: Part
     layers: tuple[int, ...] | None = None  # of the stream in which these queries are; None: all
     heads: tuple[int, ...] | None = None  # None: all
-    camera: str = ""  # where keys are an image: only this camera's
+    key_name: str = ""  # only this camera's image, or this part of the rationale
+    query_name: str = ""
 
     def __str__(self) -> str:
-        place = f" of {self.camera}" if self.camera else ""
-        return f"{self.queries}->{self.keys}{place}{_where(self.layers, self.heads)}"
+        ends = (_named(self.queries, self.query_name), _named(self.keys, self.key_name))
+        return f"{'->'.join(ends)}{_where(self.layers, self.heads)}"
+
+    def is_query(self, place: Place) -> bool:
+        return place[0] is self.queries and self.query_name in ("", place[1])
+
+    def is_key(self, place: Place) -> bool:
+        return place[0] is self.keys and self.key_name in ("", place[1])
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,27 @@ class HeadCut:
 
 
 Cut = RouteCut | HeadCut
+
+
+def places_of(layout: TokenLayout) -> list[Place]:
+    """What every position is."""
+    return [
+        (span.part, span.name if span.part in NAMED else "")
+        for span in layout.spans
+        for _ in range(span.start, span.stop)
+    ]
+
+
+def closed_entries(cut: RouteCut, layout: TokenLayout, prompt: int) -> Bool[np.ndarray, "K K"]:
+    """What a route closes in a whole sequence whose first ``prompt`` positions are the prompt: [query, key]."""
+    places = places_of(layout)
+    queries = [
+        (query < prompt and cut.is_query(place))
+        or (query >= prompt - 1 and query + 1 < len(places) and cut.is_query(places[query + 1]))
+        for query, place in enumerate(places)
+    ]
+    keys = [cut.is_key(place) for place in places]
+    return np.array(queries)[:, None] & np.array(keys)[None]
 
 
 def check_cuts(cuts: Sequence[Cut], info: CheckpointSpec) -> None:
@@ -81,7 +114,9 @@ def _check_route(cut: RouteCut, info: CheckpointSpec) -> None:
         outside = [number for number in asked or () if not 0 <= number < count]
         if outside:
             raise UserError(f"there is no {name} {outside[0]}; {info.name} has {name}s 0 to {count - 1} there")
-    for part in (cut.queries, cut.keys):
+    for part, name in ((cut.queries, cut.query_name), (cut.keys, cut.key_name)):
+        if name and part not in NAMED:
+            raise UserError(f"{cut} names {name!r}, but only cameras and parts of the rationale have names")
         if part is Part.ACTION and info.action_space is None:
             raise UserError(f"{info.name} predicts no actions, so {cut} cuts nothing")
         if part is Part.RATIONALE and not info.generates_rationale and info.action_space is not None:
@@ -90,6 +125,10 @@ def _check_route(cut: RouteCut, info: CheckpointSpec) -> None:
 
 def _sizes(info: CheckpointSpec, stream: str) -> tuple[int, int]:
     return (info.expert_layers, info.expert_heads) if stream == "action expert" else (info.layers, info.heads)
+
+
+def _named(part: Part, name: str) -> str:
+    return f"{part}:{name}" if name else str(part)
 
 
 def _where(layers: tuple[int, ...] | None, heads: tuple[int, ...] | None) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from models.config_section import ConfigSection
 from models.errors import UserError
@@ -70,6 +71,26 @@ def split_parts(ids: Sequence[int], markers: Mapping[int, str]) -> tuple[PartTok
         else:
             found.append(PartTokens(name, index, index + 1, marker=False))
     return tuple(found)
+
+
+def part_names(ids: Sequence[int], markers: Mapping[int, str]) -> list[str]:
+    """The part that each of ``ids`` belongs to, and the one to come; a marker belongs to the part that it opens."""
+    names = [*accumulate(ids, lambda name, token: markers.get(token, name), initial=UNNAMED)]
+    return [*names[1:], names[-1]]
+
+
+class PrefixEnds:
+    """How many characters the first tokens of one growing text decode to; each number of them is decoded once."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]):
+        self._decode = decode
+        self._ends: list[int] = []
+
+    def __call__(self, ids: Sequence[int]) -> list[int]:
+        """For each of ``ids``, which go on as they did before, where its last character ends."""
+        for count in range(len(self._ends), len(ids)):
+            self._ends.append(len(self._decode(ids[: count + 1])))
+        return self._ends[: len(ids)]
 
 
 def join_parts(texts: Iterable[tuple[str, str]], author: str) -> Rationale | None:

@@ -46,7 +46,10 @@ MaskBox = Annotated[list[str] | None, typer.Option(help="hide a box, as in 10,20
 FillOption = Annotated[str, typer.Option(help=f"what hidden pixels become: {', '.join(get_args(Fill))}")]
 RouteOption = Annotated[
     list[str] | None,
-    typer.Option("--knock-out", help="as in action->image@0-3 (layers), action->image:wrist@2#0,5 (camera, heads)"),
+    typer.Option(
+        "--knock-out",
+        help="as in action->image@0-3 (layers), action->image:wrist@2#0,5 (camera, heads), action->rationale:planning",
+    ),
 ]
 HeadOption = Annotated[list[str] | None, typer.Option("--knock-out-head", help="layer.head as in 2.5, expert:2.5")]
 

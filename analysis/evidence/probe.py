@@ -20,6 +20,7 @@ PROBES: Mapping[str, str] = {
     "rationale": "analysis.evidence.probes.rationale:RationaleProbe",
     "significance": "analysis.evidence.probes.significance:SignificanceProbe",
     "faithfulness": "analysis.evidence.probes.faithfulness:FaithfulnessProbe",
+    "routes": "analysis.evidence.probes.routes:RoutesProbe",
     "lens": "analysis.evidence.probes.lens:LensProbe",
 }
 QUICK = ("action", "attention", "instruction", "rationale", "lens")  # seconds a step on a small policy; the rest longer

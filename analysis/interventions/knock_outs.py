@@ -9,13 +9,11 @@ from typing import ClassVar
 
 from analysis.interventions.question import Question, Situation
 from models.errors import UserError
-from models.knock_out import HeadCut, RouteCut, check_cuts
+from models.knock_out import HeadCut, Place, RouteCut, check_cuts
 from models.policy import Knockable, Policy
 from models.types import Part
 
-ROUTE = re.compile(
-    r"(?P<q>[a-z]+)->(?P<k>[a-z]+)(?::(?P<camera>[^@#]+))?(?:@(?P<layers>[\d,-]+))?(?:#(?P<heads>[\d,-]+))?"
-)
+ROUTE = re.compile(r"(?P<queries>.+?)->(?P<keys>[^@#]+)(?:@(?P<layers>[\d,-]+))?(?:#(?P<heads>[\d,-]+))?")
 MOST = 10_000  # layers or heads
 HEAD = re.compile(r"(?:(?P<stream>language|expert):)?(?P<layer>\d+)\.(?P<head>\d+)")
 
@@ -43,18 +41,18 @@ class _KnockOut(ABC):
 
 @dataclass(frozen=True)
 class KnockOutRoute(_KnockOut):
-    """See `models.knock_out.RouteCut`."""
+    """See `models.knock_out.RouteCut`. Both ends: a part, or one of its name as in image:wrist, rationale:planning."""
 
     kind: ClassVar[str] = "knock out route"
     queries: str
     keys: str
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
-    camera: str = ""
 
     @property
     def cut(self) -> RouteCut:
-        return RouteCut(_part(self.queries), _part(self.keys), self.layers, self.heads, self.camera)
+        (queries, query_name), (keys, key_name) = _place(self.queries), _place(self.keys)
+        return RouteCut(queries, keys, self.layers, self.heads, key_name, query_name)
 
 
 @dataclass(frozen=True)
@@ -72,16 +70,17 @@ class KnockOutHead(_KnockOut):
 
 
 def parse_route(text: str) -> KnockOutRoute:
-    """``action->image@0-3``, of one camera ``action->image:wrist``, in some heads ``action->image@2#0,5``.
+    """``action->image@0-3``, of one camera ``action->image:wrist``, in some heads ``action->image@2#0,5``; of one part
+    of the rationale ``action->rationale:planning``.
 
     Raises UserError for anything else.
     """
     found = ROUTE.fullmatch(text.strip())
     if found is None:
         raise UserError(f"{text!r} is no knock-out; write it as in action->image@0-3, action->image:wrist@2#0,5")
-    _part(found["q"]), _part(found["k"])
+    _place(found["queries"]), _place(found["keys"])
     return KnockOutRoute(
-        found["q"], found["k"], _numbers(found["layers"], text), _numbers(found["heads"], text), found["camera"] or ""
+        found["queries"], found["keys"], _numbers(found["layers"], text), _numbers(found["heads"], text)
     )
 
 
@@ -94,9 +93,11 @@ def parse_head(text: str) -> KnockOutHead:
     return KnockOutHead(int(found["layer"]), int(found["head"]), stream)
 
 
-def _part(name: str) -> Part:
+def _place(text: str) -> Place:
+    """``rationale:planning``, or a part alone."""
+    name, _, own = text.partition(":")
     try:
-        return Part(name)
+        return Part(name), own
     except ValueError:
         raise UserError(f"there is no part {name!r} of a sequence; there are {', '.join(Part)}") from None
 

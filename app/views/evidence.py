@@ -21,6 +21,7 @@ COSTS = {  # what is measured at a step, and what it takes
     "attention": "shares of attention, grounding, heads that look at one place",
     "instruction": "five edits of the instruction, an answer each",
     "rationale": "edits of the rationale, seven answers, where one is written",
+    "routes": "attention from the action to each part knocked out, an answer each",
     "lens": "every layer read as if it were the last",
     "significance": "ISS, 64 masked images",
     "faithfulness": "deletion and insertion curves, about 150 masked images",

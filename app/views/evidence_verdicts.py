@@ -9,11 +9,12 @@ import streamlit as st
 from analysis.evidence.faithful import Badge, Faithfulness
 from analysis.evidence.measurements import Measurements
 from analysis.evidence.pair import Judged
-from analysis.evidence.verdict import Verdict, Word
+from analysis.evidence.verdict import Number, Verdict, Word
 from analysis.metrics.bootstrap import bootstrap_mean
 from app.evidence_asked import Asked
 from app.figures_evidence import lens_figure, numbers_figure
 from app.plain_text import plain
+from models.types import RATIONALE_TITLES
 
 COLOURS = {Word.YES: "green", Word.NO: "red", Word.PARTLY: "orange"}
 BADGES = {Badge.PASSED: ("green", ":material/verified:"), Badge.FAILED: ("red", ":material/block:")}
@@ -40,6 +41,7 @@ def show(found: Judged, asked: Asked) -> None:
         _lens(found.measured)
     with right:
         _heads(found.measured)
+    _routes(found.measured)
     with st.expander("Every number, and where it is kept"):
         _numbers(found.measured)
 
@@ -100,6 +102,25 @@ def _heads(measured: Measurements) -> None:
     ]
     st.dataframe(rows, hide_index=True, key="evidence_heads")
     st.caption("After arXiv 2503.06287: heads with at least the median share on the image, by rising spatial entropy.")
+
+
+def _routes(measured: Measurements) -> None:
+    """Drawn where it was measured."""
+    names = [name for name in measured.names() if name.startswith("route ")]
+    if not names:
+        return
+    st.markdown("**What does the action read?** Its attention to each part knocked out")
+    shown = [Number(_part(name), bootstrap_mean(measured.per_episode(name)), measured.unit) for name in names]
+    st.plotly_chart(numbers_figure(shown), key="evidence_routes", config=QUIET)
+    st.caption(
+        f"How far the action moves ({measured.unit}), means over episodes. Only the direct route is cut, in all layers "
+        "and heads; what the policy said is kept."
+    )
+
+
+def _part(measurement: str) -> str:
+    part, _, name = measurement.removeprefix("route ").partition(":")
+    return f"{part}: {RATIONALE_TITLES.get(name, name)}" if name else part
 
 
 def _numbers(measured: Measurements) -> None:

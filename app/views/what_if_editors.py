@@ -17,7 +17,8 @@ from app.plain_text import plain
 from app.what_if import Place, Seen
 from app.what_if_edits import INSTRUCTION, added, with_fill, with_instruction
 from models.errors import UserError
-from models.types import RATIONALE_TITLES, CheckpointSpec, Part, Rationale
+from models.knock_out import NAMED
+from models.types import RATIONALE_TITLES, CheckpointSpec, Part, Rationale, TokenLayout
 
 Edits = tuple[Intervention, ...]
 PRESETS: dict[str, Intervention] = {
@@ -163,9 +164,7 @@ def attention_editor(place: Place, seen: Seen, edits: Edits) -> None:
         st.caption(f":material/block: {plain(why)}.")
         return
     spec = place.spec
-    there = dict.fromkeys(span.part for span in seen.answer.layout.spans)
-    parts = [part for part in PART_NAMES if part in there]
-    _route(spec, parts)
+    _route(spec, ends_of(seen.answer.layout))
     _head(spec)
     st.caption(
         "Only the direct route is cut: what other positions took up in lower layers still arrives. "
@@ -173,19 +172,31 @@ def attention_editor(place: Place, seen: Seen, edits: Edits) -> None:
     )
 
 
-def _route(spec: CheckpointSpec, parts: list[Part]) -> None:
+def ends_of(layout: TokenLayout) -> dict[str, str]:
+    """What a route may begin or end at, as `KnockOutRoute` writes it -> as a person reads it."""
+    found: dict[str, str] = {}
+    for part, title in PART_NAMES.items():
+        names = list(dict.fromkeys(span.name for span in layout.spans if span.part is part))
+        found |= {str(part): title} if names else {}
+        if part in NAMED and len(names) > 1:
+            found |= {f"{part}:{name}": f"{title}: {RATIONALE_TITLES.get(name, name)}" for name in names}
+    return found
+
+
+def _route(spec: CheckpointSpec, ends: dict[str, str]) -> None:
     left, right = st.columns(2)
-    queries = left.selectbox("From", parts, format_func=PART_NAMES.__getitem__, key="route_from")
-    image = parts.index(Part.IMAGE) if Part.IMAGE in parts else 0
-    keys = right.selectbox("to", parts, index=image, format_func=PART_NAMES.__getitem__, key="route_to")
-    expert = spec.expert_layers if queries is Part.ACTION else 0
+    names = list(ends)
+    queries = left.selectbox("From", names, format_func=lambda end: ends.get(end, end), key="route_from")
+    image = names.index(Part.IMAGE) if Part.IMAGE in names else 0
+    keys = right.selectbox("to", names, index=image, format_func=lambda end: ends.get(end, end), key="route_to")
+    expert = spec.expert_layers if queries == Part.ACTION else 0
     count, heads = expert or spec.layers, (spec.expert_heads if expert else 0) or spec.heads
     first, last = (
         st.slider("Layers", 0, count - 1, (0, count - 1), key=f"route_layers_{count}") if count > 1 else (0, 0)
     )
     picked = st.multiselect("Heads", list(range(heads)), key=f"route_heads_{heads}", placeholder="all of them")
     layers = None if (first, last) == (0, count - 1) else tuple(range(first, last + 1))
-    route = KnockOutRoute(str(queries or ""), str(keys or ""), layers, tuple(sorted(picked)) or None)
+    route = KnockOutRoute(queries or "", keys or "", layers, tuple(sorted(picked)) or None)
     st.button("Knock this route out", on_click=_add, args=(route,), disabled=queries is None or keys is None)
 
 

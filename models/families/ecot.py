@@ -7,6 +7,7 @@ written than the action has dimensions, the prediction has no action and its tex
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -59,7 +60,8 @@ class EcotPolicy(OpenVLATeacherForcing, Cuttable):
         longest = self._reader.check_length(question, limit)
         collector = self._reader.collector(question, capture, longest)
         with torch.inference_mode(), collecting(collector), cutting(self._reader.sites, question.prompt.layout):
-            run = self._reader.start(question, capture, collector, Part.RATIONALE)
+            names = partial(self._answers.part_names, ends=self._answers.ends())
+            run = self._reader.start(question, capture, collector, Part.RATIONALE, names)
             bins = self._write(run, forced, limit, capture)
         answer = self._answers(run.tokens, question.prompt.layout)
         records = self._reader.records(run, answer.layout, capture, collector) if capture and collector else ()

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from tokenizers import Tokenizer
 
-from models.families.ecot_reasoning import ACTION, TAGS, Section, sections
+from models.families.ecot_reasoning import ACTION, FIRST, TAGS, Section, sections
 from models.families.openvla_answer import ActionReader, WrittenAction
 from models.families.openvla_config import OpenVLAConfig
 from models.families.openvla_prompt import extend, readable
+from models.rationale_text import PrefixEnds
 from models.types import Part, Span, TokenLayout
 
 
@@ -35,7 +36,7 @@ class AnswerReader:
         found = [index for index in said if tokens[index] in self._config.actions.ids][-self._actions.count :]
         written = self._actions.read(tokens, found)
         words = [index for index in said if index not in set(found)]
-        places, text = self._places([tokens[index] for index in words])
+        places, text = self._places([tokens[index] for index in words], self.ends())
         place_of = dict(zip(words, places, strict=True))
         cut = sections(text)
         texts, spans = list(prompt.tokens), list(prompt.spans)
@@ -50,13 +51,27 @@ class AnswerReader:
                 extend(spans, Part.SPECIAL, "eos" if token == self._config.eos else "incomplete", len(texts))
         return EcotAnswer(text, written, TokenLayout(tuple(texts), tuple(spans)))
 
-    def _places(self, ids: list[int]) -> tuple[list[tuple[int, int]], str]:
-        """Characters [start, stop) of each token in the text, and the text."""
-        ends = [len(self._decode(ids[: count + 1])) for count in range(len(ids))]
-        return list(pairwise([0, *ends])), self._decode(ids)
+    def ends(self) -> PrefixEnds:
+        """For the words of one run."""
+        return PrefixEnds(self._decode)
 
-    def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+    def part_names(self, tokens: Sequence[int], ends: PrefixEnds) -> list[str]:
+        """The part that each of ``tokens``, the first of an answer, belongs to, and the one to come; of a tag none."""
+        words = list(
+            takewhile(lambda token: token != self._config.eos and token not in self._config.actions.ids, tokens)
+        )
+        places, text = self._places(words, ends)
+        cut = sections(text)
+        kinds = [_kind(place, text, cut) for place in places]
+        names = [name if part is Part.RATIONALE else "" for part, name in kinds]
+        return [*names, *[""] * (len(tokens) - len(words)), cut[-1].part if cut else FIRST]
+
+    def _places(self, ids: Sequence[int], ends: PrefixEnds) -> tuple[list[tuple[int, int]], str]:
+        """Characters [start, stop) of each token in the text, and the text."""
+        return list(pairwise([0, *ends(ids)])), self._decode(ids)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
 def _kind(place: tuple[int, int], text: str, cut: tuple[Section, ...]) -> tuple[Part, str]:
@@ -64,7 +79,7 @@ def _kind(place: tuple[int, int], text: str, cut: tuple[Section, ...]) -> tuple[
     start, stop = place
     words = text[start:stop]
     first = start + len(words) - len(words.lstrip()) if words.strip() else start
-    section = next((each for each in reversed(cut) if each.tag <= first), cut[0] if cut else Section("task", 0, 0, 0))
+    section = next((each for each in reversed(cut) if each.tag <= first), cut[0] if cut else Section(FIRST, 0, 0, 0))
     blank = not words.strip()
     if first < section.start or (section.part == ACTION and blank):
         return Part.SPECIAL, TAGS[section.part]

@@ -17,6 +17,7 @@ NEW_TOKENS = 1024  # at most, reasoning and action together, as in the published
 AFTER_FORCED = 16  # tokens that may follow a forced reasoning: the action, the end, and a few astray
 FRAME = 256  # pixels a side of the frame that boxes and points are written in
 ACTION = "action"
+FIRST = "task"  # the part that an answer begins inside
 TAGS: Mapping[str, str] = {  # part -> tag, in the order of the training data
     "task": "TASK:",
     "plan": "PLAN:",
@@ -52,7 +53,7 @@ def sections(text: str) -> tuple[Section, ...]:
     """In the order written; a part may come twice, or not at all."""
     tags = list(TAG.finditer(text))
     stops = [tag.start() for tag in tags] + [len(text)]
-    found = [Section("task", 0, 0, stops[0])] if stops[0] else []
+    found = [Section(FIRST, 0, 0, stops[0])] if stops[0] else []
     return (*found, *(Section(PARTS[t[0]], t.start(), t.end(), s) for t, s in zip(tags, stops[1:], strict=True)))
 
 

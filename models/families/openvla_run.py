@@ -5,7 +5,7 @@ Shared by plain OpenVLA and by ECoT, which differ in prompt and in what they wri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,13 +89,18 @@ class OpenVLAReader:
         return row_collector(self.sites, self.config.layers, capture, question.prompt.length, longest, towers)
 
     def start(
-        self, question: Question, capture: Capture | None, collector: RowCollector | None, writing: Part = Part.ACTION
+        self,
+        question: Question,
+        capture: Capture | None,
+        collector: RowCollector | None,
+        writing: Part = Part.ACTION,
+        names_of: Callable[[Sequence[int]], Sequence[str]] | None = None,
     ) -> GreedyRun:
         """Read the prompt; call it, and what follows, under ``collecting(collector)``.
 
-        ``writing``: what is written first.
+        ``writing``: what is written first; ``names_of``: as of `GreedyRun`.
         """
-        run = GreedyRun(self.network.language_model, collector, part_of=self._part_of)
+        run = GreedyRun(self.network.language_model, collector, part_of=self._part_of, names_of=names_of)
         run.writing = writing
         inputs = {"inputs_embeds": self.embed(question)}
         every = bool(capture and capture.prefix)

@@ -28,6 +28,7 @@ from models.families.weights import Weights, load_transformers, read_transformer
 from models.images import ImagePreprocessing, SeenImage
 from models.layer_states import Decoder, LayerReading
 from models.policy import Policy
+from models.rationale_text import part_names
 from models.teacher_forcing import different_frames
 from models.types import (
     ActionBins,
@@ -100,7 +101,7 @@ class ActionTokenPaliGemma(LayerReading, Cuttable):
         forced = self._forced_ids(force)
         longest = self._longest(prompt, forced)
         collector = row_collector(self._sites, self.info.layers, capture, len(prompt.ids), longest, (VISION,))
-        run = GreedyRun(self.model, collector, part_of=self._part_of)
+        run = GreedyRun(self.model, collector, part_of=self._part_of, names_of=self._names_of)
         with torch.inference_mode(), collecting(collector), cutting(self._sites, prompt.layout):
             self._prefill(run, prompt, seen, capture)
             bins = self._speak(run, forced, capture)
@@ -242,6 +243,9 @@ class ActionTokenPaliGemma(LayerReading, Cuttable):
             return Part.ACTION
         marks = (*vocabulary.markers, vocabulary.begin, vocabulary.eos)
         return Part.SPECIAL if token in marks else Part.RATIONALE
+
+    def _names_of(self, tokens: Sequence[int]) -> Sequence[str]:
+        return part_names(tokens, self._vocabulary.markers)
 
     def _choice_of_words(self) -> Tensor:
         """Every token but actions and those that only a prompt holds."""

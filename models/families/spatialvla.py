@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -118,7 +119,8 @@ class SpatialVLA(LayerReading, Cuttable):
         prompt, forced = len(read.prompt.ids), self._forced_ids(force)
         longest = self._longest(prompt, forced)
         collector = row_collector(self._sites, self.info.layers, capture, prompt, longest, (VISION,))
-        run = GreedyRun(self._language, collector, part_of=self._part_of)
+        names = partial(self._answers.part_names, ends=self._answers.ends())
+        run = GreedyRun(self._language, collector, part_of=self._part_of, names_of=names)
         with torch.inference_mode(), collecting(collector), cutting(self._sites, read.prompt.layout):
             embedded, depth = self._embedded(read)
             inputs = {"inputs_embeds": embedded, "prefix": prompt}

@@ -15,7 +15,7 @@ from models.families.action_token_answer import Answer
 from models.families.action_token_prompt import readable
 from models.families.spatial_action_grid import DIMENSIONS, KINDS, NAMES, said
 from models.families.spatialvla_settings import SpatialVLASettings
-from models.rationale_text import UNNAMED, join_parts
+from models.rationale_text import UNNAMED, PrefixEnds, join_parts
 from models.types import RATIONALE_TITLES, ActionBins, ActionDistribution, Part, Rationale, Span, TokenLayout
 
 PARTS = ("observation", "situation", "spatial", "planning")  # ReFineVLA's four questions
@@ -32,7 +32,7 @@ class SpatialAnswerReader:
         actions = self._scale.to_robot(normalised)
         acting = [index for index, token in enumerate(tokens[:count]) if token != self._settings.eos]
         spoken = [index for index, token in enumerate(tokens) if index >= count and token != self._settings.eos]
-        names = self._parts_of([tokens[index] for index in spoken])
+        names = self._parts_of([tokens[index] for index in spoken], self.ends())
         texts = [readable(self._tokenizer, token) for token in tokens]
         shown, spans = list(texts), []
         for index in range(len(tokens)):
@@ -88,13 +88,23 @@ class SpatialAnswerReader:
     def _clipped(self, token: int, kind: int) -> str:
         return "" if token in self._settings.grid.ids(kind) else " (clipped)"
 
-    def _parts_of(self, ids: Sequence[int]) -> list[str]:
+    def ends(self) -> PrefixEnds:
+        """For the words of one run."""
+        return PrefixEnds(self._decode)
+
+    def part_names(self, tokens: Sequence[int], ends: PrefixEnds) -> list[str]:
+        """The part that each of ``tokens``, the first of an answer, belongs to, and the one to come."""
+        acting = min(self._settings.action_tokens, len(tokens))
+        named = self._parts_of([token for token in tokens[acting:] if token != self._settings.eos], ends)
+        names = [""] * acting + named + [""] * (len(tokens) - acting - len(named))
+        return [*names, named[-1] if named else UNNAMED]
+
+    def _parts_of(self, ids: Sequence[int], ends: PrefixEnds) -> list[str]:
         """Name of the part that every word token belongs to, by where its last character lies in the text."""
-        text = self._decode(ids)
-        starts = [match.start() for match in HEADING.finditer(text)]
-        names = [UNNAMED, *(_part(match[1]) for match in HEADING.finditer(text))]
-        ends = [len(self._decode(ids[: index + 1])) for index in range(len(ids))]
-        return [names[bisect_right(starts, max(end - 1, 0))] for end in ends]
+        headings = [*HEADING.finditer(self._decode(ids))]
+        starts = [match.start() for match in headings]
+        names = [UNNAMED, *(_part(match[1]) for match in headings)]
+        return [names[bisect_right(starts, max(end - 1, 0))] for end in ends(ids)]
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False)).strip()

@@ -28,6 +28,7 @@ from models.families.vlm_reading import CausalReading, Reading, WholeReading
 from models.families.vlm_tower import features
 from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.policy import Policy
+from models.rationale_text import UNNAMED
 from models.teacher_forcing import TeacherForcing
 from models.types import AttentionRecord, Capture, CheckpointSpec, Observation, Part, Prediction, Rationale, TokenLayout
 
@@ -93,7 +94,7 @@ class VisionLanguageModel(Cuttable):
         with torch.inference_mode():
             embedded, vision = self._embedded(ids, pictures, capture is not None and capture.vision)
             inputs, following = self._reading.prompt(ids, pictures)
-            run = GreedyRun(self.model, collector, following, self._part_of)
+            run = GreedyRun(self.model, collector, following, self._part_of, _one_text)
             run.writing = Part.RATIONALE
             with collecting(collector), cutting(self._sites, prompt.layout):
                 every = bool(capture and capture.prefix)
@@ -190,6 +191,11 @@ class DifferentiableVisionLanguageModel(VisionLanguageModel, TeacherForcing):
         cached = {"past_key_values": cache, "use_cache": True} if cache is not None else {"use_cache": False}
         logits: Tensor = self.model(inputs_embeds=embedded, logits_to_keep=keep, **cached, **inputs).logits
         return logits
+
+
+def _one_text(tokens: Sequence[int]) -> list[str]:
+    """Names of parts, as `models.decoding.GreedyRun` asks for them."""
+    return [UNNAMED] * (len(tokens) + 1)
 
 
 def _words(force: Rationale | str) -> str:

@@ -25,7 +25,7 @@ from models.errors import UserError
 from models.fake_chunk import PlantedChunkPolicy
 from models.fakes import PlantedPolicy
 from models.policy import Policy
-from models.types import Observation, Rationale
+from models.types import Capture, Observation, Part, Rationale
 from tests.contracts.policy_cases import observation_for
 from tests.tiny_checkpoints import write_action_token_paligemma
 
@@ -194,6 +194,21 @@ def test_knock_outs_reach_a_real_network(tmp_path: Path) -> None:
     assert "there is no layer 9" in str(knock_outs.parse_route("action->image@9").why_not(policy))
 
 
+def test_one_part_of_its_own_rationale_is_cut_while_the_policy_writes_it(tuned: Policy) -> None:
+    seen = open_source(SAMPLES / "episodes").open("carrot-on-plate-0").step(2).observation
+    cut = knock_outs.parse_route("action->rationale:planning").cut
+    found = tuned.predict_without(seen, [cut], Capture(layers=(1,), queries=(Part.ACTION,)))
+    (record,) = found.attention
+    acting = set(found.layout.positions(Part.ACTION))
+    rows = [row for row, query in enumerate(record.queries) if query + 1 in acting]
+    looked = {
+        span.name: bool(record.weights[:, :, rows, span.start : span.stop].any())
+        for span in record.layout.spans
+        if span.part is Part.RATIONALE
+    }
+    assert looked == {"observation": True, "situation": True, "spatial": True, "planning": False}
+
+
 def test_words_after_the_action_cannot_change_it(tmp_path: Path) -> None:
     policy = models.load(write_action_token_paligemma(tmp_path, rationale=True, order="action first"))
     seen = observation_for(policy.info)
@@ -203,7 +218,17 @@ def test_words_after_the_action_cannot_change_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["action", "action->", "walk->image", "action->image@", "action->image@1-x", "action->image@0-99999999"]
+    "text",
+    [
+        "action",
+        "action->",
+        "rationale:planning",
+        "walk:a->image",
+        "walk->image",
+        "action->image@",
+        "action->image@1-x",
+        "action->image@0-99999999",
+    ],
 )
 def test_knock_outs_that_make_no_sense(text: str) -> None:
     with pytest.raises(UserError):
@@ -228,7 +253,7 @@ EXAMPLES: list[Intervention] = [
     rationale_edits.RandomWords(4, 2),
     rationale_edits.OtherRationale(3, "other"),
     rationale_edits.OwnRationale({"observation": "x"}),
-    knock_outs.KnockOutRoute("action", "image", (0, 1), None, "wrist"),
+    knock_outs.KnockOutRoute("action", "image:wrist", (0, 1)),
     knock_outs.KnockOutHead(1, 2, "action expert"),
 ]
 

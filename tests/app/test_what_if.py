@@ -13,10 +13,12 @@ from app.figures_what_if import action_dumbbells, distributions
 from app.library import Library
 from app.run_records import Asked
 from app.tasks import Task, TaskState, tasks_of
+from app.views.what_if_editors import ends_of
 from app.views.what_if_frames import shown_frames
 from app.views.what_if_result import word_diff
 from app.what_if import Place, Seen, change, look
 from app.what_if_edits import added, after_click, hidden_patches, with_fill, with_instruction, without
+from models.types import Part, Span, TokenLayout
 from tests.browser.world import checkpoint_named
 
 
@@ -105,3 +107,18 @@ def test_frames_show_patches_objects_and_what_is_hidden(place: Place) -> None:
     assert frame.patches == (1,) and frame.objects[0].hidden and frame.objects[0].name == "red block"
     (bare,) = shown_frames(place, None, ())
     assert bare.rows == 0 and bare.objects == ()
+
+
+def test_a_route_ends_at_a_part_or_at_one_of_its_names(place: Place) -> None:
+    layout = ended(place.library, look(place)).result.answer.layout
+    assert "image" in ends_of(layout) and not any(end.startswith("image:") for end in ends_of(layout))
+    spans = [
+        Span(Part.IMAGE, "main", 0, 1),
+        Span(Part.IMAGE, "wrist", 1, 2),
+        Span(Part.RATIONALE, "observation", 2, 3),
+        Span(Part.RATIONALE, "planning", 3, 4),
+        Span(Part.ACTION, "x", 4, 5),
+    ]
+    ends = ends_of(TokenLayout(("",) * 5, tuple(spans)))
+    assert ends["image:wrist"] == "image: wrist" and ends["rationale:planning"] == "rationale: Task planning"
+    assert next(iter(ends)) == "action" and "action:x" not in ends

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from models.errors import UserError
 from models.families import smolvla_network
 from models.knock_out import Cut, HeadCut, RouteCut, numbers
 from models.policy import Knockable, Policy
-from models.types import Capture, Observation, Part, Prediction, TokenLayout
+from models.types import Capture, Observation, Part, Prediction, Rationale, TokenLayout
 from tests.contracts.policy_cases import CASES, observation_for
 
 EVERYTHING = Capture(queries=tuple(Part), prefix=True)
@@ -47,15 +48,18 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def may_not(layout: TokenLayout, prompt: int, cut: RouteCut, shifted: bool) -> np.ndarray:
     """By the rules of `RouteCut`, position by position: bool [K, K]."""
     parts = [span.part for span in layout.spans for _ in range(span.start, span.stop)]
+    names = [span.name for span in layout.spans for _ in range(span.start, span.stop)]
     closed = np.zeros((len(parts), len(parts)), bool)
     for query in range(len(parts)):
         made = parts[query + 1] if query + 1 < len(parts) else None
         if Part.ACTION not in parts and made is Part.SPECIAL and query >= prompt:
             made = Part.RATIONALE  # a describing model ends when it likes
-        counts = {parts[query]} if not shifted or query < prompt else set()
-        counts |= {made} if shifted and query >= prompt - 1 else set()
-        if cut.queries in counts:
-            closed[query] = [part is cut.keys for part in parts]
+        counts = {(parts[query], names[query])} if not shifted or query < prompt else set()
+        counts |= {(made, names[min(query + 1, len(names) - 1)])} if shifted and query >= prompt - 1 else set()
+        if any(part is cut.queries and cut.query_name in ("", name) for part, name in counts):
+            closed[query] = [
+                part is cut.keys and cut.key_name in ("", name) for part, name in zip(parts, names, strict=True)
+            ]
     return closed
 
 
@@ -192,6 +196,34 @@ def same_words(one: Prediction, other: Prediction) -> bool:
     return np.array_equal(one.token_logprobs, other.token_logprobs) and np.array_equal(one.actions, other.actions)
 
 
+PARTS = {  # case -> what is forced, whose second part is cut
+    "grouped queries": {"observation": "the carrot", "planning": "the plate"},
+    "ECoT": {"task": "the carrot", "plan": "put it on the plate"},
+    "spatial with words": {"observation": "the carrot", "planning": "put it on the plate"},
+}
+
+
+@pytest.mark.parametrize("case", ["grouped queries", *(pytest.param(c, marks=pytest.mark.slow) for c in [*PARTS][1:])])
+def test_one_part_of_the_rationale_alone_is_cut(case: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    family, write = CASES[case]
+    folder = write(tmp_path_factory.mktemp("parts") / case)
+    policy, parts = models.load(folder, family=family), PARTS[case]
+    seen, force, name = observation_for(policy.info), Rationale(parts), [*parts][1]
+    first = case != "spatial with words"  # that one acts first: later words of the part look at earlier ones
+    cut = RouteCut(Part.ACTION if first else Part.RATIONALE, Part.RATIONALE, key_name=name)
+    cut = cut if first else replace(cut, query_name=name)
+    ours = policy.predict_without(seen, [cut], EVERYTHING, force=force)
+    assert {span.name for span in ours.layout.spans if span.part is Part.RATIONALE} >= set(parts)
+    both = policy.predict_without(seen, [replace(cut, key_name="", query_name="")], force=force)
+    assert not same_words(ours, both) and not same_words(ours, policy.predict(seen, force=force))
+    with pytest.raises(UserError, match=f"the rationale has no part 'lunch'; it has .*{name}"):
+        policy.predict_without(seen, [replace(cut, key_name="lunch", query_name="")], force=force)
+    prompt = len(policy.layout(seen).tokens)
+    with eagerly(policy, [cut], ours.layout, prompt):
+        theirs = policy.predict(seen, force=force)
+    np.testing.assert_allclose(ours.token_logprobs, theirs.token_logprobs, atol=1e-5, rtol=1e-5)
+
+
 def test_captured_rows_are_those_of_the_cut_run(pair: tuple[Knockable, Policy]) -> None:
     policy, _ = pair
     seen, cuts = observation_for(policy.info), routes(policy)
@@ -235,7 +267,8 @@ def test_plain_runs_beside_and_after_are_not_cut(pair: tuple[Knockable, Policy])
         (RouteCut(Part.ACTION, Part.IMAGE, layers=(7,)), "there is no layer 7"),
         (RouteCut(Part.ACTION, Part.IMAGE, layers=()), "names no layer"),
         (RouteCut(Part.ACTION, Part.IMAGE, heads=(9,)), "there is no head 9"),
-        (RouteCut(Part.ACTION, Part.IMAGE, camera="nose"), "no camera 'nose'; it sees image"),
+        (RouteCut(Part.ACTION, Part.IMAGE, key_name="nose"), "no camera 'nose'; it sees image"),
+        (RouteCut(Part.ACTION, Part.IMAGE, query_name="x"), "only cameras and parts of the rationale have names"),
         (RouteCut(Part.IMAGE, Part.ACTION), "cut nothing"),
         (HeadCut(5, 0), "there is no layer 5"),
         (HeadCut(0, 4), "there is no head 4"),
@@ -267,7 +300,9 @@ def test_one_camera_of_several_and_one_head(tmp_path_factory: pytest.TempPathFac
     policy = models.load(CASES["SmolVLA"][1](tmp_path_factory.mktemp("cameras") / "it"))
     seen = observation_for(policy.info)
     camera = next(span.name for span in policy.layout(seen).spans if span.part is Part.IMAGE)
-    prediction = policy.predict_without(seen, [RouteCut(Part.ACTION, Part.IMAGE, heads=(1,), camera=camera)], Capture())
+    prediction = policy.predict_without(
+        seen, [RouteCut(Part.ACTION, Part.IMAGE, heads=(1,), key_name=camera)], Capture()
+    )
     record = prediction.attention[0]
     for span in record.layout.spans:
         weights = record.weights[..., span.start : span.stop]
@@ -278,6 +313,7 @@ def test_one_camera_of_several_and_one_head(tmp_path_factory: pytest.TempPathFac
 def test_numbers_are_written_as_a_person_does() -> None:
     assert numbers((3, 0, 1, 2, 7)) == "0-3,7"
     assert str(RouteCut(Part.ACTION, Part.IMAGE, (0, 1), (2,))) == "action->image in layers 0-1, heads 2"
+    assert str(RouteCut(Part.ACTION, Part.RATIONALE, key_name="planning")) == "action->rationale:planning"
     assert str(HeadCut(1, 2)) == "head 1.2"
 
 
