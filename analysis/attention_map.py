@@ -5,6 +5,7 @@ Formulas in docs/metrics.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,11 @@ from models.types import AttentionRecord, Part, PatchGrid, TokenLayout
 
 @dataclass(frozen=True)
 class HeadScore:
-    """How a head attends to an image, averaged over queries."""
+    """How a head attends to one image, averaged over queries."""
 
     layer: int
     head: int
+    camera: str
     image_share: float  # 0 to 1: attention on the image's tokens
     spatial_entropy: float  # nats; 0: all in one connected place
 
@@ -75,27 +77,36 @@ def spatial_entropy(maps: Float[np.ndarray, "*rows R C"]) -> Float[np.ndarray, "
 
 
 def rank_heads(
-    record: AttentionRecord, camera: str | None = None, least_share: float | None = None
+    record: AttentionRecord, cameras: Sequence[str] | None = None, least_share: float | None = None
 ) -> tuple[HeadScore, ...]:
-    """Heads that look at one place of an image, most pointed first.
+    """Heads that look at one place of an image, most pointed first; each with the image on which it does so best.
 
-    Heads whose image share, averaged over all captured queries, is below ``least_share`` (None: the median over heads)
+    Ranked are all pairs of a head and one of ``cameras`` (None: the only one); a head stands where its first pair does.
+    Pairs whose image share, averaged over all captured queries, is below ``least_share`` (None: the median over pairs)
     come last, by falling share; the others are ordered by rising spatial entropy of their mean map, then falling share.
     """
-    maps = image_map(record.weights, record.layout, camera).astype(np.float64).mean(axis=2)  # [L, A, R, C]
-    shares, entropies = maps.sum(axis=(2, 3)), spatial_entropy(maps)
-    bound = float(np.median(shares)) if least_share is None else least_share
-    scores = [
-        HeadScore(layer, head, float(shares[row, head]), float(entropies[row, head]))
-        for row, layer in enumerate(record.layers)
-        for head in range(shares.shape[1])
-    ]
+    scores = [score for camera in cameras or (patch_grid(record.layout).camera,) for score in _scores(record, camera)]
+    bound = float(np.median([score.image_share for score in scores])) if least_share is None else least_share
 
     def order(score: HeadScore) -> tuple[bool, float, float]:
         looks = score.image_share >= bound
         return (not looks, score.spatial_entropy if looks else 0.0, -score.image_share)
 
-    return tuple(sorted(scores, key=order))
+    first: dict[tuple[int, int], HeadScore] = {}
+    for score in sorted(scores, key=order):
+        first.setdefault((score.layer, score.head), score)
+    return tuple(first.values())
+
+
+def _scores(record: AttentionRecord, camera: str) -> list[HeadScore]:
+    """Of every head on one image."""
+    maps = image_map(record.weights, record.layout, camera).astype(np.float64).mean(axis=2)  # [L, A, R, C]
+    shares, entropies = maps.sum(axis=(2, 3)), spatial_entropy(maps)
+    return [
+        HeadScore(layer, head, camera, float(shares[row, head]), float(entropies[row, head]))
+        for row, layer in enumerate(record.layers)
+        for head in range(shares.shape[1])
+    ]
 
 
 def _components(above: Bool[np.ndarray, "N R C"]) -> np.ndarray:

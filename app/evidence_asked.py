@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analysis.catalogue import Filter
+from analysis.evidence.drawn import NOTHING_DRAWN, DrawnBoxes, read_drawn, write_drawn
 from analysis.evidence.episodes import ListedEpisode, subject
 from analysis.evidence.layers import LayerComparison, compare_layers
 from analysis.evidence.maps import MEAN_ATTENTION
 from analysis.evidence.measurements import Measurements, Subject, measure, missing, stored
 from analysis.evidence.probe import Probe, probe
 from analysis.evidence.probes.faithfulness import FaithfulnessProbe
-from analysis.metrics.coverage import Box
 from analysis.records import Setting
 from analysis.types import Episode, EpisodeMeta
 from app.library import Library
@@ -45,7 +45,7 @@ class Asked:
     episodes: tuple[EpisodeMeta, ...]
     steps: int  # of each episode
     measures: tuple[str, ...]  # names of probes
-    drawn: Mapping[str, Box] = field(default_factory=dict)
+    drawn: Mapping[str, DrawnBoxes] = field(default_factory=dict)  # by the episode's id, where something was drawn
     method: str = MEAN_ATTENTION  # whose maps are tested for faithfulness
 
     @property
@@ -56,7 +56,7 @@ class Asked:
     def key(self, *models: Model) -> tuple[object, ...]:
         """Of the task that measures this."""
         digests = tuple(meta.digest or meta.id for meta in self.episodes)
-        drawn = tuple(sorted((name, tuple(box)) for name, box in self.drawn.items()))
+        drawn = tuple(sorted(self.drawn.items(), key=lambda each: each[0]))
         return (
             "evidence",
             self.dataset,
@@ -86,6 +86,20 @@ def spread_episodes(library: Library, dataset: str, count: int, total: int) -> t
     return tuple(found)
 
 
+def drawn_on(library: Library, dataset: str, meta: EpisodeMeta) -> DrawnBoxes:
+    """What was drawn on an episode. Raises UserError for a damaged file."""
+    return read_drawn(library.workspace.path, _digest(library, dataset, meta))
+
+
+def draw_on(library: Library, dataset: str, meta: EpisodeMeta, drawn: DrawnBoxes) -> None:
+    """Keeps what was drawn, for everybody who uses the workspace."""
+    write_drawn(library.workspace.path, _digest(library, dataset, meta), drawn)
+
+
+def _digest(library: Library, dataset: str, meta: EpisodeMeta) -> str:
+    return meta.digest or library.episode(dataset, meta.id).meta.digest
+
+
 def subjects(library: Library, asked: Asked, model: Model) -> list[Subject]:
     """The episodes as a model sees them; opened when measured. Raises UserError for cameras that an episode lacks."""
     only = len(model.spec.action_stats) == 1
@@ -100,7 +114,7 @@ def subjects(library: Library, asked: Asked, model: Model) -> list[Subject]:
             _listed(library, asked.dataset, meta),
             dataset=asked.dataset,
             cameras=camera_names(model.cameras),
-            drawn=asked.drawn or None,
+            drawn=asked.drawn.get(meta.id, NOTHING_DRAWN),
             opened_as=opened_as,
         )
         for meta in asked.episodes

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.metrics.coverage import Box
+
+COLOUR = "#ffc400"
 GRID = 24  # invisible points a side: a selection needs something to select
 
 
-def frame_figure(data: bytes, kind: str, width: int, height: int) -> go.Figure:
-    """The encoded frame in its own pixels, y downwards."""
+def frame_figure(data: bytes, kind: str, width: int, height: int, boxes: Mapping[str, Box]) -> go.Figure:
+    """The encoded frame in its own pixels, y downwards, with boxes on it."""
     x, y = np.meshgrid(np.linspace(0, width, GRID), np.linspace(0, height, GRID))
     figure = go.Figure(go.Scatter(x=x.ravel(), y=y.ravel(), mode="markers", marker={"opacity": 0.01}, hoverinfo="skip"))
     figure.add_layout_image(
@@ -25,6 +30,19 @@ def frame_figure(data: bytes, kind: str, width: int, height: int) -> go.Figure:
         sizing="stretch",
         layer="below",
     )
+    for name, (left, top, right, bottom) in boxes.items():
+        figure.add_shape(type="rect", x0=left, y0=top, x1=right, y1=bottom, line={"color": COLOUR, "width": 2})
+        figure.add_annotation(
+            x=left,
+            y=top,
+            text=escape(name),
+            showarrow=False,
+            xanchor="left",
+            yanchor="top",
+            bgcolor=COLOUR,
+            font={"color": "#1b1d21", "size": 12},
+            borderpad=2,
+        )
     figure.update_layout(
         height=320,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},

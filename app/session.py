@@ -13,7 +13,6 @@ from analysis.catalogue import Filter
 from analysis.checkpoint_list import BrokenCheckpoint
 from analysis.interventions.question import Intervention
 from analysis.interventions.registry import as_text, from_text
-from analysis.metrics.coverage import Box
 from app import library
 from app.episode_list import NAMES as LIST_NAMES
 from app.episode_list import EpisodeList, list_from
@@ -280,15 +279,3 @@ def keep_step(value: int) -> None:
 def value(key: str, default: object) -> object:
     """What a widget of the page holds."""
     return st.session_state.get(key, default)
-
-
-def drawn_boxes(episode: str) -> dict[str, Box]:
-    """Boxes that a person drew on an episode in this session, by name."""
-    held: dict[str, Box] = st.session_state.get(f"drawn_{episode}", {})
-    return dict(held)
-
-
-def draw_box(episode: str, name: str, box: Box | None) -> None:
-    """Keeps a box, or with None forgets it."""
-    held = {known: each for known, each in drawn_boxes(episode).items() if known != name}
-    st.session_state[f"drawn_{episode}"] = held if box is None else held | {name: box}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
 
-from analysis.commands.options import AsJson, Device, Dtype, Opening, open_policy, print_values
+from analysis.commands.options import AsJson, Device, Dtype, Opening, open_policy, print_values, source_at
 from analysis.evidence.probe import QUICK
 from analysis.records import Setting
 from analysis.running import Running
@@ -33,7 +34,7 @@ StepCount = Annotated[int, typer.Option(help="steps of each episode, evenly spre
 Measure = Annotated[
     list[str] | None,
     typer.Option(
-        help="action, attention, instruction, rationale, lens, significance (ISS), faithfulness; once for each"
+        help="action, attention, instruction, rationale, routes, lens, significance (ISS), faithfulness; once for each"
     ),
 ]
 Correct = Annotated[str, typer.Option(help="for the number of metrics: holm, benjamini-hochberg or none")]
@@ -87,6 +88,7 @@ def measured_pair(
 
     The policies, and the episodes as each sees them, come with the result.
     """
+    from analysis.evidence.drawn import read_drawn
     from analysis.evidence.episodes import episodes_at, subject
     from analysis.evidence.pair import measure_pair
     from analysis.evidence.probe import probe
@@ -94,14 +96,18 @@ def measured_pair(
     if correction not in CORRECTIONS:
         raise UserError(f"there is no correction {correction!r}; there are {', '.join(CORRECTIONS)}")
     probes = [probe(name) for name in dict.fromkeys(measure or QUICK)]
-    opened = episodes_at(episodes)
+    opened = episodes_at(episodes, partial(source_at, workspace=workspace))
     policies = [open_policy(side) for side in sides]
     settings = [_opened_as(side, policy) for side, policy in zip(sides, policies, strict=True)]
     if draw is not None:
         policies = [_drawing(policy, draw, seed) for seed, policy in enumerate(policies)]
         settings = [each | {"temperature": draw, "seed": seed} for seed, each in enumerate(settings)]
+    boxes = [read_drawn(workspace, episode.meta.digest) for episode in opened]
     subjects = [
-        [subject(policy.info, episode, opened_as=own) for episode in opened]
+        [
+            subject(policy.info, episode, drawn=drawn, opened_as=own)
+            for episode, drawn in zip(opened, boxes, strict=True)
+        ]
         for policy, own in zip(policies, settings, strict=True)
     ]
     records = Workspace.open(workspace).records

@@ -10,20 +10,20 @@ from jaxtyping import Float, UInt8
 
 from analysis.cameras import plan_cameras
 from analysis.episodes import open_source
-from analysis.episodes.source import BrokenEpisode
+from analysis.episodes.source import BrokenEpisode, OpenedSource
+from analysis.evidence.drawn import NOTHING_DRAWN, DrawnBoxes
 from analysis.evidence.measurements import Subject
-from analysis.metrics.coverage import Box
 from analysis.records import Setting
 from analysis.types import Episode, EpisodeMeta, Step
 from models.errors import UserError
 from models.types import CheckpointSpec, Rationale
 
 
-def episodes_at(paths: Sequence[Path]) -> tuple[Episode, ...]:
+def episodes_at(paths: Sequence[Path], source_at: Callable[[Path], OpenedSource] = open_source) -> tuple[Episode, ...]:
     """All episodes of files and folders, each once. Raises UserError for a broken one, or where there is none."""
     found: dict[str, Episode] = {}
     for path in paths:
-        for episode in _opened(path):
+        for episode in _opened(source_at(path)):
             found.setdefault(episode.meta.digest, episode)
     if not found:
         raise UserError(f"there is no episode in {', '.join(map(str, paths))}")
@@ -36,7 +36,7 @@ def subject(
     *,
     dataset: str = "",
     cameras: Sequence[str] | None = None,
-    drawn: Mapping[str, Box] | None = None,
+    drawn: DrawnBoxes = NOTHING_DRAWN,
     opened_as: Mapping[str, Setting] | None = None,
 ) -> Subject:
     """``cameras``: those of the episode that the policy sees; None: as they fit by name."""
@@ -72,8 +72,7 @@ class ListedEpisode:
         return self._open().encoded_frame(camera, index)
 
 
-def _opened(path: Path) -> Iterator[Episode]:
-    source = open_source(path)
+def _opened(source: OpenedSource) -> Iterator[Episode]:
     for entry in source.scan():
         if isinstance(entry, BrokenEpisode):
             raise UserError(f"{entry.path} cannot be read: {entry.reason}")

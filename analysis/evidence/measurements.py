@@ -17,10 +17,10 @@ from jaxtyping import Float
 
 from analysis.atomic_file import written_once
 from analysis.cameras import CameraPlan
+from analysis.evidence.drawn import NOTHING_DRAWN, DrawnBoxes
 from analysis.evidence.effect import unit_of
 from analysis.evidence.moment import Moment
 from analysis.evidence.probe import Probe, Values
-from analysis.metrics.coverage import Box
 from analysis.records import RecordStore, RunKey, Setting
 from analysis.types import Episode
 from models.errors import UserError
@@ -84,15 +84,15 @@ class Subject:
     episode: Episode
     cameras: CameraPlan
     dataset: str = ""
-    drawn: Mapping[str, Box] | None = None
+    drawn: DrawnBoxes = NOTHING_DRAWN
     opened_as: Mapping[str, Setting] | None = None  # how the policy was opened, where not as usual: action_stats ...
 
     def key(self, checkpoint: str, probe: Probe) -> RunKey:
         settings: dict[str, Setting] = {"version": probe.version, **probe.settings()}
         settings |= {name: value for name, value in (self.opened_as or {}).items() if value is not None}
         settings["cameras"] = [f"{name}={camera}" for name, camera in self.cameras.pairs]
-        if self.drawn:
-            settings["drawn"] = {name: [*map(float, box)] for name, box in self.drawn.items()}
+        if self.drawn.keys:
+            settings["drawn"] = self.drawn.setting()
         return RunKey(checkpoint, self.episode.meta.digest, f"evidence {probe.name}", settings)
 
 
@@ -160,7 +160,7 @@ def _measured(policy: Policy, subject: Subject, step: int, probes: Sequence[Prob
         if known is None:
             # the step is read and the policy run only where something is missing
             moment = moment or Moment(
-                policy, subject.episode, subject.episode.step(step), subject.cameras, subject.drawn or {}
+                policy, subject.episode, subject.episode.step(step), subject.cameras, subject.drawn
             )
             known = each(moment)
             write_values(records, key, step, known)

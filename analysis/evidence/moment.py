@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.cameras import CameraPlan
+from analysis.evidence.drawn import NOTHING_DRAWN, DrawnBoxes
 from analysis.evidence.things import is_robot, named_things, things_in_view
-from analysis.metrics.coverage import Box, object_mask, patch_coverage, visible_share
+from analysis.metrics.coverage import object_mask, patch_coverage, visible_share
 from analysis.types import Episode, Step
 from models.policy import Policy
 from models.types import Capture, Observation, Part, PatchGrid, Prediction
@@ -39,7 +40,7 @@ class Moment:
     episode: Episode
     step: Step
     cameras: CameraPlan
-    drawn: Mapping[str, Box] = field(default_factory=dict)  # boxes that a person drew on the first camera
+    drawn: DrawnBoxes = NOTHING_DRAWN  # what a person drew
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -63,6 +64,12 @@ class Moment:
         """What the policy says, with the attention of what it wrote."""
         return self.policy.predict(self.observation, Capture())
 
+    def names_in_view(self) -> list[str]:
+        """What is known to be on the first camera's frame, the robot left out."""
+        camera = next(iter(self.cameras.episode_names.values()), "")
+        things = things_in_view(self.step, camera, self.drawn.at(camera, self.step.index))
+        return [thing.name for thing in things if not is_robot(thing)]
+
     def grid(self, camera: str) -> PatchGrid | None:
         """Where the patches of one image lie; None where they form no single grid."""
         grids = [span.grid for span in self.answer.layout.spans if span.part is Part.IMAGE and span.name == camera]
@@ -74,7 +81,7 @@ class Moment:
         if grid is None:
             return None
         own = self.cameras.episode_names.get(camera, camera)
-        drawn = self.drawn if camera == next(iter(self.observation.images)) else {}
+        drawn = self.drawn.at(own, self.step.index)
         things = things_in_view(self.step, own, drawn)
         wanted = named_things(things, self.observation.instruction, drawn)
         if not wanted:

@@ -80,6 +80,7 @@ def measure_pair(
         "steps of each episode": str(steps),
         "measured": ", ".join(each.name for each in probes),
         "correction": correction,
+        "boxes drawn by a person": f"on {sum(bool(each.drawn.keys) for each in subjects[0])} of the episodes",
     }
     return paired(policies[0].info, policies[1].info, measured[0], measured[1], by_layer, correction, asked)
 

@@ -10,7 +10,7 @@ from analysis.evidence.probe import PROBES, QUICK
 from analysis.types import EpisodeMeta
 from app import library
 from app.components.task_status import task_status
-from app.evidence_asked import Asked, Model, episode_count, known, measuring, spread_episodes, to_do
+from app.evidence_asked import Asked, Model, drawn_on, episode_count, known, measuring, spread_episodes, to_do
 from app.sidebar import Chosen
 from app.tasks import tasks_of
 from app.views import evidence_boxes, evidence_pair, evidence_verdicts
@@ -72,7 +72,12 @@ def _settings(chosen: Chosen) -> Asked:
     each = steps.number_input("Steps of each", 1, 200, 2 if whole else 12, key=f"evidence_steps_{whole}")
     costs = "\n".join(f"- **{name}**: {text}" for name, text in COSTS.items())
     measures = what.multiselect("Measure", list(PROBES), list(QUICK), key="evidence_measures", help=costs)
-    drawn = {} if whole else evidence_boxes.offered(chosen)
+    if not whole:
+        evidence_boxes.offered(dataset, chosen.meta)
+    here = library.current()
+    drawn = {meta.id: boxes for meta in episodes if (boxes := drawn_on(here, dataset, meta)).keys}
+    if whole and drawn:
+        st.caption(f"Boxes that a person drew count in {len(drawn)} of these episodes.")
     method = MEAN_ATTENTION
     if "faithfulness" in measures:
         method = st.selectbox("Method whose maps are tested", known_methods(), key="evidence_method")

@@ -1,56 +1,105 @@
-"""Boxes around things: dragged on the first frame, or typed."""
+"""Boxes around things: dragged on the frame of a step, held from there on, kept in the workspace."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
+from analysis.evidence.drawn import DrawnBoxes, KeyBox
 from analysis.metrics.coverage import Box
-from app import library, session
+from analysis.types import EpisodeMeta
+from app import library
+from app.evidence_asked import draw_on, drawn_on
 from app.figures_boxes import frame_figure
-from app.sidebar import Chosen
+from app.plain_text import plain
 
 
-def offered(chosen: Chosen) -> dict[str, Box]:
-    """Name -> box in pixels of the first camera's frame, as a person drew them. They stand for the whole episode."""
-    assert chosen.meta is not None and chosen.selection.dataset is not None
-    held = session.drawn_boxes(chosen.meta.id)
-    title = f"Boxes drawn around things: {len(held)}" if held else "Draw boxes around things"
+def offered(dataset: str, meta: EpisodeMeta) -> None:
+    """Shows what is drawn on an episode and lets a person draw more."""
+    held = drawn_on(library.current(), dataset, meta)
+    title = f"Boxes drawn around things: {len(held.keys)}" if held.keys else "Draw boxes around things"
     with st.expander(title):
-        _drawing(chosen.selection.dataset, chosen.meta.id, held)
-    return held
+        _drawing(dataset, meta, held)
 
 
-def _drawing(dataset: str, id: str, held: dict[str, Box]) -> None:
-    episode = library.current().episode(dataset, id)
-    camera = episode.meta.cameras[0]
-    data, kind = episode.encoded_frame(camera, 0)
-    height, width = episode.frame(camera, 0).shape[:2]
+def _drawing(dataset: str, meta: EpisodeMeta, held: DrawnBoxes) -> None:
     st.caption(
-        "For things without a mask or box in the episode. Drag a box on the first frame, name it and add it. It counts "
-        "as named by the instruction, at this place, at every measured step: draw it around what does not move."
+        "For things without a mask or box in the episode. Go to a step, drag a box on the frame, name it and add it. "
+        "It counts as named by the instruction from that step on, until you draw it again at a later one or say that "
+        "it is out of view. Boxes are kept in the workspace, for everybody who uses it."
     )
     left, right = st.columns([1, 1.4])
-    event = left.plotly_chart(
-        frame_figure(data, kind, width, height),
-        key=f"evidence_frame_{id}",
+    with left:
+        camera = meta.cameras[0]
+        if len(meta.cameras) > 1:
+            camera = st.selectbox("Camera", meta.cameras, key=f"evidence_camera_{meta.id}") or camera
+        step = 0
+        if meta.length > 1:
+            step = st.slider("Step", 0, meta.length - 1, key=f"evidence_step_{meta.id}")
+        selected = _frame(dataset, meta, held, camera, step)
+    with right:
+        _adding(dataset, meta, held, camera, step, selected)
+        _listed(dataset, meta, held)
+
+
+def _frame(dataset: str, meta: EpisodeMeta, held: DrawnBoxes, camera: str, step: int) -> Box | None:
+    """Draws the frame with what holds at the step; the box that was dragged on it."""
+    episode = library.current().episode(dataset, meta.id)
+    data, kind = episode.encoded_frame(camera, step)
+    height, width = episode.frame(camera, step).shape[:2]
+    event = st.plotly_chart(
+        frame_figure(data, kind, width, height, held.at(camera, step)),
+        key=f"evidence_frame_{meta.id}_{camera}_{step}",
         on_select="rerun",
         selection_mode="box",
         config={"displayModeBar": False},
     )
-    selected = _selected(event)
-    with right:
-        if selected is not None:
-            st.write("Selected: " + ", ".join(f"{value:.0f}" for value in selected) + " (left, top, right, bottom)")
-        name = st.text_input("Name of the thing", key=f"evidence_name_{id}", max_chars=60).strip()
-        if st.button("Add the box", key=f"evidence_add_{id}", disabled=selected is None or not name) and selected:
-            session.draw_box(id, name, selected)
+    return _selected(event)
+
+
+def _adding(dataset: str, meta: EpisodeMeta, held: DrawnBoxes, camera: str, step: int, selected: Box | None) -> None:
+    names = list(dict.fromkeys(key.name for key in held.keys))
+    said = st.selectbox(
+        "Thing",
+        names,
+        index=None,
+        key=f"evidence_name_{meta.id}",
+        accept_new_options=True,
+        placeholder="A name, or one that has a box already",
+    )
+    name = (said or "").strip()[:60]
+    edges = ", ".join(f"{value:.0f}" for value in selected) if selected is not None else ""
+    st.caption(f"Selected: {edges} (left, top, right, bottom)" if edges else "Nothing is selected on the frame yet.")
+    with st.container(horizontal=True):
+        add = st.button(f"Add the box at step {step}", key=f"evidence_add_{meta.id}", disabled=not (selected and name))
+        gone = st.button("Out of view from here on", key=f"evidence_gone_{meta.id}", disabled=name not in names)
+    if add or gone:
+        key = KeyBox(name, camera, step, selected if add else None)
+        draw_on(library.current(), dataset, meta, held.with_key(key))
+        st.rerun()
+
+
+def _listed(dataset: str, meta: EpisodeMeta, held: DrawnBoxes) -> None:
+    here = library.current()
+    for key in held.keys:
+        line, remove = st.columns([5, 1], vertical_alignment="center")
+        where = f" on {key.camera}" if len(meta.cameras) > 1 else ""
+        edges = "out of view" if key.box is None else ", ".join(f"{value:.0f}" for value in key.box)
+        line.markdown(f"{plain(key.name)}{plain(where)}, from step {key.step}: {edges}")
+        if remove.button("Remove", key=f"evidence_remove_{meta.id}_{key.name}_{key.camera}_{key.step}"):
+            draw_on(here, dataset, meta, held.without(key.name, key.camera, key.step))
             st.rerun()
-        for known, box in held.items():
-            line, remove = st.columns([4, 1], vertical_alignment="center")
-            line.text(f"{known}: " + ", ".join(f"{value:.0f}" for value in box))
-            if remove.button("Remove", key=f"evidence_remove_{id}_{known}"):
-                session.draw_box(id, known, None)
-                st.rerun()
+    if len(held.keys) > 1:
+        moving = st.toggle(
+            "Boxes move evenly between their steps",
+            value=held.moving,
+            key=f"evidence_moving_{meta.id}",
+            help="Else each holds until the next one.",
+        )
+        if moving != held.moving:
+            draw_on(here, dataset, meta, replace(held, moving=moving))
+            st.rerun()
 
 
 def _selected(event: object) -> Box | None:
@@ -59,4 +108,5 @@ def _selected(event: object) -> Box | None:
     if not found:
         return None
     x, y = sorted(found[0]["x"]), sorted(found[0]["y"])
-    return (float(x[0]), float(y[0]), float(x[-1]), float(y[-1]))
+    box = (float(x[0]), float(y[0]), float(x[-1]), float(y[-1]))
+    return box if box[0] < box[2] and box[1] < box[3] else None

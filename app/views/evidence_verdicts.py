@@ -93,15 +93,24 @@ def _heads(measured: Measurements) -> None:
     shares = sorted(((bootstrap_mean(measured.per_episode(name)), name) for name in names), key=lambda e: -e[0].value)
     rows = [
         {
-            "layer": int(name.split()[1].split(".")[0]),
-            "head": int(name.split(".")[1]),
+            **_head(name),
             "share of steps": round(held.value, 3),
             "interval": f"{held.low:.2f} to {held.high:.2f}" if held.has_interval else f"n = {held.n}, too few",
         }
         for held, name in shares[:HEADS]
     ]
     st.dataframe(rows, hide_index=True, key="evidence_heads")
-    st.caption("After arXiv 2503.06287: heads with at least the median share on the image, by rising spatial entropy.")
+    st.caption(
+        "After arXiv 2503.06287: heads with at least the median share on an image, by rising spatial entropy. Of "
+        "several cameras every one counts, and a head stands with that on which it looks at one place best."
+    )
+
+
+def _head(measurement: str) -> dict[str, int | str]:
+    """Layer and head of a measurement's name, and of several cameras the one on which it looks at one place."""
+    place, _, camera = measurement.removeprefix("localises ").partition(" on ")
+    layer, _, head = place.partition(".")
+    return {"layer": int(layer), "head": int(head)} | ({"camera": camera} if camera else {})
 
 
 def _routes(measured: Measurements) -> None:

@@ -96,8 +96,23 @@ def test_heads_that_look_at_one_place_come_first():
     rows[0, 3, 0, 1:7] = 0.15  # all over, share 0.9
     rows[..., 0] = 1 - rows.sum(axis=-1)
     record = AttentionRecord(rows, (3,), (9,), (0,), BOTH)
-    ranked = rank_heads(record, "front", least_share=0.5)
+    ranked = rank_heads(record, ["front"], least_share=0.5)
     assert [(score.layer, score.head) for score in ranked] == [(3, 1), (3, 0), (3, 3), (3, 2)]
     assert ranked[0].image_share == pytest.approx(0.7) and ranked[0].spatial_entropy == 0
     # the median share is 0.75: head 1 now falls below it
-    assert [score.head for score in rank_heads(record, "front")] == [0, 3, 1, 2]
+    assert [score.head for score in rank_heads(record, ["front"])] == [0, 3, 1, 2]
+
+
+def test_a_head_is_ranked_by_the_camera_on_which_it_points_best():
+    rows = np.zeros((1, 3, 1, 10))
+    rows[0, 0, 0, 1:7] = 0.1  # all over the front, share 0.6
+    rows[0, 0, 0, 7] = 0.3  # one place of the wrist
+    rows[0, 1, 0, [1, 6]] = 0.35, 0.35  # two places of the front
+    rows[0, 2, 0, 3] = 0.8  # one place of the front
+    rows[..., 0] = 1 - rows.sum(axis=-1)
+    record = AttentionRecord(rows, (3,), (9,), (0,), BOTH)
+    found = [(score.head, score.camera) for score in rank_heads(record, ["front", "wrist"], least_share=0.25)]
+    assert found == [(2, "front"), (0, "wrist"), (1, "front")]
+    assert [score.head for score in rank_heads(record, ["front"], least_share=0.25)] == [2, 1, 0]
+    with pytest.raises(UserError, match="has front, wrist"):
+        rank_heads(record)

@@ -27,11 +27,12 @@ class AttentionProbe:
     """The mean over all layers, heads and action tokens, and of an action expert over its denoising steps.
 
     Shares of every kind of token with the sink apart; what falls on the image, compared with the named things; and
-    which heads look at one place of the image (``localises LAYER.HEAD``: 1 for the three best of the step).
+    which heads look at one place of an image (``localises LAYER.HEAD``: 1 for the three best of the step). Of several
+    cameras every one counts: ``localises LAYER.HEAD on CAMERA``, 1 where it does so best there.
     """
 
     name: ClassVar[str] = "attention"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def why_not(self, policy: Policy) -> str | None:
         return None
@@ -88,6 +89,12 @@ def _localising(records: tuple[AttentionRecord, ...], moment: Moment) -> Values:
     cameras = single_images(moment)
     if not cameras:
         return {}
-    ranked = rank_heads(records[-1], cameras[0])
-    best = {(score.layer, score.head) for score in ranked[:BEST]}
-    return {f"localises {s.layer}.{s.head}": float((s.layer, s.head) in best) for s in ranked}
+    ranked = rank_heads(records[-1], cameras)
+    best = {(score.layer, score.head, score.camera) for score in ranked[:BEST]}
+    return {
+        f"localises {score.layer}.{score.head}{f' on {camera}' if len(cameras) > 1 else ''}": float(
+            (score.layer, score.head, camera) in best
+        )
+        for score in ranked
+        for camera in cameras
+    }

@@ -10,7 +10,7 @@ from analysis.evidence.effect import change
 from analysis.evidence.moment import Moment
 from analysis.evidence.probe import Values
 from analysis.evidence.text_edits import negated, other_object, paraphrased, shuffled
-from analysis.evidence.things import is_robot, named, things_in_view
+from analysis.evidence.things import named
 from analysis.records import Setting
 from models.errors import UserError
 from models.policy import Policy
@@ -40,8 +40,7 @@ class InstructionProbe:
     def edits(self, moment: Moment) -> dict[str, str | None]:
         """The edited instructions; None where an edit cannot be made."""
         text = moment.observation.instruction
-        own = next(iter(moment.cameras.episode_names.values()), "")
-        names = [thing.name for thing in things_in_view(moment.step, own, moment.drawn) if not is_robot(thing)]
+        names = moment.names_in_view()
         others = [name for name in names if not named(name, text)]
         return {
             "blank": "" if text.strip() else None,

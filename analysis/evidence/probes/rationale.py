@@ -10,7 +10,7 @@ from analysis.evidence.effect import change
 from analysis.evidence.moment import Moment
 from analysis.evidence.probe import Values
 from analysis.evidence.text_edits import changed_words, swapped, with_random_words, without_part, words_in
-from analysis.evidence.things import is_robot, named, things_in_view
+from analysis.evidence.things import named
 from analysis.records import Setting
 from models.errors import UserError
 from models.policy import Policy
@@ -62,8 +62,7 @@ class RationaleProbe:
 
     def _swap(self, moment: Moment, own: Rationale) -> Rationale | None:
         """The first thing that the instruction names and the rationale mentions, with another one in view."""
-        camera = next(iter(moment.cameras.episode_names.values()), "")
-        names = [thing.name for thing in things_in_view(moment.step, camera, moment.drawn) if not is_robot(thing)]
+        names = moment.names_in_view()
         ours = [name for name in names if named(name, moment.observation.instruction) and named(name, own.text)]
         others = [name for name in names if not named(name, moment.observation.instruction)] or names
         free = [name for name in others if name not in ours[:1]]

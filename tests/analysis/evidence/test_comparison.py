@@ -11,6 +11,7 @@ import pytest
 
 from analysis.evidence import describe
 from analysis.evidence.comparison import compare
+from analysis.evidence.drawn import DrawnBoxes, KeyBox
 from analysis.evidence.layers import compare_layers
 from analysis.evidence.measurements import (
     MeasuredStep,
@@ -143,7 +144,7 @@ def test_what_was_asked_makes_the_record(tmp_path: Path) -> None:
     (one,) = subjects(1)
     usual = one.key("a" * 16, probe("action"))
     assert usual != one.key("a" * 16, probe("attention"))
-    drawn = Subject(one.episode, one.cameras, drawn={"cup": (0.0, 0.0, 4.0, 4.0)})
+    drawn = Subject(one.episode, one.cameras, drawn=DrawnBoxes((KeyBox("cup", "front", 0, (0.0, 0.0, 4.0, 4.0)),)))
     assert usual != drawn.key("a" * 16, probe("action"))
     assert usual != Subject(one.episode, one.cameras, opened_as={"seed": 1}).key("a" * 16, probe("action"))
     assert usual == Subject(one.episode, one.cameras, opened_as={"dtype": None}).key("a" * 16, probe("action"))
