@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from analysis.metrics.coverage import Box
 
 COLOUR = "#ffc400"
+LABEL = 24  # pixels of the frame that a name may take
 GRID = 24  # invisible points a side: a selection needs something to select
 
 
@@ -38,7 +39,7 @@ def frame_figure(data: bytes, kind: str, width: int, height: int, boxes: Mapping
             text=escape(name),
             showarrow=False,
             xanchor="left",
-            yanchor="top",
+            yanchor="bottom" if top > LABEL else "top",  # above the box, where there is room
             bgcolor=COLOUR,
             font={"color": "#1b1d21", "size": 12},
             borderpad=2,

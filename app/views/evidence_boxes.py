@@ -18,8 +18,7 @@ from app.plain_text import plain
 def offered(dataset: str, meta: EpisodeMeta) -> None:
     """Shows what is drawn on an episode and lets a person draw more."""
     held = drawn_on(library.current(), dataset, meta)
-    title = f"Boxes drawn around things: {len(held.keys)}" if held.keys else "Draw boxes around things"
-    with st.expander(title):
+    with st.expander("Draw boxes around things"):  # its title stays the same: with another one it would close
         _drawing(dataset, meta, held)
 
 

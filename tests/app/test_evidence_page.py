@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.evidence.drawn import DrawnBoxes, KeyBox, read_drawn, write_drawn
 from analysis.evidence.episodes import subject
 from analysis.evidence.measurements import spread_steps, write_values
 from analysis.evidence.probe import QUICK, probe
@@ -103,3 +104,11 @@ def test_one_episode_counts_its_steps(monkeypatch: pytest.MonkeyPatch, world: Pa
     assert not test.exception
     assert test.number_input(key="evidence_steps_False").value == 12
     assert test.button(key="evidence_measure").label == f"Measure {left} steps"
+    workspace = Workspace.open(world)
+    digest = workspace.episode("e0", workspace.datasets()[0].name).meta.digest
+    write_drawn(world, digest, DrawnBoxes((KeyBox("cup", "shoulder", 2, (10.0, 20.0, 60.0, 80.0)),)))
+    test.run()
+    assert "cup, from step 2: 10, 20, 60, 80" in text_of(test)
+    assert test.button(key="evidence_measure").label == "Measure 4 steps"  # nothing was measured with that box
+    next(button for button in test.button if button.label == "Remove").click().run()
+    assert not test.exception and read_drawn(world, digest).keys == ()
