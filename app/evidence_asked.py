@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analysis.catalogue import Filter
+from analysis.evidence.comparison import compare
 from analysis.evidence.drawn import NOTHING_DRAWN, DrawnBoxes, read_drawn, write_drawn
 from analysis.evidence.episodes import ListedEpisode, subject
+from analysis.evidence.exhibits import Exhibit, exhibits
 from analysis.evidence.layers import LayerComparison, compare_layers
 from analysis.evidence.maps import MEAN_ATTENTION
 from analysis.evidence.measurements import Measurements, Subject, measure, missing, stored
@@ -53,6 +55,13 @@ class Asked:
         made = [probe(name) for name in self.measures]
         return [replace(each, method=self.method) if isinstance(each, FaithfulnessProbe) else each for each in made]
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What was asked, as a caption says it."""
+        said = {"steps of each episode": str(self.steps), "measured": ", ".join(self.measures)}
+        said |= {"boxes drawn on": ", ".join(sorted(self.drawn))} if self.drawn else {}
+        return said | ({"maps of": self.method} if "faithfulness" in self.measures else {})
+
     def key(self, *models: Model) -> tuple[object, ...]:
         """Of the task that measures this."""
         digests = tuple(meta.digest or meta.id for meta in self.episodes)
@@ -68,6 +77,14 @@ class Asked:
             *(m.choice for m in models),
             *(m.cameras for m in models),
         )
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """What only the two policies themselves can say of a comparison."""
+
+    layers: LayerComparison
+    steps: tuple[Exhibit, ...]  # those that differ most, with frames and maps
 
 
 def episode_count(library: Library, dataset: str) -> int:
@@ -134,22 +151,26 @@ def to_do(library: Library, asked: Asked, model: Model) -> int:
 
 
 def measuring(library: Library, asked: Asked, models: tuple[Model, ...]) -> Callable[..., Any]:
-    """Work for `app.tasks`: measures every model, then two of them layer by layer."""
+    """Work for `app.tasks`: measures every model, then compares two layer by layer and where they differ most."""
 
     def work(
         policies: tuple[Policy, ...], progress: Callable[[int, int], None], cancelled: Callable[[], bool]
-    ) -> LayerComparison | None:
+    ) -> LookedAt | None:
         records, own = library.workspace.records, [subjects(library, asked, model) for model in models]
         parts = len(policies) + (len(policies) == 2)
 
         def part(number: int) -> Callable[[int, int], None]:
             return lambda done, total: progress(number * total + done, parts * total)
 
-        for number, (policy, each) in enumerate(zip(policies, own, strict=True)):
+        measured = [
             measure(policy, each, asked.probes, records, asked.steps, part(number))
+            for number, (policy, each) in enumerate(zip(policies, own, strict=True))
+        ]
         if len(policies) < 2:
             return None
-        return compare_layers(policies[0], policies[1], own[0], records, asked.steps, part(2))
+        pair = (policies[0], policies[1])
+        layers = compare_layers(*pair, own[0], records, asked.steps, part(2))
+        return LookedAt(layers, exhibits(pair, (own[0], own[1]), compare(measured[0], measured[1])))
 
     return work
 

@@ -43,6 +43,21 @@ def weight_change_bars(change: WeightChange) -> go.Figure:
     return figure
 
 
+def weight_change_rows(change: WeightChange) -> list[dict[str, object]]:
+    """The numbers of `weight_change_bars`."""
+    return [
+        {
+            "part": group.label,
+            "relative change": group.relative,
+            "largest change": group.largest,
+            "tensors": group.tensors,
+            "identical": group.identical,
+            "parameters": group.parameters,
+        }
+        for group in change.groups
+    ]
+
+
 def which_layers_can_differ(change: WeightChange) -> str:
     """One sentence: up to where the two checkpoints are the same, so that their attention must be equal."""
     groups = change.groups

@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from analysis.action_statistics import BINS, Dimension
@@ -66,6 +67,19 @@ def action_histograms(dimensions: Sequence[Dimension]) -> go.Figure:
     return figure
 
 
+def action_bins(dimensions: Sequence[Dimension]) -> list[dict[str, object]]:
+    """The numbers of `action_histograms`, a line a bar."""
+    return [
+        {"dimension": one.name, "unit": one.unit, "from": float(left), "to": float(right), "steps": int(count)}
+        for one in dimensions
+        for left, right, count in zip(_edges(one)[:-1], _edges(one)[1:], one.counts, strict=True)
+    ]
+
+
+def _edges(one: Dimension) -> Float[np.ndarray, " n"]:
+    return np.linspace(one.low, one.high if one.high > one.low else one.low + 1.0, BINS + 1)
+
+
 def _integer_axis(lengths: Sequence[LengthBin]) -> dict[str, object]:
     """Where lengths hardly differ: room on both sides, and ticks at whole numbers only."""
     first, last = lengths[0].start, lengths[-1].stop - 1
@@ -73,8 +87,7 @@ def _integer_axis(lengths: Sequence[LengthBin]) -> dict[str, object]:
 
 
 def _bars(one: Dimension) -> go.Bar:
-    high = one.high if one.high > one.low else one.low + 1.0
-    edges = np.linspace(one.low, high, BINS + 1)
+    edges = _edges(one)
     name = escape(one.name)
     hover = [
         f"{name}: {left:.4g} to {right:.4g}<br>{count:,} steps"

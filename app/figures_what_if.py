@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.interventions.chart import reach
 from analysis.interventions.effect import Divergence, Effect
 
 BEFORE, AFTER = "#8c95a3", "#d9730d"
@@ -16,7 +17,7 @@ def action_dumbbells(effect: Effect, step: int) -> go.Figure:
     figure = go.Figure()
     for column, (name, unit) in enumerate(zip(names, units, strict=True)):
         one, other = float(effect.before.actions[step, column]), float(effect.after.actions[step, column])
-        low, high = _range(effect, step, name, column)
+        low, high = reach(effect, step, name, column)
         ends = [(value - low) / (high - low) for value in (one, other)]
         said = [f"{name}, {when}: {value:+.4f} {unit}" for when, value in (("before", one), ("after", other))]
         figure.add_trace(
@@ -72,14 +73,3 @@ def distributions(divergence: Divergence, unit: str) -> go.Figure:
         font={"size": 13},
     )
     return figure
-
-
-def _range(effect: Effect, step: int, name: str, column: int) -> tuple[float, float]:
-    """Lowest and highest value of the dimension's bins; of continuous actions what both answers reach, and a margin."""
-    for each in effect.divergences:
-        if (each.step, each.name) == (step, name):
-            return float(each.before.values.min()), float(each.before.values.max())
-    both = np.concatenate([effect.before.actions[:, column], effect.after.actions[:, column]])
-    low, high = float(both.min()), float(both.max())
-    margin = (high - low) / 4 or 1.0
-    return low - margin, high + margin

@@ -46,3 +46,4 @@ def _read(name: str, folder: str, *shared: Path) -> ComponentFiles:
 
 PLAYER = _read("player", "player")
 REVIEW = _read("review", "review-files", *(COMPONENTS / "player" / name for name in ("dom.js", "source.js")))
+CHART_EXPORT = _read("chart_export", "chart-export")

@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app import figures_export
 from app.attribution import stored_maps
 from app.bundle import Wanted, encode_bundle, encode_depth
+from app.chart_exports import chart_file
 from app.facts import episode_facts, ground_truth
 from app.library import Library
 from app.picture_route import download
-from app.player_files import BASE, PLAYER
+from app.player_files import BASE, CHART_EXPORT, PLAYER
 from app.run_records import Asked
 from app.run_status import StepSummaries, run_status
 from app.runs import queue_of
@@ -49,6 +51,7 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "step": lambda request: _step(library(), request),
         "depth": lambda request: _depth(library(), request),
         "picture": lambda request: _picture(library(), request),
+        "chart": lambda request: _attachment(*chart_file(library(), request.query_params)),
         "attribution": lambda request: _attribution(library(), request),
         "task": lambda request: JSONResponse(find_task(library(), _text(request, "id")), headers=NEVER),
     }
@@ -60,6 +63,8 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
     }
     return [
         Route(f"{BASE}/player/{{version}}/{{file}}", PLAYER.answer, methods=["GET"]),
+        Route(f"{BASE}/chart-export/{{version}}/{{file}}", CHART_EXPORT.answer, methods=["GET"]),
+        Route(f"{BASE}/plotly/{figures_export.VERSION}/plotly.min.js", _plotly, methods=["GET"]),
         *(Route(f"{BASE}/{name}", _answering(answer), methods=["GET"]) for name, answer in get.items()),
         *(
             Route(f"{BASE}/{name}", _answering(_own_pages_only(answer)), methods=["POST"])
@@ -187,7 +192,14 @@ def _attribution(library: Library, request: Request) -> Response:
 
 
 def _picture(library: Library, request: Request) -> Response:
-    data, media, name = download(library, request.query_params, _number(request, "step"))
+    return _attachment(*download(library, request.query_params, _number(request, "step")))
+
+
+def _plotly(request: Request) -> Response:
+    return Response(figures_export.PLOTLY.read_bytes(), media_type="text/javascript", headers=FOREVER | SAFE)
+
+
+def _attachment(data: bytes, media: str, name: str) -> Response:
     said = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Security-Policy": "sandbox"}
     return Response(data, media_type=media, headers=NEVER | said)
 

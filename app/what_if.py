@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from analysis.attribution.features import SeenObject
 from analysis.cameras import CameraPlan, default_cameras, plan_cameras
+from analysis.interventions.chart import effect_provenance
 from analysis.interventions.effect import Effect
 from analysis.interventions.in_world import Consequence, Scenes, consequence
 from analysis.interventions.intervene import changed, intervene, intervention_run, kept
 from analysis.interventions.question import Intervention, Situation, ask, situation
 from analysis.interventions.registry import as_text
-from analysis.records import Run
+from analysis.pictures.provenance import Provenance
+from analysis.records import Run, Setting
 from analysis.workspace import ACTED_OUT
 from app.library import Library
 from app.run_records import Asked
@@ -115,6 +117,16 @@ def lead_to(place: Place, scenes: Scenes, interventions: Sequence[Intervention])
 
     key = ("what if", place.asked, scenes, as_text(interventions))
     return tasks_of(place.library).submit(key, work, [place.choice], "Rollouts")
+
+
+def told(place: Place, effect: Effect) -> Provenance:
+    """What a caption says of an effect."""
+    meta = place.library.episode(place.asked.dataset, place.asked.episode).meta
+    opened: dict[str, Setting] = {
+        "action statistics": place.asked.action_stats,
+        "cameras": ", ".join(place.cameras.chosen),
+    }
+    return effect_provenance(place.spec, meta, {place.step: effect}, opened)
 
 
 def _why_not(policy: Policy) -> dict[str, str]:

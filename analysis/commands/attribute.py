@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from analysis.attribution.attribution_map import AttributionMap
 from analysis.attribution.attribution_run import attribute_episode, attribution_key, read_step
+from analysis.attribution.chart import attribution_chart
 from analysis.attribution.registry import METHODS, method_class
 from analysis.attribution.settings import Choice, choices, with_settings
 from analysis.attribution.target import SCALARS, Scalar, Target
@@ -28,16 +29,23 @@ from analysis.commands.options import (
     Opening,
     Steps,
     cameras_of,
+    check_steps,
     for_episode,
     open_episode,
     open_policy,
     parse_steps,
     print_values,
 )
-from analysis.records import Setting
+from analysis.pictures.chart_files import check_ending, write_chart
+from analysis.pictures.files import FILMS, write_film, write_picture
+from analysis.pictures.runs import NamedRun, camera_names, figure_at, figures
+from analysis.pictures.view import View
+from analysis.records import Run, Setting
 from analysis.running import Running
+from analysis.types import Episode
 from analysis.workspace import Workspace
 from models.errors import UserError
+from models.types import CheckpointSpec
 
 
 def attribute(
@@ -58,7 +66,12 @@ def attribute(
     ] = None,
     steps: Steps = None,
     workspace: Annotated[Path, typer.Option(help="folder that keeps the records")] = Path("workspace"),
-    out: Annotated[Path | None, typer.Option(help="also write the maps to this NPZ file")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="also write the maps to this file, with a caption: .csv, .npz, .png or .svg of one step, .mp4, .gif"
+        ),
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="list the methods and their settings")] = False,
     action_stats: ActionStats = None,
     family: Family = None,
@@ -74,10 +87,14 @@ def attribute(
         return
     if checkpoint is None or episode is None:
         raise UserError("attribute needs a CHECKPOINT and an EPISODE; --list lists the methods")
+    if out is not None:
+        check_ending(out, FILMS)
     chosen = with_settings(method_class(method), _given(set_ or []))
     wanted = Target.parse(target, _scalar(scalar))
     opened = open_episode(episode, id, workspace)
     which = parse_steps(steps, opened.meta.length)
+    if out is not None:
+        check_steps(out, which)
     opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras, info = cameras_of(policy, opened, camera), policy.info
@@ -101,7 +118,7 @@ def attribute(
         did = attribute_episode(policy, opened, run, steps=which, progress=progress)
     maps = {step: read_step(run, step) for step in which}
     if out is not None:
-        _write_npz(out, maps)
+        _write(out, opened, maps, info, run)
     result = {"record": run.address, "path": str(run.path), "computed": len(did), "complete": run.complete}
     told = [_told(step, found) for step, found in maps.items()]
     if as_json:
@@ -154,17 +171,16 @@ def _line(told: dict[str, Any]) -> str:
     return f"step {told['step']}: {best}" + (f" (convergence delta {delta:+.2g})" if delta is not None else "")
 
 
-def _write_npz(path: Path, maps: dict[int, AttributionMap]) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    for step, found in maps.items():
-        arrays[f"step_{step:06d}_scores"] = found.scores
-        arrays[f"step_{step:06d}_tokens"] = np.array(found.layout.tokens)
-        if found.standard_error is not None:
-            arrays[f"step_{step:06d}_standard_error"] = found.standard_error
-    try:
-        np.savez_compressed(path, allow_pickle=False, **arrays)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+def _write(path: Path, episode: Episode, maps: dict[int, AttributionMap], spec: CheckpointSpec, run: Run) -> None:
+    """Numbers of all steps, a picture of the only one, or a film of them."""
+    if path.suffix.lower() in (".csv", ".npz"):
+        write_chart(attribution_chart(maps, spec, episode.meta, run), path)
+        return
+    named = NamedRun(run, spec.name, camera_names(spec, episode.meta, run))
+    if path.suffix.lower() in FILMS:
+        write_film(figures(episode, list(maps), [named], View()), path, episode.meta.fps)
+    else:
+        write_picture(figure_at(episode, next(iter(maps)), [named], View()), path)
 
 
 def _print_list(as_json: bool) -> None:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from tqdm import tqdm
 
-from analysis.commands.options import AsJson, Device, Dtype, Opening, open_policy, print_values, source_at
+from analysis.commands.options import (
+    AsJson,
+    Device,
+    Dtype,
+    Opening,
+    OutFile,
+    open_policy,
+    print_values,
+    source_at,
+)
 from analysis.evidence.probe import QUICK
 from analysis.records import Setting
 from analysis.running import Running
@@ -58,19 +67,25 @@ def compare(
     second_stats: Annotated[str | None, typer.Option(help="the same for the second")] = None,
     device: Device = "cpu",
     dtype: Dtype = None,
+    out: OutFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two checkpoints over episodes: every metric with intervals, tests, steps that differ most, layers.
 
     Resumes where it was interrupted. The same checkpoint twice, or with --draw, is an A/A run: it must find nothing.
     """
-    from analysis.evidence import describe
+    from analysis.evidence import charts, describe
+    from analysis.pictures.chart_files import check_ending, write_chart
 
+    if out is not None:
+        check_ending(out)
     sides = (
         Opening(first, first_stats, None, None, Running(device, dtype)),
         Opening(second, second_stats, None, None, Running(device, dtype)),
     )
     result, _, _ = measured_pair(sides, episodes, workspace, steps, measure, correction, draw, layers)
+    if out is not None:
+        write_chart(charts.comparison_chart(result), out)
     print_values(describe.pair_values(result), as_json, short=describe.pair_text(result))
 
 

@@ -22,8 +22,10 @@ from analysis.commands.options import (
     Family,
     InWorkspace,
     Opening,
+    OutFile,
     Steps,
     cameras_of,
+    check_steps,
     for_episode,
     open_episode,
     open_policy,
@@ -31,12 +33,15 @@ from analysis.commands.options import (
     print_values,
 )
 from analysis.interventions import image_edits, instruction_edits, rationale_edits
+from analysis.interventions.chart import effect_chart, effect_provenance
 from analysis.interventions.effect import Effect, effect_values
 from analysis.interventions.in_world import consequence, consequence_values, scenes_of
 from analysis.interventions.intervene import intervene as ask_both
 from analysis.interventions.knock_outs import parse_head, parse_route
 from analysis.interventions.question import Intervention, situation
 from analysis.interventions.registry import from_text
+from analysis.pictures.chart_files import check_ending, write_chart
+from analysis.records import Setting
 from analysis.running import Running
 from models.errors import UserError
 
@@ -93,10 +98,13 @@ def intervene(
         int | None, typer.Option(help="also let it act in so many scenes of a simulated world, the episode's first")
     ] = None,
     world: Annotated[str, typer.Option(help="tabletop, counter, or module:class")] = "tabletop",
-    out: Annotated[Path, typer.Option(help="folder in which rollouts are kept as episodes")] = Path("what-if"),
+    rollouts: Annotated[Path, typer.Option(help="folder in which these are kept as episodes")] = Path("what-if"),
+    out: OutFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a checkpoint with and without changes of the image, the words or the attention, and print what it changes."""
+    if out is not None:
+        check_ending(out)
     filling = _fill(fill)
     asked: list[Intervention] = [*from_text(edits)] if edits is not None else []
     asked += [image_edits.HideObject(name, filling) for name in mask_object or ()]
@@ -123,18 +131,31 @@ def intervene(
         raise UserError("there is nothing to change: name at least one change, such as --mask-object or --knock-out")
     opened = open_episode(episode, id, workspace)
     wanted = parse_steps(steps, opened.meta.length)
-    policy = open_policy(for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened))
+    if out is not None:
+        check_steps(out, wanted)
+    opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
+    policy = open_policy(opening)
     cameras = cameras_of(policy, opened, camera)
     said: list[dict[str, Any]] = []
+    effects: dict[int, Effect] = {}
     for step in wanted:
         found = ask_both(policy, situation(policy, opened, opened.step(step), cameras), asked)
+        effects[step] = found
         values = {"step": step} | effect_values(found)
         said.append(values)
         if not as_json:
             print_values(values, as_json, _text(step, found))
+    if out is not None:
+        opened_as: dict[str, Setting] = {
+            "action statistics": opening.action_stats,
+            "family": family,
+            "number type": opening.running.recorded_number_type(policy.info),
+            "cameras": ", ".join(cameras.chosen),
+        }
+        write_chart(effect_chart(effects, effect_provenance(policy.info, opened.meta, effects, opened_as)), out)
     led: dict[str, Any] = {}
     if act_out is not None:
-        found_there = consequence(policy, scenes_of(opened.meta, world, act_out), asked, out)
+        found_there = consequence(policy, scenes_of(opened.meta, world, act_out), asked, rollouts)
         led = {"acted_out": consequence_values(found_there)}
         if not as_json:
             print_values(led["acted_out"], as_json)

@@ -37,6 +37,10 @@ Cameras = Annotated[
 InWorkspace = Annotated[
     Path, typer.Option("--workspace", help="what it says about its data sets counts: annotations, descriptions")
 ]
+OutFile = Annotated[
+    Path | None,
+    typer.Option("--out", help="also write what is found to this file: .png, .svg, .csv or .npz, with its caption"),
+]
 WORKSPACE = Path("workspace")
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -58,6 +62,15 @@ def parse_steps(text: str | None, length: int) -> range:
             f"{text!r} names no steps of this episode; it has steps 0 to {length - 1}, as in 4 or 0:10 or 0:20:2"
         )
     return chosen
+
+
+def check_steps(out: Path, steps: range) -> None:
+    """A picture shows one step. Raises UserError for more."""
+    if out.suffix.lower() in (".png", ".svg") and len(steps) > 1:
+        raise UserError(
+            f"{out.name} is a picture of one step and {len(steps)} were named; choose one with --steps, or write "
+            "a .csv or .npz"
+        )
 
 
 def layer_numbers(text: str | None) -> tuple[int, ...] | None:

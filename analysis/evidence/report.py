@@ -8,15 +8,18 @@ from html import escape
 from pathlib import Path
 
 from analysis import __version__
-from analysis.evidence import report_figures
+from analysis.evidence import charts
 from analysis.evidence.describe import probability
 from analysis.evidence.exhibits import Exhibit, Seen
 from analysis.evidence.faithful import Faithfulness
 from analysis.evidence.pair import Judged, Pair
 from analysis.evidence.verdict import Verdict, rounded, said
 from analysis.metrics.bootstrap import Estimate
+from analysis.pictures.shapes import LIGHT
+from analysis.pictures.shapes_svg import inline
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+COLOURS = {name: f"var(--{name})" for name in LIGHT}  # the page's own, which differ in the dark and on paper
 
 
 def report_html(pair: Pair, shown: Sequence[Exhibit] = ()) -> str:
@@ -47,8 +50,7 @@ def _head(pair: Pair, title: str) -> str:
         f"<h1>{escape(title)}</h1>\n<p class='lead'>{says}</p>\n"
         f"<p>{compared.episodes} episodes, {compared.paired} steps. "
         "What is said here holds for these episodes and settings; it was not tested on others.</p>\n"
-        "<table><tr><th></th><th>model</th><th>digest</th><th>family</th><th>parameters</th><th>number type</th></tr>"
-        f"{models}</table>"
+        + _table(("", "model", "digest", "family", "parameters", "number type"), models)
     )
 
 
@@ -64,23 +66,30 @@ def _metrics(pair: Pair) -> str:
     least = 2 / 2**compared.episodes if compared.episodes < 40 else 0.0
     return (
         "<h2>Every metric of each</h2>\n"
-        f"<figure>{report_figures.forest(compared.rows)}<figcaption>Second minus first, paired by episode, 95 % "
-        "bootstrap intervals; each row has its own scale around 0. Colour: different after correction."
+        f"<figure>{inline(charts.forest(compared.rows), COLOURS)}<figcaption>"
+        "Second minus first, paired by episode, 95 % bootstrap intervals; each row "
+        "has its own scale around 0. Colour: different after correction."
         "</figcaption></figure>"
-        "<table class='wide'><tr><th>metric</th><th>first</th><th>second</th><th>second - first</th><th>p</th>"
-        f"<th>corrected</th><th></th></tr>{rows}</table>"
-        f"<p class='quiet'>Means over episodes with 95 % intervals (expanded percentile bootstrap, 10,000 resamples). "
+        + _table(("metric", "first", "second", "second - first", "p", "corrected", ""), rows, "wide")
+        + "<p class='quiet'>Means over episodes with 95 % intervals (expanded percentile bootstrap, 10,000 resamples). "
         f"p: paired sign-flip test; corrected by {escape(compared.correction)} for {len(compared.rows)} metrics. With "
         f"{compared.episodes} episodes p cannot be below {rounded(least)}.</p>"
     )
+
+
+def _table(head: Sequence[str], rows: str, kind: str = "") -> str:
+    """``rows``: HTML. The head stands again on every page that the table is printed on."""
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    return f"<table class='{kind}'><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _cell(held: Estimate) -> str:
     """The value, and below it the interval and n."""
     if not held.n:
         return "<td>-</td>"
-    around = f"[{rounded(held.low)}, {rounded(held.high)}] " if held.has_interval else ""
-    return f"<td>{escape(rounded(held.value))}<small>{escape(around)}n = {held.n}</small></td>"
+    around = f"[{rounded(held.low)}, {rounded(held.high)}]" if held.has_interval else ""
+    value = escape(rounded(held.value))
+    return f"<td>{value}<small><span>{escape(around)}</span> <span>n = {held.n}</span></small></td>"
 
 
 def _judged(pair: Pair) -> str:
@@ -120,7 +129,7 @@ def _steps(pair: Pair, shown: Sequence[Exhibit]) -> str:
         f"<tr><td>{escape(s.place.episode)}</td><td>{s.place.step}</td><td>{rounded(s.distance)}</td></tr>"
         for s in pair.comparison.steps
     )
-    table = f"<table><tr><th>episode</th><th>step</th><th>distance of the actions</th></tr>{rows}</table>"
+    table = _table(("episode", "step", "distance of the actions"), rows)
     if not rows:
         return "<h2>Steps that differ most</h2><p>The actions are the same at every measured step.</p>"
     return f"<h2>Steps that differ most</h2>{''.join(_exhibit(pair, each) for each in shown)}{table}"
@@ -151,7 +160,7 @@ def _layers(pair: Pair) -> str:
     parts = ["<h2>Layer by layer at equal input</h2>"]
     if pair.layers.layers:
         parts.append(
-            f"<figure>{report_figures.layers(pair.layers.layers)}<figcaption>Over the prompt's positions of "
+            f"<figure>{inline(charts.layers(pair.layers.layers), COLOURS)}<figcaption>Over the prompt's positions of "
             f"{pair.layers.steps} steps, 95 % intervals over episodes. Attention change: half of the summed "
             "differences of each row, mean over heads and positions.</figcaption></figure>"
         )
@@ -164,9 +173,7 @@ def _layers(pair: Pair) -> str:
             f"</td><td>{group.parameters:,}</td></tr>"
             for group in pair.weights.groups
         )
-        parts.append(
-            f"<table><tr><th>weights of</th><th>change, of the norm</th><th>parameters</th></tr>{rows}</table>"
-        )
+        parts.append(_table(("weights of", "change, of the norm", "parameters"), rows))
     else:
         parts.append(f"<p>Weights were not compared: {escape(pair.weights_why_not)}.</p>")
     return "\n".join(parts)

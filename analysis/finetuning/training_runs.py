@@ -22,6 +22,7 @@ class TrainingRun:
     lines: list[dict[str, Any]]  # of the curves, in order
     finished: bool
     problem: str = ""  # why its curves cannot be shown
+    base: str = ""  # digest of the checkpoint that it began with
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -38,8 +39,9 @@ def training_runs(roots: Sequence[Path]) -> list[TrainingRun]:
 def _read(folder: Path) -> TrainingRun:
     work, finished = folder / TRAINING, (folder / "config.json").is_file()
     try:
-        settings = json.loads((work / SETTINGS).read_text(encoding="utf-8"))["settings"]
+        held = json.loads((work / SETTINGS).read_text(encoding="utf-8"))
+        settings, base = held["settings"], str(held.get("made_of", {}).get("base", {}).get("digest", ""))
         lines = read_curves(work / FILE) if (work / FILE).is_file() else []
-        return TrainingRun(folder.name, folder, dict(settings), lines, finished)
+        return TrainingRun(folder.name, folder, dict(settings), lines, finished, base=base)
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
         return TrainingRun(folder.name, folder, {}, [], finished, f"{folder}: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,11 +24,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet takes a t
 
 def png(figure: Figure, width: int = WIDTH) -> bytes:
     """The caption stands in the picture, and as text in the file: ``Description``, and as JSON ``vla-lens``."""
+    return saved_png(drawn(figure, width), figure.caption, figure.facts)
+
+
+def saved_png(picture: Image.Image, caption: Sequence[str], facts: Mapping[str, object]) -> bytes:
+    """With the caption and all facts as text in the file."""
     about = PngImagePlugin.PngInfo()
-    about.add_itxt("Description", "\n".join(map(printable, figure.caption)))
-    about.add_itxt("vla-lens", json.dumps(dict(figure.facts), default=str))
+    about.add_itxt("Description", "\n".join(map(printable, caption)))
+    about.add_itxt("vla-lens", json.dumps(dict(facts), default=str))
     out = io.BytesIO()
-    drawn(figure, width).save(out, "PNG", pnginfo=about)
+    picture.save(out, "PNG", pnginfo=about)
     return out.getvalue()
 
 
@@ -61,7 +66,7 @@ def table(figure: Figure, width: int = WIDTH) -> bytes:
             wide, high = (right - left) / across, (bottom - top) / count
             for (row, column), value in np.ndenumerate(overlay.values):
                 box = (left + column * wide, top + row * high, left + (column + 1) * wide, top + (row + 1) * high)
-                rows.writerow([_cell(panel.title), part, row, column, *(f"{side:g}" for side in box), f"{value:.9g}"])
+                rows.writerow([cell(panel.title), part, row, column, *(f"{side:g}" for side in box), f"{value:.9g}"])
     return out.getvalue().encode("utf-8", "replace")
 
 
@@ -74,7 +79,11 @@ def write_picture(figure: Figure, path: Path, width: int = WIDTH) -> None:
     make = PICTURES.get(path.suffix.lower())
     if make is None:
         raise UserError(f"{path.name} names no picture; expected a name that ends in {', '.join(PICTURES)}")
-    data = make(figure, width)
+    write_bytes(path, make(figure, width))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """The whole file or none. Raises UserError where nothing can be written."""
     try:
         with replaced(path) as part:
             part.write_bytes(data)
@@ -153,6 +162,7 @@ def _told(sheets: Iterable[Image.Image], progress: Callable[[int], None]) -> Ite
         progress(number)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text that a spreadsheet takes for text, and that fits a line."""
     text = printable(text)
     return f"'{text}" if text.startswith(FORMULA) else text

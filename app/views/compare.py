@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.pictures.provenance import Model, Provenance
 from app import session
+from app.components import chart_export
 from app.components.player_component import ShownCheckpoint, player
-from app.figures import weight_change_bars, which_layers_can_differ
+from app.figures import weight_change_bars, weight_change_rows, which_layers_can_differ
 from app.runs import AUTOMATIC_PARAMETERS
 from app.sidebar import Chosen
 from models.errors import UserError
@@ -49,4 +51,10 @@ def _weights(first: CheckpointSpec, second: CheckpointSpec) -> None:
         st.info(str(error))
         return
     st.write(which_layers_can_differ(change))
-    st.plotly_chart(weight_change_bars(change), key="weight_change", config={"displayModeBar": False})
+    about = Provenance(
+        f"Change of the weights from {first.name} to {second.name}",
+        f"{sum(group.tensors for group in change.groups):,} tensors, read from the two checkpoints' files",
+        "Frobenius norm of the difference by the first's norm, over all tensors of a layer or part",
+        models=(Model.of(first), Model.of(second)),
+    )
+    chart_export.chart(weight_change_bars(change), weight_change_rows(change), about, "weight_change")

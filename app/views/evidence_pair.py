@@ -6,21 +6,25 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from analysis.evidence.charts import INTERVALS, PAIRED, layer_rows, metric_rows, provenance
 from analysis.evidence.comparison import Comparison
 from analysis.evidence.describe import interval, probability
 from analysis.evidence.layers import LayerComparison
 from analysis.evidence.pair import Pair, paired
 from analysis.evidence.report import report_html
+from analysis.pictures.provenance import Provenance
 from app import library
+from app.components import chart_export
 from app.components.task_status import task_status
-from app.evidence_asked import Asked, Model, known, measuring, to_do
+from app.evidence_asked import Asked, LookedAt, Model, known, measuring, to_do
 from app.figures_evidence import differences_figure, layers_figure
 from app.plain_text import plain
 from app.tasks import tasks_of
 from models.errors import UserError
 
+DISTANCE = "Distance: mean over dimensions of the difference of the first actions, by their range"
+LAYERS = f"Linear CKA and total variation of the attention rows over the prompt's positions; {INTERVALS}"
 CORRECTIONS = ("holm", "benjamini-hochberg", "none")
-QUIET = {"displayModeBar": False}
 
 
 def show(asked: Asked, first: Model, second: Model | None) -> None:
@@ -37,15 +41,15 @@ def show(asked: Asked, first: Model, second: Model | None) -> None:
     if task is not None:
         task_status(tasks, task)
     left = to_do(here, asked, first) + to_do(here, asked, second)
-    found = task.result if task is not None and isinstance(task.result, LayerComparison) else None
+    found = task.result if task is not None and isinstance(task.result, LookedAt) else None
     if (left or found is None) and not (task is not None and task.state.busy):
-        said = f"Measure {left} steps, then the layers" if left else "Compare layer by layer"
+        said = f"Measure {left} steps, then the layers" if left else "Compare layer by layer, with pictures"
         if st.button(said, type="primary", key="evidence_measure_pair"):
             tasks.forget(key)
             title = f"{first.spec.name} against {second.spec.name}"
             tasks.submit(key, measuring(here, asked, (first, second)), (first.choice, second.choice), title)
             st.rerun()
-    layers = found or LayerComparison((), 0, "not asked for yet")
+    layers = found.layers if found else LayerComparison((), 0, "not asked for yet")
     correction = (
         st.segmented_control(
             "Corrected for the number of metrics by", CORRECTIONS, default="holm", key="evidence_correction"
@@ -53,25 +57,21 @@ def show(asked: Asked, first: Model, second: Model | None) -> None:
         or "holm"
     )
     one, two = (known(here, asked, model) for model in (first, second))
-    settings = {
-        "steps of each episode": str(asked.steps),
-        "measured": ", ".join(asked.measures),
-        "correction": correction,
-    }
+    settings = {**asked.settings, "correction": correction}
     try:
         pair = paired(first.spec, second.spec, one, two, layers, correction, settings)  # type: ignore[arg-type]
     except UserError as error:
         st.info(str(error))
         return
-    _draw(pair, asked)
+    _draw(pair, asked, found)
 
 
-def _draw(pair: Pair, asked: Asked) -> None:
+def _draw(pair: Pair, asked: Asked, found: LookedAt | None) -> None:
     compared = pair.comparison
-    found = [f"{row.metric.title.lower()} {row.says}" for row in compared.different]
+    different = [f"{row.metric.title.lower()} {row.says}" for row in compared.different]
     names = f"{plain(pair.first.spec.name)} (first) against {plain(pair.second.spec.name)} (second)"
     st.markdown(f"##### {names}")
-    st.write("In the second: " + plain("; ".join(found)) + "." if found else "No metric shows a difference.")
+    st.write("In the second: " + plain("; ".join(different)) + "." if different else "No metric shows a difference.")
     least = 2 / 2 ** min(compared.episodes, 60)
     st.caption(
         f"{compared.episodes} episodes, {compared.paired} steps that both were measured on. Intervals: 95 % bootstrap "
@@ -79,8 +79,9 @@ def _draw(pair: Pair, asked: Asked) -> None:
         f"({len(compared.rows)}); with {compared.episodes} episodes it cannot be below {least:.2g}."
     )
     if any(row.difference.has_interval for row in compared.rows):
-        st.plotly_chart(differences_figure(compared.rows), key="evidence_differences", config=QUIET)
-    st.dataframe(
+        figure, about = differences_figure(compared.rows), _about(pair, "Differences of every metric")
+        chart_export.chart(figure, metric_rows(compared.rows), about, "evidence_differences")
+    chart_export.table(
         [
             {
                 "metric": row.metric.title,
@@ -95,22 +96,48 @@ def _draw(pair: Pair, asked: Asked) -> None:
             }
             for row in compared.rows
         ],
-        hide_index=True,
+        _about(pair, "Every metric of both"),
+        "evidence_rows",
+        metric_rows(compared.rows),
         height=36 * (len(compared.rows) + 1) + 3,  # all rows without scrolling
-        key="evidence_rows",
     )
     _steps(compared, asked, pair)
     st.markdown("**Layer by layer at equal input**")
     if pair.layers.layers:
-        st.plotly_chart(layers_figure(pair.layers.layers), key="evidence_layers", config=QUIET)
+        about = _about(pair, "Layer by layer at equal input: CKA of the states, change of attention", LAYERS)
+        chart_export.chart(layers_figure(pair.layers.layers), layer_rows(pair.layers.layers), about, "evidence_layers")
         st.caption(
             f"Over the prompt's positions of {pair.layers.steps} steps; means over episodes with 95 % intervals. "
             "Weights are on the Compare page."
         )
     else:
         st.caption(f"Not compared: {plain(pair.layers.why_not)}.")
+    _report(pair, found)
+
+
+def _report(pair: Pair, found: LookedAt | None) -> None:
+    """Made when it is asked for: it holds pictures, and reads weights."""
     name = f"{pair.first.spec.digest}-{pair.second.spec.digest}.html"
-    st.download_button("Report as HTML", report_html(pair), file_name=name, mime="text/html", key="evidence_report")
+    shown = found.steps if found else ()
+    st.download_button(
+        "Report as HTML",
+        lambda: report_html(pair, shown),
+        file_name=name,
+        mime="text/html",
+        key="evidence_report",
+        on_click="ignore",
+        help="One file that needs nothing else; made to be printed as well.",
+    )
+    if not shown and pair.comparison.steps:
+        st.caption("Pictures of the steps that differ most come into it with “Compare layer by layer, with pictures”.")
+
+
+def _about(pair: Pair, title: str, method: str = "") -> Provenance:
+    compared = pair.comparison
+    usual = f"{INTERVALS}; {PAIRED}, corrected by {compared.correction} for {len(compared.rows)} metrics"
+    samples = f"{compared.episodes} episodes, {compared.paired} steps that both were measured on"
+    title = f"{title}: {pair.first.spec.name} (first), {pair.second.spec.name} (second)"
+    return provenance(title, (pair.first, pair.second), method or usual, pair.settings, samples)
 
 
 def _steps(compared: Comparison, asked: Asked, pair: Pair) -> None:
@@ -118,7 +145,11 @@ def _steps(compared: Comparison, asked: Asked, pair: Pair) -> None:
     if not compared.steps:
         st.caption("Their actions are the same at every measured step, or were not measured.")
         return
-    st.dataframe(
+    rows = [
+        {"episode": s.place.episode, "digest": s.place.digest, "step": s.place.step, "distance": s.distance}
+        for s in compared.steps
+    ]
+    chart_export.table(
         [
             {
                 "episode": step.place.episode,
@@ -128,11 +159,13 @@ def _steps(compared: Comparison, asked: Asked, pair: Pair) -> None:
             }
             for step in compared.steps
         ],
-        hide_index=True,
-        key="evidence_steps_table",
+        _about(pair, "Steps where the two differ most", DISTANCE),
+        "evidence_steps_table",
+        rows,
+        "player",
         column_config={"player": st.column_config.LinkColumn("player", display_text="open")},
     )
-    st.caption("Distance: mean over dimensions of the difference of the first actions, by their range.")
+    st.caption(f"{DISTANCE}.")
 
 
 def _link(dataset: str, episode: str, step: int, pair: Pair) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import streamlit as st
 
+from analysis.evidence.charts import INTERVALS, estimate_cells, provenance
 from analysis.evidence.faithful import Badge, Faithfulness
 from analysis.evidence.measurements import Measurements
 from analysis.evidence.pair import Judged
 from analysis.evidence.verdict import Number, Verdict, Word
 from analysis.metrics.bootstrap import bootstrap_mean
+from analysis.pictures.provenance import Provenance
+from app.components import chart_export
 from app.evidence_asked import Asked
 from app.figures_evidence import lens_figure, numbers_figure
 from app.plain_text import plain
@@ -19,7 +23,14 @@ from models.types import RATIONALE_TITLES
 COLOURS = {Word.YES: "green", Word.NO: "red", Word.PARTLY: "orange"}
 BADGES = {Badge.PASSED: ("green", ":material/verified:"), Badge.FAILED: ("red", ":material/block:")}
 HEADS = 6  # localisation heads listed
-QUIET = {"displayModeBar": False}
+LENS = "Final norm and head applied to each layer's state, restricted to the action bins"
+HEADS_METHOD = (
+    "After arXiv 2503.06287: heads with at least the median share on an image, by rising spatial entropy. Of several "
+    "cameras every one counts, and a head stands with that on which it looks at one place best"
+)
+ROUTES = (
+    "How far the action moves with the direct route cut in all layers and heads, while what the policy said is kept"
+)
 
 
 def show(found: Judged, asked: Asked) -> None:
@@ -30,23 +41,27 @@ def show(found: Judged, asked: Asked) -> None:
         f"model `{found.spec.digest}` · {episodes} episode{'s' * (episodes != 1)}, {steps} measured steps · "
         f"measured: {', '.join(asked.measures)}"
     )
+
+    def told(title: str, method: str) -> Provenance:
+        return provenance(title, (found,), method, asked.settings)
+
     columns = st.columns(2)
     for index, verdict in enumerate(found.verdicts):
         with columns[index % 2].container(border=True):
-            _verdict(verdict, index)
+            _verdict(verdict, index, told(verdict.question, verdict.rule))
     with st.container(border=True):
-        badge(found.faithful)
+        _badge(found.faithful, told(f"Is the map of {found.faithful.method} faithful?", found.faithful.rule))
     left, right = st.columns(2)
     with left:
-        _lens(found.measured)
+        _lens(found.measured, told("Action lens, layer by layer", LENS))
     with right:
-        _heads(found.measured)
-    _routes(found.measured)
+        _heads(found.measured, told("Heads that look at one place: share of steps among the three best", HEADS_METHOD))
+    _routes(found.measured, told("Attention of the action to each part knocked out", ROUTES))
     with st.expander("Every number, and where it is kept"):
-        _numbers(found.measured)
+        _numbers(found.measured, told("Everything that was measured", INTERVALS))
 
 
-def badge(found: Faithfulness) -> None:
+def _badge(found: Faithfulness, about: Provenance) -> None:
     """The badge of a map, with what was tested."""
     colour, icon = BADGES.get(found.badge, ("gray", ":material/help:"))
     st.markdown(f"**Is the map faithful?** {plain(found.method)}")
@@ -54,23 +69,28 @@ def badge(found: Faithfulness) -> None:
     st.write(plain(found.because))
     if found.checks[0].number.estimate.n:
         shown = [check.number for check in found.checks] + list(found.others)
-        st.plotly_chart(numbers_figure(shown), key="evidence_faithful", config=QUIET)
+        chart_export.chart(numbers_figure(shown), _rows(shown), about, "evidence_faithful")
     with st.expander(f"Rule · n counts {found.unit}s"):
         st.caption(plain(found.rule))
 
 
-def _verdict(verdict: Verdict, index: int) -> None:
+def _verdict(verdict: Verdict, index: int, about: Provenance) -> None:
     st.markdown(f"**{plain(verdict.question)}**")
     st.badge(verdict.says, color=COLOURS.get(verdict.word, "gray"), help=verdict.rule)
     p = "" if math.isnan(verdict.p) else f" Sign-flip p {'< 0.001' if verdict.p < 0.001 else f'= {verdict.p:.3f}'}."
     st.write(plain(verdict.because + p))
     if any(number.estimate.n for number in verdict.numbers):
-        st.plotly_chart(numbers_figure(verdict.numbers), key=f"evidence_numbers_{index}", config=QUIET)
+        figure = numbers_figure(verdict.numbers)
+        chart_export.chart(figure, _rows(verdict.numbers), about, f"evidence_numbers_{index}")
     with st.expander(f"Rule · n counts {verdict.unit}s"):
         st.caption(plain(verdict.rule))
 
 
-def _lens(measured: Measurements) -> None:
+def _rows(numbers: Sequence[Number]) -> list[dict[str, object]]:
+    return [{"quantity": each.label, "unit": each.unit, **estimate_cells(each.estimate)} for each in numbers]
+
+
+def _lens(measured: Measurements, about: Provenance) -> None:
     layers = sum(name.endswith(" to last") for name in measured.names())
     st.markdown("**When is the decision formed?** Action lens, layer by layer")
     if not layers:
@@ -80,11 +100,15 @@ def _lens(measured: Measurements) -> None:
         name: [bootstrap_mean(measured.per_episode(f"lens {layer} {name}")) for layer in range(layers)]
         for name in ("to last", "agrees")
     }
-    st.plotly_chart(lens_figure(over["to last"], over["agrees"]), key="evidence_lens", config=QUIET)
-    st.caption("Final norm and head applied to each layer's state, restricted to the action bins. Means over episodes.")
+    rows = [
+        {"layer": layer, **estimate_cells(last, "distance, bits "), **estimate_cells(agrees, "agrees, share ")}
+        for layer, (last, agrees) in enumerate(zip(over["to last"], over["agrees"], strict=True))
+    ]
+    chart_export.chart(lens_figure(over["to last"], over["agrees"]), rows, about, "evidence_lens")
+    st.caption(f"{LENS}. Means over episodes.")
 
 
-def _heads(measured: Measurements) -> None:
+def _heads(measured: Measurements, about: Provenance) -> None:
     names = [name for name in measured.names() if name.startswith("localises ")]
     st.markdown("**Which heads look at one place?** Share of steps among the three best")
     if not names:
@@ -99,11 +123,9 @@ def _heads(measured: Measurements) -> None:
         }
         for held, name in shares[:HEADS]
     ]
-    st.dataframe(rows, hide_index=True, key="evidence_heads")
-    st.caption(
-        "After arXiv 2503.06287: heads with at least the median share on an image, by rising spatial entropy. Of "
-        "several cameras every one counts, and a head stands with that on which it looks at one place best."
-    )
+    numbers = [_head(name) | estimate_cells(held) for held, name in shares]
+    chart_export.table(rows, about, "evidence_heads", numbers)
+    st.caption(f"{HEADS_METHOD}.")
 
 
 def _head(measurement: str) -> dict[str, int | str]:
@@ -113,18 +135,15 @@ def _head(measurement: str) -> dict[str, int | str]:
     return {"layer": int(layer), "head": int(head)} | ({"camera": camera} if camera else {})
 
 
-def _routes(measured: Measurements) -> None:
+def _routes(measured: Measurements, about: Provenance) -> None:
     """Drawn where it was measured."""
     names = [name for name in measured.names() if name.startswith("route ")]
     if not names:
         return
     st.markdown("**What does the action read?** Its attention to each part knocked out")
     shown = [Number(_part(name), bootstrap_mean(measured.per_episode(name)), measured.unit) for name in names]
-    st.plotly_chart(numbers_figure(shown), key="evidence_routes", config=QUIET)
-    st.caption(
-        f"How far the action moves ({measured.unit}), means over episodes. Only the direct route is cut, in all layers "
-        "and heads; what the policy said is kept."
-    )
+    chart_export.chart(numbers_figure(shown), _rows(shown), about, "evidence_routes")
+    st.caption(f"{ROUTES} ({measured.unit}). Means over episodes.")
 
 
 def _part(measurement: str) -> str:
@@ -132,12 +151,12 @@ def _part(measurement: str) -> str:
     return f"{part}: {RATIONALE_TITLES.get(name, name)}" if name else part
 
 
-def _numbers(measured: Measurements) -> None:
+def _numbers(measured: Measurements, about: Provenance) -> None:
     rows = []
     for name in measured.names():
         held = bootstrap_mean(measured.per_episode(name))
         rows.append({"measurement": name, "mean": held.value, "low": held.low, "high": held.high, "episodes": held.n})
-    st.dataframe(rows, hide_index=True, key="evidence_all")
+    chart_export.table(rows, about, "evidence_all")
     st.caption(
         "Means over episodes with 95 % bootstrap intervals; none under 5 episodes. Records: "
         + ", ".join(f"`{address}`" for address in measured.records)

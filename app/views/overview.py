@@ -6,7 +6,9 @@ import streamlit as st
 
 from analysis.catalogue import Filter, Overview
 from analysis.episodes import BrokenEpisode
+from analysis.pictures.provenance import Provenance
 from app import library, session
+from app.components import chart_export
 from app.figures_dataset import length_histogram
 from app.plain_text import plain
 from app.sidebar import Chosen
@@ -15,7 +17,6 @@ from app.views.overview_description import description
 
 BROKEN_SHOWN = 200
 KINDS_SHOWN = 20
-PLAIN_CHART = {"displayModeBar": False}
 
 
 def show(chosen: Chosen) -> None:
@@ -34,12 +35,20 @@ def show(chosen: Chosen) -> None:
         left, right = st.columns([3, 4])
         with left:
             st.markdown("##### Lengths")
-            st.plotly_chart(length_histogram(found.lengths), key="lengths", config=PLAIN_CHART)
+            rows = [{"steps from": one.start, "to": one.stop - 1, "episodes": one.episodes} for one in found.lengths]
+            about = _about(dataset, places[dataset], found, "Episodes by their number of steps")
+            chart_export.chart(length_histogram(found.lengths), rows, about, "lengths")
         with right:
-            _instructions(found)
+            _instructions(found, _about(dataset, places[dataset], found, "Instructions by their number of episodes"))
         actions(opened, dataset)
         description(opened, dataset)
     _broken(dataset, found)
+
+
+def _about(dataset: str, place: str, found: Overview, title: str) -> Provenance:
+    return Provenance(
+        title, f"Data set {dataset} at {place}", samples=f"{found.episodes:,} episodes that can be opened"
+    )
 
 
 def _counts(found: Overview) -> None:
@@ -66,12 +75,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def _instructions(found: Overview) -> None:
+def _instructions(found: Overview, about: Provenance) -> None:
     st.markdown("##### Instructions")
     rows = [{"instruction": text or "(none)", "episodes": count} for text, count in found.instructions]
-    st.dataframe(
+    chart_export.table(
         rows,
-        hide_index=True,
+        about,
+        "instructions",
         height=280,
         column_config={
             "instruction": st.column_config.TextColumn(width="large"),

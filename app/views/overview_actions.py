@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from analysis.action_statistics import SAMPLE, ActionStatistics, DatasetActions
+from analysis.pictures.provenance import Provenance
 from app import session
+from app.components import chart_export
 from app.components.task_status import task_status
 from app.dataset_actions import actions_of
-from app.figures_dataset import action_histograms
+from app.figures_dataset import action_bins, action_histograms
 from app.library import Library
 from app.tasks import tasks_of
 
@@ -43,9 +47,19 @@ def _found(found: DatasetActions, dataset: str, everything: bool) -> None:
         right.button(
             f"Read all {found.usable:,}", key="read_all", on_click=session.read_all, args=(dataset,), width="stretch"
         )
-    st.plotly_chart(action_histograms(group.dimensions), key="actions", config={"displayModeBar": False})
+    about = Provenance(
+        "Actions",
+        f"Data set {dataset}",
+        "Histograms between the least and the greatest value; q01, q99: 1st and 99th percentile",
+        f"{steps} of {how} {found.usable:,} episodes",
+    )
+    chart_export.chart(action_histograms(group.dimensions), action_bins(group.dimensions), about, "actions")
     with st.expander("As numbers"):
-        st.dataframe([_row(group, place) for place in range(len(group.dimensions))], hide_index=True)
+        chart_export.table(
+            [_row(group, place) for place in range(len(group.dimensions))],
+            replace(about, title="Statistics of the actions"),
+            "action_numbers",
+        )
     _skipped(found)
 
 

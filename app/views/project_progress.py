@@ -7,7 +7,9 @@ from datetime import datetime
 import streamlit as st
 
 from analysis.people import Person
+from analysis.pictures.provenance import Provenance
 from analysis.review import AnnotatorProgress, Project, ReviewStore
+from app.components import chart_export
 
 
 def show(store: ReviewStore, project: Project, person: Person) -> None:
@@ -33,7 +35,13 @@ def show(store: ReviewStore, project: Project, person: Person) -> None:
         st.info("Nobody has judged anything yet. Annotators find their items on the page Review.")
         return
     st.markdown("##### Annotators")
-    st.dataframe([_row(one) for one in told.annotators], hide_index=True, key="annotators")
+    about = _about(project, "Progress of the annotators", f"{told.reviews:,} of {told.wanted:,} judgements")
+    chart_export.table([_row(one) for one in told.annotators], about, "annotators")
+
+
+def _about(project: Project, title: str, samples: str) -> Provenance:
+    said = f"Review project {project.settings.name} (id {project.id}, version {project.version})"
+    return Provenance(title, said, samples=samples)
 
 
 def _row(one: AnnotatorProgress) -> dict[str, object]:
@@ -76,7 +84,7 @@ def gold(store: ReviewStore, project: Project, person: Person) -> None:
             for id, answer in known.items()
             if id in items
         ]
-        st.dataframe(rows, hide_index=True, key="gold_table")
+        chart_export.table(rows, _about(project, "Gold answers", f"{len(rows)} items"), "gold_table")
         numbers = {items[id].number: id for id in known if id in items}
         picked = st.selectbox("Item that is gold no longer", sorted(numbers), index=None, key="gold_no_longer")
         if picked is not None and st.button("Take the answer back", key="take_gold_back"):

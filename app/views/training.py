@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from analysis.finetuning.training_runs import TrainingRun, training_runs
+from analysis.pictures.provenance import Model, Provenance
 from app import figures_training, library
+from app.components import chart_export
 from app.plain_text import plain
 
 MANY = 8  # runs that are laid over each other at first
@@ -40,12 +44,26 @@ def _draw() -> None:
     if not shown:
         st.info("Choose a run to see its curves.")
         return
-    st.dataframe([_row(run) for run in shown.values()], hide_index=True)
+    about = Provenance(
+        "Fine-tuning runs",
+        f"Training runs {', '.join(f'{name} at {run.path}' for name, run in shown.items())}",
+        samples="; ".join(f"{name}: {run.steps[0]:,} of {run.steps[1]:,} steps" for name, run in shown.items()),
+        models=tuple(Model(f"{name} (begun with this base)", run.base) for name, run in shown.items()),
+        settings={name: dict(run.settings) for name, run in shown.items()},
+    )
+    chart_export.table([_row(run) for run in shown.values()], about, "training_table")
     columns = st.columns(2)
     for number, (value, title, log) in enumerate(PLOTS):
         lines = {name: run.lines for name, run in shown.items()}
         figure = figures_training.curves(lines, value, title, log)
-        columns[number % 2].plotly_chart(figure, key=f"training_{value}")
+        with columns[number % 2]:
+            points = [
+                {"run": name, "samples": line["samples"], value: line[value]}
+                for name, run in shown.items()
+                for line in run.lines
+                if line.get(value) is not None
+            ]
+            chart_export.chart(figure, points, replace(about, title=f"Fine-tuning: {title}"), f"training_{value}")
 
 
 def _row(run: TrainingRun) -> dict[str, object]:

@@ -19,7 +19,7 @@ from app.views.what_if_editors import attention_editor, fill_editor, instruction
 from app.views.what_if_frames import shown_frames
 from app.views.what_if_result import draw_effect
 from app.views.what_if_world import closed_loop
-from app.what_if import Place, Seen, change, look
+from app.what_if import Place, Seen, change, look, told
 from app.what_if_edits import without
 from models.errors import UserError
 
@@ -112,7 +112,7 @@ def _outcome(place: Place, seen: Seen | None, edits: tuple[Intervention, ...]) -
         return
     task = task_status(tasks_of(place.library), change(place, edits))
     if isinstance(task.result, Effect):
-        draw_effect(task.result)
+        draw_effect(task.result, place.step, told(place, task.result))
         closed_loop(place, edits)
 
 

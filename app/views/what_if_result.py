@@ -5,22 +5,25 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
+from analysis.interventions.chart import JENSEN_SHANNON, effect_rows
 from analysis.interventions.effect import Effect
+from analysis.pictures.provenance import Provenance
+from app.components import chart_export
 from app.figures_what_if import action_dumbbells, distributions
 from app.plain_text import plain
 
 STYLE = Path(__file__).resolve().parents[1] / "what_if.css"
-PLOT = {"displayModeBar": False}
 
 
-def draw_effect(effect: Effect) -> None:
-    """Draws everything about one effect."""
+def draw_effect(effect: Effect, at: int, about: Provenance) -> None:
+    """Draws everything about one effect at step ``at`` of the episode."""
     st.html(STYLE)
     st.markdown("##### What that does")
     if effect.note:
@@ -34,9 +37,10 @@ def draw_effect(effect: Effect) -> None:
     with table:
         st.html(_table(effect, step))
     with plot:
-        st.plotly_chart(action_dumbbells(effect, step), key="what_if_actions", config=PLOT)
+        rows = effect_rows({at: effect})
+        chart_export.chart(action_dumbbells(effect, step), rows, about, "what_if_actions")
     if effect.divergences:
-        _odds(effect, step)
+        _odds(effect, step, about)
     _words(effect)
 
 
@@ -86,7 +90,7 @@ def _row(kind: str, cells: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
 
 
-def _odds(effect: Effect, step: int) -> None:
+def _odds(effect: Effect, step: int, about: Provenance) -> None:
     here = [each for each in effect.divergences if each.step == step]
     if not here:
         return
@@ -95,7 +99,15 @@ def _odds(effect: Effect, step: int) -> None:
     name = st.pills("Odds of", names, default=names[widest], key=f"odds_{'_'.join(names)}", required=True)
     found = here[names.index(name)] if name in names else here[widest]
     units = dict(zip(effect.before.action_names, effect.before.action_units, strict=True))
-    st.plotly_chart(distributions(found, units.get(found.name, "")), key="what_if_odds", config=PLOT)
+    unit = units.get(found.name, "")
+    rows = [
+        {"answer": label, "dimension": found.name, "unit": unit, "value": float(value), "probability": float(odds)}
+        for label, entry in (("before", found.before), ("after", found.after))
+        for value, odds in zip(entry.values, entry.probabilities, strict=True)
+    ]
+    method = f"Odds of the bins of {found.name}, step {found.step} of the chunk; {JENSEN_SHANNON}: {found.bits:.4f} bit"
+    about = replace(about, title=f"Odds of {found.name} before and after", method=method)
+    chart_export.chart(distributions(found, unit), rows, about, "what_if_odds")
 
 
 def _words(effect: Effect) -> None:

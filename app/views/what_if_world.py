@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 
 import streamlit as st
 
@@ -10,8 +11,11 @@ from analysis.evaluation.closed_loop import Rollout
 from analysis.evaluation.world import WORLDS
 from analysis.interventions.in_world import Consequence, scenes_of, share
 from analysis.interventions.question import Intervention
+from analysis.pictures.chart import table_chart
+from analysis.pictures.provenance import Model, Provenance
 from analysis.workspace import ACTED_OUT
 from app import session
+from app.components import chart_export
 from app.components.task_status import task_status
 from app.tasks import tasks_of
 from app.views.what_if_result import table
@@ -48,7 +52,7 @@ def closed_loop(place: Place, edits: tuple[Intervention, ...]) -> None:
         return
     task = task_status(tasks_of(place.library), lead_to(place, scenes, edits))
     if isinstance(task.result, Consequence):
-        _draw(place, task.result)
+        _draw(place, edits, task.result)
 
 
 def _why_not(place: Place) -> str | None:
@@ -62,7 +66,7 @@ def _why_not(place: Place) -> str | None:
     return None
 
 
-def _draw(place: Place, found: Consequence) -> None:
+def _draw(place: Place, edits: tuple[Intervention, ...], found: Consequence) -> None:
     rows = []
     for label, what in COUNTED:
         cells = [label]
@@ -71,7 +75,18 @@ def _draw(place: Place, found: Consequence) -> None:
             cells.append(f"{count} of {of} ({low:.0%} to {high:.0%})")
         rows.append(cells)
     rows.append(["mean steps", *(f"{_steps(rollouts):.1f}" for rollouts in (found.before, found.after))])
-    st.html(table(["", "as it is", "with the change"], rows))
+    titles = ["", "as it is", "with the change"]
+    st.html(table(titles, rows))
+    about = Provenance(
+        f"Where a change leads in the world {found.scenes.world}",
+        f"Scenes {', '.join(map(str, found.scenes.seeds))}; episodes {', '.join(itertools.chain(*found.episodes))}",
+        "Rollouts with and without the change at every step; 95 % Wilson intervals",
+        f"{len(found.before)} scenes; changed at {found.changed} of {found.steps} steps",
+        (Model.of(place.spec),),
+        {"changes": [each.describe() for each in edits]},
+    )
+    columns = {title or "what": [row[at] for row in rows] for at, title in enumerate(titles)}
+    chart_export.save(table_chart(columns, about), "what_if_world_table")
     rest = "; at the others there was nothing to change" if found.changed < found.steps else ""
     st.caption(f"95 % Wilson intervals. The change was made at {found.changed} of {found.steps} steps{rest}.")
     dataset = next((one.name for one in place.library.workspace.datasets() if one.path.name == ACTED_OUT), None)

@@ -329,18 +329,25 @@ def test_hiding_the_target_matters_more_than_hiding_the_other_receptacle(tuned: 
     assert target.mean_bits > 2 * other.mean_bits
 
 
-def test_the_command_prints_json() -> None:
+def test_the_command_prints_json_and_draws_it(tmp_path: Path) -> None:
     episode = str(SAMPLES / "episodes" / "carrot-on-plate-0.hdf5")
     done = CliRunner().invoke(
         app,
         ["intervene", str(SAMPLES / "checkpoints" / "tuned"), episode, "--steps", "2", "--mask-object", "carrot",
-         "--instruction-blank", "--knock-out", "action->image@0-3", "--json"],
+         "--instruction-blank", "--knock-out", "action->image@0-3", "--json", "--out", str(tmp_path / "effect.csv")],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     said = json.loads(done.output)["steps"][0]
     assert said["step"] == 2 and len(said["edits"]) == 3
     assert {action["name"]: action["unit"] for action in said["actions"]}["x"] == "m"
     assert said["mean_jensen_shannon_bits"] > 0.05
+    lines = (tmp_path / "effect.csv").read_text().splitlines()
+    head = " ".join(line for line in lines if line.startswith("#"))
+    assert json.loads(done.output)["checkpoint"] in head and "step 2 of 0" in head and "asked with and without" in head
+    assert all(each in head for each in said["edits"])
+    table = [line.split(",") for line in lines if not line.startswith("#")]
+    assert table[0][:6] == ["step", "chunk step", "dimension", "unit", "before", "after"]
+    assert [float(row[4]) for row in table[1:]] == [action["before"][0] for action in said["actions"]]
 
 
 @pytest.mark.parametrize(
@@ -351,6 +358,8 @@ def test_the_command_prints_json() -> None:
         (["--mask-box", "1,2"], "a box has left, top, right, bottom"),
         (["--fill", "pink", "--mask-image"], "--fill is 'pink'"),
         (["--rationale-swap", "left"], "no two words"),
+        (["--mask-image", "--out", "effect.gif"], "expected a name that ends in .png, .svg, .csv, .npz"),
+        (["--mask-image", "--steps", "0:3", "--out", "effect.png"], "a picture of one step and 3 were named"),
     ],
 )
 def test_the_command_refuses_in_a_sentence(options: list[str], said: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from PIL import Image
+
+from app.figures import CHANGED
 from tests.browser.conftest import Tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -42,6 +46,16 @@ def test_weights_say_where_attention_can_differ(tab: Tab) -> None:
     tab.page.get_by_text("Where the weights differ").wait_for(timeout=30_000)
     tab.page.get_by_text("attention can differ in every layer").wait_for(timeout=30_000)
     tab.page.locator(".js-plotly-plot").wait_for()
+    saved = tab.page.locator(".chart-export")
+    saved.locator(".open").click()
+    with tab.page.expect_download(timeout=30_000) as download:
+        saved.locator("[data-format=png]").click()
+    picture = Image.open(download.value.path())
+    assert "weights from" in picture.text["Description"] and "Frobenius norm" in picture.text["Description"]
+    facts = json.loads(picture.text["vla-lens"])
+    assert len({model["digest"] for model in facts["models"]}) == 2
+    bars = CHANGED.lstrip("#")
+    assert tuple(bytes.fromhex(bars)) in {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
 
 
 def test_going_from_trajectory_to_compare_keeps_the_view(tab: Tab) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import h5py
 import numpy as np
@@ -171,6 +172,12 @@ def test_command_explains_and_finds_it_again(tiny_tuned: Path, tiny_episode: Pat
     assert one["maps"][0]["settings"]["size"] == 4 and one["maps"][0]["signed"] is True
     stored = np.load(tmp_path / "maps.npz", allow_pickle=False)
     np.testing.assert_array_equal(stored["step_000000_scores"], one["maps"][0]["scores"])
+    assert one["record"] in str(stored["caption"]) and "target: x" in str(stored["caption"])
+    assert len(stored["score"]) == 2 * len(one["maps"][0]["scores"]) and np.isfinite(stored["left"]).any()
+    picture = [*told[:5], "--steps", "1", *told[7:-1], str(tmp_path / "map.svg")]
+    assert CliRunner().invoke(app, picture).exit_code == 0
+    drawn = ElementTree.parse(tmp_path / "map.svg").getroot()
+    assert "occlusion · target: x" in "".join(drawn.itertext()) and one["record"] in "".join(drawn.itertext())
     two = json.loads(CliRunner().invoke(app, told).stdout)
     assert two["computed"] == 0 and two["maps"] == one["maps"] and two["record"] == one["record"]
 
@@ -182,6 +189,8 @@ def test_command_says_what_is_wrong(tiny_base: Path, tiny_episode: Path, tmp_pat
         (["--target", "warp"], "there is no action dimension 'warp'"),
         (["--scalar", "loss"], "it can be log-probability or action"),
         (["--set", "masks"], "write name=value"),
+        (["--out", "map.jpg"], "expected a name that ends in .png, .svg, .csv, .npz, .mp4, .gif"),
+        (["--steps", "0:2", "--out", "map.png"], "a picture of one step and 2 were named"),
     ):
         result = CliRunner().invoke(app, [*told, *more])
         assert isinstance(result.exception, UserError) and message in str(result.exception)

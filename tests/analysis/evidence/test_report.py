@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,10 +10,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from analysis.evidence.charts import comparison_chart
 from analysis.evidence.exhibits import exhibits, overlay
 from analysis.evidence.pair import Pair, measure_pair
 from analysis.evidence.probe import probe
-from analysis.evidence.report import report_html
+from analysis.evidence.report import COLOURS, report_html
+from analysis.pictures import chart_files
 from analysis.records import RecordStore
 from models.planted import Planted
 from models.types import PatchGrid
@@ -51,7 +54,7 @@ def test_it_is_well_formed(page: tuple[Pair, str]) -> None:
             self.open: list[str] = []
 
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            if tag not in ("meta", "img", "br", "line", "circle"):
+            if tag not in ("meta", "img", "br"):
                 self.open.append(tag)
 
         def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -80,6 +83,26 @@ def test_captions_name_model_episode_step_method_and_settings(page: tuple[Pair, 
     assert "steps of each episode: 1" in html
     assert pair.first.measured.records[0] in html
     assert "6 episodes, 6 steps" in html
+
+
+def test_charts_have_the_pages_colours_and_table_heads_are_printed_on_every_page(page: tuple[Pair, str]) -> None:
+    html = page[1]
+    assert html.count("<svg") == 1 and "No metric has" not in html  # the layers of these policies cannot be compared
+    assert 'fill="var(--ink)"' in html and not re.search(r'(fill|stroke)="#', html)
+    assert all(f"--{name}:" in html for name in COLOURS)
+    assert html.count("<thead>") == html.count("<table") and "@media print" in html
+
+
+def test_a_comparison_is_a_chart_with_every_number(page: tuple[Pair, str]) -> None:
+    pair = page[0]
+    chart = comparison_chart(pair)
+    lines = chart_files.table(chart).decode().splitlines()
+    said = " ".join(line for line in lines if line.startswith("#"))
+    assert pair.second.spec.digest in said and "steps of each episode: 1" in said and "sign-flip" in said
+    assert "6 episodes, 6 steps" in said and pair.first.measured.records[-1] in said
+    assert len([line for line in lines if not line.startswith("#")]) == 1 + len(pair.comparison.rows)
+    with np.load(io.BytesIO(chart_files.npz(chart)), allow_pickle=False) as data:
+        assert data["difference value"].tolist() == [row.difference.value for row in pair.comparison.rows]
 
 
 def test_an_overlay_is_strongest_at_the_highest_patch_and_keeps_what_is_outside() -> None:
