@@ -12,6 +12,7 @@ from analysis.commands.capture import capture
 from analysis.commands.compare import compare
 from analysis.commands.evaluate import evaluate
 from analysis.commands.export import export
+from analysis.commands.faithfulness import faithfulness
 from analysis.commands.finetune import finetune
 from analysis.commands.index import index
 from analysis.commands.info import info
@@ -33,6 +34,7 @@ for command in (
     attribute,
     intervene,
     compare,
+    faithfulness,
     export,
     annotate,
     picture,

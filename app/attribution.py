@@ -20,7 +20,6 @@ from app.library import Library
 from app.run_records import Asked, Record, find_record
 from app.shared_policies import PolicyChoice
 from app.task_routes import Order
-from app.tested_badges import badges
 from models.errors import UserError
 from models.policy import Policy
 
@@ -66,8 +65,7 @@ def stored_maps(library: Library, asked: Mapping[str, Any]) -> dict[str, Any]:
     if not (isinstance(step, int) and step in done):
         return {"steps": sorted(done), "map": None}
     found = read_step(run, step)
-    verdict = badges.of(library.workspace.records, record.spec, found.method, found.settings, found.target)
-    return {"steps": sorted(done), "map": map_facts(found, method, run) | {"verdict": verdict}}
+    return {"steps": sorted(done), "map": map_facts(found, method, run)}
 
 
 def map_facts(found: AttributionMap, method: AttributionMethod, run: Run) -> dict[str, Any]:
@@ -83,7 +81,6 @@ def map_facts(found: AttributionMap, method: AttributionMethod, run: Run) -> dic
         "scalar": found.target.scalar,
         "signed": found.signed,
         "forwards": found.forwards,
-        "verdict": None,  # {"state": "passed" or "failed", "why": ...} where its faithfulness was tested
         "delta": None if delta is None else _short(delta),
         "scores": [_short(value) for value in found.scores],
         "error": None if error is None else [_short(value) for value in error],

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analysis.catalogue import Filter
+from analysis.evidence.asked_map import MEAN, AskedMap
 from analysis.evidence.comparison import compare
 from analysis.evidence.drawn import NOTHING_DRAWN, DrawnBoxes, read_drawn, write_drawn
 from analysis.evidence.episodes import ListedEpisode, subject
 from analysis.evidence.exhibits import Exhibit, exhibits
 from analysis.evidence.layers import LayerComparison, compare_layers
-from analysis.evidence.maps import MEAN_ATTENTION
 from analysis.evidence.measurements import Measurements, Subject, measure, missing, stored
 from analysis.evidence.probe import Probe, probe
 from analysis.evidence.probes.faithfulness import FaithfulnessProbe
@@ -48,19 +48,23 @@ class Asked:
     steps: int  # of each episode
     measures: tuple[str, ...]  # names of probes
     drawn: Mapping[str, DrawnBoxes] = field(default_factory=dict)  # by the episode's id, where something was drawn
-    method: str = MEAN_ATTENTION  # whose maps are tested for faithfulness
+    map: AskedMap = MEAN  # that is tested for faithfulness
 
     @property
     def probes(self) -> list[Probe]:
         made = [probe(name) for name in self.measures]
-        return [replace(each, method=self.method) if isinstance(each, FaithfulnessProbe) else each for each in made]
+        return [replace(each, map=self.map) if isinstance(each, FaithfulnessProbe) else each for each in made]
 
     @property
     def settings(self) -> dict[str, str]:
         """What was asked, as a caption says it."""
         said = {"steps of each episode": str(self.steps), "measured": ", ".join(self.measures)}
         said |= {"boxes drawn on": ", ".join(sorted(self.drawn))} if self.drawn else {}
-        return said | ({"maps of": self.method} if "faithfulness" in self.measures else {})
+        return said | (
+            {"map that was tested": f"{self.map.text}, about {self.map.query}"}
+            if "faithfulness" in self.measures
+            else {}
+        )
 
     def key(self, *models: Model) -> tuple[object, ...]:
         """Of the task that measures this."""
@@ -72,7 +76,7 @@ class Asked:
             digests,
             self.steps,
             self.measures,
-            self.method,
+            self.map,
             drawn,
             *(m.choice for m in models),
             *(m.cameras for m in models),

@@ -27,6 +27,7 @@ from app.run_status import StepSummaries, run_status
 from app.runs import queue_of
 from app.selection import camera_names
 from app.task_routes import LARGEST_BODY, cancel_task, find_task, start_task
+from app.tested_badges import map_badge
 from app.thumbnails import thumbnails_of
 from models.errors import UserError
 
@@ -52,7 +53,8 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "depth": lambda request: _depth(library(), request),
         "picture": lambda request: _picture(library(), request),
         "chart": lambda request: _attachment(*chart_file(library(), request.query_params)),
-        "attribution": lambda request: _attribution(library(), request),
+        "attribution": lambda request: JSONResponse(stored_maps(library(), _asked_map(request)), headers=NEVER),
+        "tested": lambda request: JSONResponse(map_badge(library(), _asked_map(request)), headers=NEVER),
         "task": lambda request: JSONResponse(find_task(library(), _text(request, "id")), headers=NEVER),
     }
     post: dict[str, Answer] = {
@@ -181,14 +183,15 @@ def _depth(library: Library, request: Request) -> Response:
     return Response(data, media_type="application/octet-stream", headers=_caching(request))
 
 
-def _attribution(library: Library, request: Request) -> Response:
+def _asked_map(request: Request) -> dict[str, Any]:
+    """The parameter that says which map is meant, in JSON."""
     try:
         asked = json.loads(_text(request, "asked"))
     except (ValueError, RecursionError):
         raise UserError("the parameter 'asked' is no JSON") from None
     if not isinstance(asked, dict):
         raise UserError("the parameter 'asked' must hold names and values")
-    return JSONResponse(stored_maps(library, asked), headers=NEVER)
+    return asked
 
 
 def _picture(library: Library, request: Request) -> Response:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from analysis.prediction_file import StoredRows
-from analysis.records import RecordStore, Run, capture_of
+from analysis.records import Run, capture_of
 from app.facts import rounded
 from app.run_records import Asked
 from app.runs import AUTOMATIC_PARAMETERS, Job, RunQueue, State
-from app.tested_badges import badges
 from models.types import CheckpointSpec
 
 
@@ -75,7 +74,6 @@ def run_status(queue: RunQueue, summaries: StepSummaries, asked: Asked, since: s
         "cameras": record.cameras.episode_names,
         "note": record.cameras.note,
         "actions": summaries.actions(run),
-        "tested": badges.mean_attention(RecordStore(run.path.parent), spec),
         "captured": len(steps),
         "total": length,
         "automatic": job is None and not why_not and len(steps) < length,

@@ -21,6 +21,7 @@ from models.registry import function
 KINDS: Mapping[str, str] = {
     "attribute": "app.attribution:attribute_order",
     "attribution-methods": "app.attribution:methods_order",
+    "test-map": "app.tested_badges:map_test_order",
 }
 LARGEST_BODY = 1_000_000  # bytes
 UNWATCHED_SECONDS = 30.0  # a task of a page that is gone is cancelled

@@ -1,55 +1,101 @@
-"""The badge of a map in the player: what was tested of its method on this checkpoint, looked up every few seconds."""
+"""The badge of a map in the player: what was tested of exactly this map, and the task that tests it.
+
+Records are looked through every few seconds, and once for all maps of a checkpoint.
+"""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping
+from typing import Any
 
-from analysis.attribution.target import Target
-from analysis.evidence.maps import MEAN_ATTENTION
-from analysis.evidence.tested import badge_of
+from analysis.evidence.asked_map import AskedMap
+from analysis.evidence.measurements import Subject, spread_steps
+from analysis.evidence.probes.faithfulness import FaithfulnessProbe
+from analysis.evidence.tested import MapTest, badge_of, map_tests
 from analysis.records import RecordStore, Setting
-from models.types import CheckpointSpec
+from app.attribution import asked_of
+from app.evidence_asked import Asked as Measured
+from app.evidence_asked import Model, measuring, subjects
+from app.library import Library
+from app.selection import camera_text
+from app.task_routes import Order
+from models.errors import UserError
 
+STEPS = 12  # of the episode that a test from the player takes
 FRESH_SECONDS = 15.0
-Badge = dict[str, str]  # "state": passed, failed or not tested; "why": a sentence with n
+TEXT = 200  # characters of a name in a request
 
 
-class TestedBadges:
-    """Safe to ask from several threads."""
-
-    __test__ = False  # no test class, whatever its name says
+class KnownTests:
+    """What was tested of each checkpoint. Safe to ask from several threads."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str, str], tuple[float, Badge]] = {}
+        self._known: dict[tuple[str, str], tuple[float, tuple[MapTest, ...]]] = {}
         self._lock = threading.Lock()
 
-    def mean_attention(self, records: RecordStore, spec: CheckpointSpec) -> Badge:
-        """Of the mean over all layers, heads and action tokens."""
-        return self._badge(records, spec, MEAN_ATTENTION, {})
-
-    def of(
-        self, records: RecordStore, spec: CheckpointSpec, method: str, settings: Mapping[str, Setting], target: Target
-    ) -> Badge:
-        """Of an attribution method with its settings; only maps of the whole action are tested."""
-        if not target.whole:
-            why = "Not tested: faithfulness is tested for maps of the whole action, not of a single part or word."
-            return {"state": "not tested", "why": why}
-        return self._badge(records, spec, method, settings)
-
-    def _badge(self, records: RecordStore, spec: CheckpointSpec, method: str, settings: Mapping[str, Setting]) -> Badge:
-        key = (str(records.path), spec.digest, method, json.dumps(dict(settings), sort_keys=True))
+    def of(self, records: RecordStore, checkpoint: str) -> tuple[MapTest, ...]:
+        key = (str(records.path), checkpoint)
         with self._lock:
             known = self._known.get(key)
         if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
             return known[1]
-        found = badge_of(records, spec, method, settings)
-        badge = {"state": found.badge.value, "why": found.because}
+        found = map_tests(records, checkpoint)
         with self._lock:
-            self._known[key] = (time.monotonic(), badge)
-        return badge
+            self._known[key] = (time.monotonic(), found)
+        return found
+
+    def forget(self) -> None:
+        """What was just measured is to be seen at once."""
+        with self._lock:
+            self._known.clear()
 
 
-badges = TestedBadges()
+tested = KnownTests()
+
+
+def map_badge(library: Library, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """``state``: passed, failed or not tested; ``why``: a sentence; ``n``; ``steps``: how many a test would take."""
+    model, measured, own = _test(library, asked)
+    records, map = library.workspace.records, measured.map
+    key = own.key(model.spec.digest, FaithfulnessProbe(map))
+    found = badge_of(model.spec, map, key, tested.of(records, model.spec.digest))
+    steps, n = len(spread_steps(own.episode.meta.length, STEPS)), found.checks[0].number.estimate.n
+    return {"state": found.badge.value, "why": found.because, "n": f"n = {n} {found.unit}s", "steps": steps}
+
+
+def map_test_order(library: Library, asked: Mapping[str, Any]) -> Order:
+    """Tests a map on steps of the episode, evenly spread; what was tested before is not tested again."""
+    model, measured, _ = _test(library, asked)
+    measure = measuring(library, measured, (model,))
+
+    def work(policies: Any, progress: Any, cancelled: Any) -> Any:
+        if (why := measured.probes[0].why_not(policies[0])) is not None:
+            raise UserError(f"This map cannot be tested: {why}.")
+        try:
+            measure(policies, progress, cancelled)
+        finally:
+            tested.forget()
+        return {"map": measured.map.text}
+
+    return Order(("faithfulness", *measured.key(model)), work, (model.choice,), "Test of a map")
+
+
+def _test(library: Library, asked: Mapping[str, Any]) -> tuple[Model, Measured, Subject]:
+    """Raises UserError for a request that names no map, or nothing in the workspace."""
+    choice = asked_of(asked)
+    spec = library.workspace.checkpoint(choice.checkpoint, choice.family)
+    model = Model(spec, choice.action_stats, choice.family, camera_text(choice.cameras) if choice.cameras else None)
+    meta = library.episode(choice.dataset, choice.episode).meta
+    measured = Measured(choice.dataset, (meta,), STEPS, (FaithfulnessProbe.name,), map=_map(asked).fitted(spec))
+    (own,) = subjects(library, measured, model)
+    return model, measured, own
+
+
+def _map(asked: Mapping[str, Any]) -> AskedMap:
+    settings, texts = asked.get("settings") or {}, [asked.get(name) or "" for name in ("method", "query", "scalar")]
+    if not isinstance(settings, dict) or not all(isinstance(text, str) and len(text) <= TEXT for text in texts):
+        raise UserError("the request names no map: it lacks a method, its settings and a query")
+    given: dict[str, Setting] = {str(name): value for name, value in settings.items()}
+    return AskedMap.of(texts[0], given, texts[1] or "action", texts[2] or None)

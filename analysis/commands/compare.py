@@ -18,11 +18,11 @@ from analysis.commands.options import (
     Opening,
     OutFile,
     open_policy,
+    opened_as,
     print_values,
     source_at,
 )
 from analysis.evidence.probe import QUICK
-from analysis.records import Setting
 from analysis.running import Running
 from analysis.workspace import Workspace
 from models.errors import UserError
@@ -50,6 +50,7 @@ Correct = Annotated[str, typer.Option(help="for the number of metrics: holm, ben
 Draw = Annotated[
     float | None, typer.Option("--draw", help="temperature at which both draw their tokens, with different seeds")
 ]
+DrawSeed = Annotated[int, typer.Option(help="of the first's draws; the second draws with the next one", min=0)]
 Layers = Annotated[bool, typer.Option(help="also compare the two layer by layer at equal input")]
 
 
@@ -62,6 +63,7 @@ def compare(
     measure: Measure = None,
     correction: Correct = "holm",
     draw: Draw = None,
+    draw_seed: DrawSeed = 0,
     layers: Layers = True,
     first_stats: Annotated[str | None, typer.Option(help="data set whose statistics scale the first's actions")] = None,
     second_stats: Annotated[str | None, typer.Option(help="the same for the second")] = None,
@@ -83,7 +85,7 @@ def compare(
         Opening(first, first_stats, None, None, Running(device, dtype)),
         Opening(second, second_stats, None, None, Running(device, dtype)),
     )
-    result, _, _ = measured_pair(sides, episodes, workspace, steps, measure, correction, draw, layers)
+    result, _, _ = measured_pair(sides, episodes, workspace, steps, measure, correction, draw, layers, draw_seed)
     if out is not None:
         write_chart(charts.comparison_chart(result), out)
     print_values(describe.pair_values(result), as_json, short=describe.pair_text(result))
@@ -98,6 +100,7 @@ def measured_pair(
     correction: str,
     draw: float | None,
     layers: bool,
+    draw_seed: int = 0,
 ) -> tuple[Pair, tuple[Policy, Policy], tuple[list[Subject], list[Subject]]]:
     """Opens what is named and measures what the workspace's records do not hold; progress goes to stderr.
 
@@ -113,10 +116,10 @@ def measured_pair(
     probes = [probe(name) for name in dict.fromkeys(measure or QUICK)]
     opened = episodes_at(episodes, partial(source_at, workspace=workspace))
     policies = [open_policy(side) for side in sides]
-    settings = [_opened_as(side, policy) for side, policy in zip(sides, policies, strict=True)]
+    settings = [opened_as(side, policy) for side, policy in zip(sides, policies, strict=True)]
     if draw is not None:
-        policies = [_drawing(policy, draw, seed) for seed, policy in enumerate(policies)]
-        settings = [each | {"temperature": draw, "seed": seed} for seed, each in enumerate(settings)]
+        policies = [_drawing(policy, draw, seed) for seed, policy in enumerate(policies, draw_seed)]
+        settings = [each | {"temperature": draw, "seed": seed} for seed, each in enumerate(settings, draw_seed)]
     boxes = [read_drawn(workspace, episode.meta.digest) for episode in opened]
     subjects = [
         [
@@ -143,12 +146,6 @@ def measured_pair(
             layers,
         )
     return pair, (policies[0], policies[1]), (subjects[0], subjects[1])
-
-
-def _opened_as(side: Opening, policy: Policy) -> dict[str, Setting]:
-    only = len(policy.info.action_stats) == 1  # naming the only statistics changes nothing
-    number_type = side.running.recorded_number_type(policy.info)
-    return {"action_stats": None if only else side.action_stats, "dtype": number_type}
 
 
 def _drawing(policy: Policy, temperature: float, seed: int) -> Policy:

@@ -149,6 +149,17 @@ def open_policy(opening: Opening) -> Policy:
     )
 
 
+def opened_as(opening: Opening, policy: Policy) -> dict[str, Setting]:
+    """How a policy was opened, where not as usual, as `analysis.evidence.measurements.Subject` keeps it."""
+    only = len(policy.info.action_stats) == 1  # naming the only statistics changes nothing
+    number_type = opening.running.recorded_number_type(policy.info)
+    return {
+        "action_stats": None if only else opening.action_stats,
+        "family": opening.family,
+        "dtype": number_type,
+    }
+
+
 def cameras_of(policy: Policy, episode: Episode, chosen: list[str] | None) -> CameraPlan:
     plan = plan_cameras(policy.info.cameras, episode.meta.cameras, chosen or None, policy.info.every_camera)
     if plan.note:

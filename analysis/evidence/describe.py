@@ -8,9 +8,11 @@ from typing import Any
 
 from analysis.evidence.comparison import Row
 from analysis.evidence.faithful import Faithfulness
+from analysis.evidence.judged_maps import JudgedMaps
 from analysis.evidence.pair import Judged, Pair
-from analysis.evidence.verdict import Number, Verdict, rounded
+from analysis.evidence.verdict import Number, Verdict, rounded, said
 from analysis.metrics.bootstrap import Estimate
+from models.types import CheckpointSpec
 
 
 def pair_values(pair: Pair) -> dict[str, Any]:
@@ -56,6 +58,31 @@ def judged_values(judged: Judged) -> dict[str, Any]:
     }
 
 
+def maps_values(spec: CheckpointSpec, judged: JudgedMaps) -> dict[str, Any]:
+    """Every map with its badge and what it is about; rank agreement of every two."""
+    maps = [
+        faithfulness_values(found) | {"query": map.query, "scalar": map.scalar or None}
+        for map, found in zip(judged.maps, judged.found, strict=True)
+    ]
+    agreement = [
+        {"maps": [judged.maps[i].text, judged.maps[j].text], **_number_values(number)}
+        for i, j, number in judged.agreement
+    ]
+    return {"name": spec.name, "checkpoint": spec.digest, "maps": maps, "agreement": agreement}
+
+
+def maps_text(spec: CheckpointSpec, judged: JudgedMaps) -> str:
+    """The same on one screen."""
+    lines = [f"{spec.name} ({spec.digest})", ""]
+    for map, found in zip(judged.maps, judged.found, strict=True):
+        lines += [f"{map.text}, about {map.query}: {found.badge.value}", f"  {found.because}"]
+    if judged.agreement:
+        lines += ["", "Rank agreement (Spearman):"]
+    for i, j, number in judged.agreement:
+        lines.append(f"  {judged.maps[i].text} and {judged.maps[j].text}: {said(number)}")
+    return "\n".join([*lines, "", judged.found[0].rule])
+
+
 def verdict_values(verdict: Verdict) -> dict[str, Any]:
     return {
         "question": verdict.question,
@@ -73,7 +100,7 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
 def faithfulness_values(found: Faithfulness) -> dict[str, Any]:
     checks = [{"name": c.name, "passed": c.passed, "p": _number(c.p), **_number_values(c.number)} for c in found.checks]
     return {
-        "method": found.method,
+        "map": found.map,
         "badge": found.badge.value,
         "because": found.because,
         "rule": found.rule,

@@ -1,4 +1,4 @@
-"""Whether a map may keep its caption: the badge of a method on a policy. Pure; rules in docs/verdicts.md."""
+"""Whether a map may keep its caption: the badge of a map on a policy. Pure; rules in docs/verdicts.md."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from analysis.evidence.verdict import ALPHA, Number, Sample, said
 LIKE = 0.5  # rank agreement with the map of new weights from which on a map counts as the same
 
 RULE = (
-    "passed: hiding the map's highest patches first moves the action more, and showing them first restores it sooner, "
-    f"than random orders do (both intervals above 0, sign-flip p < {ALPHA}), and a copy with new weights gives another "
-    f"map (interval of the rank agreement below {LIKE}; left out where no copy could be made). failed: one of these "
-    "does not hold. not tested: too few steps or episodes."
+    "passed: hiding the map's highest patches first moves what it is about (the action, or words) more, and showing "
+    f"them first restores it sooner, than random orders do (both intervals above 0, sign-flip p < {ALPHA}), and a copy "
+    f"with new weights gives another map (interval of the rank agreement below {LIKE}; left out where no copy could be "
+    "made). failed: one of these does not hold. not tested: too few steps or episodes."
 )
 
 
@@ -36,10 +36,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What was tested of a method's maps."""
+    """What was tested of a map."""
 
     badge: Badge
-    method: str
+    map: str  # as `AskedMap.text` names it
     because: str  # what a tooltip says, with n
     rule: str
     checks: tuple[Check, ...]
@@ -48,8 +48,8 @@ class Faithfulness:
     steps: int
 
 
-def faithful(measured: Measurements, method: str) -> Faithfulness:
-    """``measured``: with the faithfulness probe of ``method``."""
+def faithful(measured: Measurements, map: str) -> Faithfulness:
+    """``measured``: with the faithfulness probe of ``map``, whose name is given."""
     sample = Sample.of(measured)
     gains = {name: sample.values(f"{name} gain") for name in ("deletion", "insertion")}
     checks = [_gain(sample, name, values) for name, values in gains.items()]
@@ -70,7 +70,7 @@ def faithful(measured: Measurements, method: str) -> Faithfulness:
         badge = Badge.FAILED if any(check.passed is False for check in checks) else Badge.PASSED
     steps = len(measured.steps)
     because = _because(badge, sample, checks, steps, measured.not_measured.get("faithfulness"))
-    return Faithfulness(badge, method, because, RULE, tuple(checks), others, sample.unit, steps)
+    return Faithfulness(badge, map, because, RULE, tuple(checks), others, sample.unit, steps)
 
 
 def _gain(sample: Sample, name: str, values: np.ndarray) -> Check:
@@ -100,5 +100,9 @@ def _because(badge: Badge, sample: Sample, checks: list[Check], steps: int, refu
     )
     moved = max(abs(check.number.estimate.value) for check in checks[:2])
     still = " Hiding the image does not move the action, so no map could pass." if moved < 1e-6 else ""
-    n = len(sample.measured.episodes) if sample.unit == "episode" else steps
-    return f"Tested on {sample.count(n)}, {steps} steps: {tried}.{still}"
+    where = (
+        f"{sample.count(len(sample.measured.episodes))}, {steps} steps"
+        if sample.unit == "episode"
+        else f"{steps} steps"
+    )
+    return f"Tested on {where}: {tried}.{still}"

@@ -1,52 +1,96 @@
-"""Maps over patches of one image, by the name of the method that makes them. No torch."""
+"""Maps over patches at one step, made as they are asked for. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
-from analysis.attribution.method import AttributionMethod
-from analysis.attribution.registry import METHODS, method_class
-from analysis.attribution.settings import with_settings
-from analysis.attribution.target import Target
+from analysis.attribution.attribution_map import AttributionMap
+from analysis.attribution.features import Feature, windows
+from analysis.attribution.registry import method_class
+from analysis.attribution.settings import choices, with_settings
+from analysis.attribution.target import SCALARS, Target
+from analysis.evidence.aim import Aim, aim_of_rows, aim_of_target, target_of
+from analysis.evidence.asked_map import AskedMap
 from analysis.evidence.moment import Moment
-from analysis.evidence.on_image import single_images
-from analysis.evidence.probes.attention import attention_maps
+from analysis.pictures.rows import asked_rows, attention_row
 from analysis.records import Setting
 from models.errors import UserError
-from models.policy import Policy
+from models.types import Capture, Part, TokenLayout
 
-MEAN_ATTENTION = "mean attention"  # over all layers, heads and action tokens, the sink left out
-ISS = "iss"
-MOVING = (ISS, "occlusion", "ablation", "shapley")  # measure how far an action moves
+EVERY_ROW = Capture(queries=tuple(Part), prefix=True)
 
 
-def maps_of(
-    method: str, settings: Mapping[str, Setting], moment: Moment, policy: Policy | None = None
-) -> dict[str, Float[np.ndarray, "R C"]]:
-    """What ``method`` says about each image (the policy's camera names), never negative: signed maps by their size.
+@dataclass(frozen=True)
+class Patches:
+    """What a map gives the patches of all images, in one order; never negative: signed maps by their size."""
 
-    Of the whole action. ``policy``: another one than the moment's, which then answers for itself.
-    Raises UserError for a method or a setting that is not there.
+    features: tuple[Feature, ...]
+    values: Float[np.ndarray, " P"]
+    aim: Aim  # what the map is about
+
+
+def patches_of(asked: AskedMap, moment: Moment, seed: int = 0) -> Patches | None:
+    """None where the policy did not say at this step what the map is about.
+
+    ``seed``: of what a method draws. Raises UserError where the map cannot be made.
     """
-    asked = moment if policy is None else replace(moment, policy=policy)
-    if method == MEAN_ATTENTION:
-        return attention_maps(asked)
-    own = with_settings(method_class(method), settings)
-    if (why := own.why_not(asked.policy)) is not None:
+    if (why := asked.why_not(moment.policy)) is not None:
         raise UserError(why)
-    found = own(asked.policy, asked.observation, _target(own, asked), prediction=asked.answer)
-    return {camera: np.abs(found.image(camera)) for camera in single_images(asked)}
+    return _attended(asked, moment) if asked.attends else _attributed(asked, moment, seed)
 
 
-def _target(method: AttributionMethod, moment: Moment) -> Target:
-    """The whole action: how far it moves for methods that change the input, else the log-probability of its tokens."""
-    moves = method.name in MOVING or not moment.answer.action_distribution
-    return Target(scalar="action" if moves else "log-probability")
+def explained(
+    method: str, settings: Mapping[str, Setting], moment: Moment, target: Target, seed: int = 0
+) -> AttributionMap:
+    """An attribution, made once for a moment. What it draws is drawn anew at every step: chance must not add up.
+
+    Raises UserError for a method or a setting that is not there, and where it cannot explain the target.
+    """
+    seeded = any(choice.name == "seed" for choice in choices(method_class(method)))
+    drawn: dict[str, Setting] = {"seed": moment.seed(seed)} if seeded else {}
+    own = with_settings(method_class(method), {**settings, **drawn})
+    return moment.once(
+        (own, target),
+        lambda: own(
+            moment.policy,
+            moment.observation,
+            target,
+            prediction=moment.answer,
+            progress=lambda done, total: moment.still(),
+        ),
+    )
 
 
-def known_methods() -> tuple[str, ...]:
-    return (MEAN_ATTENTION, *METHODS)
+def _attended(asked: AskedMap, moment: Moment) -> Patches | None:
+    view = asked.view
+    vision = view.stream.startswith("vision")
+    every = view.reduce == "rollout" or view.stream or asked.held.get("rows") == "all"
+    said = moment.answered(replace(EVERY_ROW, vision=vision) if every else Capture())
+    try:
+        record, query = asked_rows(said, view)
+    except UserError:
+        return None
+    row = attention_row(said, view)
+    aim = aim_of_rows(said, [record.produced[place] for place in query.rows])
+    return _on_patches(moment, row.layout, row.values, aim)
+
+
+def _attributed(asked: AskedMap, moment: Moment, seed: int) -> Patches | None:
+    scalar = next(each for each in SCALARS if each == asked.scalar)
+    try:
+        target = target_of(moment.answer, asked.query, scalar)
+    except UserError:
+        return None
+    found = explained(asked.method, asked.held, moment, target, seed)
+    return _on_patches(moment, found.layout, found.scores, aim_of_target(moment.answer, target))
+
+
+def _on_patches(moment: Moment, layout: TokenLayout, scores: Float[np.ndarray, " K"], aim: Aim) -> Patches:
+    """A patch of an image that is read in tiles has the sum of all positions on it."""
+    features = windows(moment.observation, layout, None, 1, 1)
+    values = [np.abs(scores[list(feature.positions)]).sum() for feature in features]
+    return Patches(features, np.array(values, np.float64), aim)

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def measure(
 ) -> Measurements:
     """Measures ``steps`` steps of each episode; what a record has already is not measured again.
 
-    ``progress(done, total)`` counts steps and may raise to stop: what was measured is kept, the next call goes on.
+    ``progress(done, total)`` counts steps, is also called within one that takes long, and may raise to stop: what was
+    measured is kept, the next call goes on.
     """
     refused = {each.name: why for each in probes if (why := each.why_not(policy)) is not None}
     _remember(policy.info.digest, refused, subjects, probes, records)
@@ -124,7 +126,8 @@ def measure(
         if progress is not None:
             progress(done, len(wanted))
         place = Place(subject.episode.meta.id, subject.episode.meta.digest, step, subject.dataset)
-        found.append(MeasuredStep(place, _measured(policy, subject, step, fitting, records)))
+        still = partial(progress, done, len(wanted)) if progress is not None else _go_on
+        found.append(MeasuredStep(place, _measured(policy, subject, step, fitting, records, still)))
     if progress is not None:
         progress(len(wanted), len(wanted))
     addresses = {subject.key(policy.info.digest, each).address for subject in subjects for each in fitting}
@@ -151,7 +154,18 @@ def stored(
     return Measurements(spec.digest, spec.name, tuple(found), refused, there, unit_of(spec))
 
 
-def _measured(policy: Policy, subject: Subject, step: int, probes: Sequence[Probe], records: RecordStore) -> Values:
+def _go_on() -> None:
+    pass
+
+
+def _measured(
+    policy: Policy,
+    subject: Subject,
+    step: int,
+    probes: Sequence[Probe],
+    records: RecordStore,
+    still: Callable[[], None],
+) -> Values:
     moment: Moment | None = None
     values: Values = {}
     for each in probes:
@@ -160,7 +174,7 @@ def _measured(policy: Policy, subject: Subject, step: int, probes: Sequence[Prob
         if known is None:
             # the step is read and the policy run only where something is missing
             moment = moment or Moment(
-                policy, subject.episode, subject.episode.step(step), subject.cameras, subject.drawn
+                policy, subject.episode, subject.episode.step(step), subject.cameras, subject.drawn, still
             )
             known = each(moment)
             write_values(records, key, step, known)

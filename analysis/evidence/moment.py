@@ -41,6 +41,7 @@ class Moment:
     step: Step
     cameras: CameraPlan
     drawn: DrawnBoxes = NOTHING_DRAWN  # what a person drew
+    still: Callable[[], None] = lambda: None  # called between forwards of what takes long; may raise to stop it
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -63,6 +64,12 @@ class Moment:
     def answer(self) -> Prediction:
         """What the policy says, with the attention of what it wrote."""
         return self.policy.predict(self.observation, Capture())
+
+    def answered(self, capture: Capture) -> Prediction:
+        """The same with the rows that ``capture`` asks for."""
+        if capture == Capture():
+            return self.answer
+        return self.once(capture, lambda: self.policy.predict(self.observation, capture))
 
     def names_in_view(self) -> list[str]:
         """What is known to be on the first camera's frame, the robot left out."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.evidence.asked_map import MEAN, AskedMap
 from analysis.evidence.comparison import Comparison, compare
 from analysis.evidence.faithful import Faithfulness, faithful
 from analysis.evidence.layers import LayerComparison, compare_layers
-from analysis.evidence.maps import MEAN_ATTENTION
 from analysis.evidence.measurements import Measurements, Progress, Subject, measure
 from analysis.evidence.probe import Probe
 from analysis.evidence.verdict import Verdict
@@ -29,7 +29,7 @@ class Judged:
     spec: CheckpointSpec
     measured: Measurements
     verdicts: tuple[Verdict, ...]
-    faithful: Faithfulness  # of its mean attention map
+    faithful: Faithfulness  # of its mean attention map unless another was tested
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Pair:
     settings: dict[str, str]  # what was asked, as a caption says it
 
 
-def judged(spec: CheckpointSpec, measured: Measurements, method: str = MEAN_ATTENTION) -> Judged:
-    """``method``: whose maps the faithfulness probe tested."""
-    return Judged(spec, measured, all_verdicts(measured), faithful(measured, method))
+def judged(spec: CheckpointSpec, measured: Measurements, map: AskedMap = MEAN) -> Judged:
+    """``map``: the one that the faithfulness probe tested."""
+    return Judged(spec, measured, all_verdicts(measured), faithful(measured, map.text))
 
 
 def measure_pair(

@@ -118,7 +118,7 @@ def _badge(found: Faithfulness) -> str:
     kind = found.badge.name.lower()
     others = "".join(f"<li>{escape(n.label)}: {escape(said(n))}</li>" for n in found.others if n.estimate.n)
     return (
-        f"<details open><summary>Is the attention map faithful ({escape(found.method)})? <b class='{kind}'>"
+        f"<details open><summary>Is the attention map faithful ({escape(found.map)})? <b class='{kind}'>"
         f"{found.badge.value}</b></summary><p>{escape(found.because)}</p><ul>{others}</ul>"
         f"<p class='quiet'>Rule: {escape(found.rule)}</p></details>"
     )

@@ -1,64 +1,70 @@
-"""What was tested of a method's maps on a checkpoint so far, over all episodes of a workspace: the badge of a map."""
+"""What was tested of a map on a checkpoint so far, over the records of a workspace: the badge of a map."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from analysis.attribution.registry import METHODS, method_class
-from analysis.attribution.settings import settings_of, with_settings
-from analysis.evidence.faithful import Faithfulness, faithful
-from analysis.evidence.maps import MEAN_ATTENTION
+from analysis.evidence.asked_map import AskedMap
+from analysis.evidence.effect import unit_of
+from analysis.evidence.faithful import Badge, Faithfulness, faithful
 from analysis.evidence.measurements import MeasuredStep, Measurements, Place, read_values
-from analysis.records import RecordStore, Run, Setting
+from analysis.evidence.probes.faithfulness import FaithfulnessProbe
+from analysis.evidence.verdict import LEAST_EPISODES, LEAST_STEPS
+from analysis.records import RecordStore, Run, RunKey, Setting
 from models.types import CheckpointSpec
 
-PROBE = "evidence faithfulness"
-ANY_STEP = ("seed", "camera")  # settings that do not make another method: what is drawn, and which image is meant
+PROBE = f"evidence {FaithfulnessProbe.name}"
+SEEN = ("cameras", "drawn")  # settings of a record that make no other test: how the policy's cameras are called
 
 
-def badge_of(
-    records: RecordStore, spec: CheckpointSpec, method: str, settings: Mapping[str, Setting] | None = None
-) -> Faithfulness:
-    """The badge of ``method`` with ``settings`` (those left out as usual), from every step that was tested.
+@dataclass(frozen=True)
+class MapTest:
+    """One record: some steps of an episode, with one map."""
 
-    Where the same method was tested with other settings only, the badge says "not tested" and the reason says so.
+    key: RunKey
+    steps: tuple[MeasuredStep, ...]
+
+
+def map_tests(records: RecordStore, checkpoint: str) -> tuple[MapTest, ...]:
+    """Every test of any map of a checkpoint."""
+    runs = (run for run in records.runs(checkpoint=checkpoint) if run.key.method == PROBE)
+    return tuple(MapTest(run.key, _steps(records, run)) for run in runs)
+
+
+def badge_of(spec: CheckpointSpec, map: AskedMap, key: RunKey, tested: Sequence[MapTest]) -> Faithfulness:
+    """The badge of ``map`` where ``key`` (of its test on the episode that is looked at) is to be trusted for it.
+
+    Only steps count that were tested with the settings of ``key``. Of 6 or more episodes the badge is about all of
+    them; else it is about the episode of ``key`` alone, if 8 or more of its steps were tested.
     """
-    asked = _whole(method, settings or {})
-    same: list[MeasuredStep] = []
-    others = 0
-    for run in records.runs(checkpoint=spec.digest):
-        if run.key.method == PROBE and run.key.settings.get("method") == method:
-            steps = _steps(records, run)
-            if _whole(method, json.loads(str(run.key.settings["method_settings"]))) == asked:
-                same += steps
-            else:
-                others += len(steps)
-    found = faithful(Measurements(spec.digest, spec.name, tuple(same), {}), method)
-    return found if same else _untested(found, others)
+    wanted = _compared(key)
+    same = [each for each in tested if _compared(each.key) == wanted]
+    steps = {(step.place.digest, step.place.step): step for each in same for step in each.steps}  # each once
+    own = {place: step for place, step in steps.items() if place[0] == key.episode}
+    several = len({digest for digest, _ in steps}) >= LEAST_EPISODES
+    chosen = steps if several else own
+    measured = Measurements(spec.digest, spec.name, tuple(chosen.values()), {}, unit=unit_of(spec))
+    found = faithful(measured, map.text)
+    if found.badge is not Badge.NOT_TESTED:
+        return found if several else replace(found, because=f"{found.because} About this episode alone.")
+    return replace(found, because=_untested(len(steps), len(own), sum(len(each.steps) for each in tested) - len(steps)))
 
 
-def _untested(found: Faithfulness, others: int) -> Faithfulness:
-
-    why = "Not tested: nothing was measured of this method on this model; the Evidence page does."
-    if others:
-        why = f"Not tested with these settings; {others} steps were tested with others."
-    return replace(found, because=why)
-
-
-def _whole(method: str, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-    """All settings of a method but those that make no other one."""
-    if method == MEAN_ATTENTION or method not in METHODS:
-        return dict(settings)
-    every = settings_of(with_settings(method_class(method), dict(settings)))
-    return {name: value for name, value in every.items() if name not in ANY_STEP}
+def _untested(steps: int, own: int, others: int) -> str:
+    """Why there is no verdict yet. A badge holds for one map with its settings, so other tests are only counted."""
+    needed = f"{LEAST_STEPS} or more steps of this episode, or {LEAST_EPISODES} or more episodes, are needed"
+    if steps:
+        return f"Not tested: {own} steps of this episode and {steps - own} of others were tested; {needed}."
+    elsewhere = f" {others} steps were tested of other maps of this model." if others else ""
+    return f"Not tested: nothing was measured of this map on this model; {needed}.{elsewhere}"
 
 
-def _steps(records: RecordStore, run: Run) -> list[MeasuredStep]:
-    found = []
-    for path in sorted((run.path / "steps").glob("[0-9]*.json")):
-        values = read_values(records, run.key, int(path.stem))
-        if values:
-            found.append(MeasuredStep(Place("", run.key.episode, int(path.stem)), values))
-    return found
+def _compared(key: RunKey) -> dict[str, Setting]:
+    return {name: value for name, value in key.settings.items() if name not in SEEN}
+
+
+def _steps(records: RecordStore, run: Run) -> tuple[MeasuredStep, ...]:
+    steps = (int(path.stem) for path in sorted((run.path / "steps").glob("[0-9]*.json")))
+    read = ((step, read_values(records, run.key, step)) for step in steps)
+    return tuple(MeasuredStep(Place("", run.key.episode, step), values) for step, values in read if values)

@@ -13,7 +13,7 @@ def area_under(shares: Float[np.ndarray, " n"], values: Float[np.ndarray, "*m n"
     return np.asarray(((values[..., 1:] + values[..., :-1]) / 2 * np.diff(shares)).sum(axis=-1))
 
 
-def highest_first(map: Float[np.ndarray, "R C"], seed: int = 0) -> Int[np.ndarray, " P"]:
+def highest_first(map: Float[np.ndarray, "*shape"], seed: int = 0) -> Int[np.ndarray, " P"]:
     """Patch numbers by falling value; equal values in an order drawn with ``seed``, so that no corner is favoured."""
     drawn = np.random.default_rng(seed).permutation(map.size)
     return drawn[np.argsort(-map.ravel()[drawn], kind="stable")]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis import attention
-from analysis.pictures.queries import is_vision, resolve
+from analysis.pictures.queries import Query, is_vision, resolve
 from analysis.pictures.view import View
 from models.errors import UserError
 from models.types import AttentionRecord, Part, Prediction, Span, TokenLayout
@@ -28,14 +28,19 @@ class Row:
 
 def attention_row(prediction: Prediction, view: View) -> Row:
     """The row that the player shows for this view. Raises UserError where there is none."""
-    record = _record(prediction, view)
-    query = resolve(prediction, record, view.query, _asked_position(record, view))
+    record, query = asked_rows(prediction, view)
     values = _reduced(record, view, query.rows)
     stream = (
         "" if record.stream == "language" and len({one.stream for one in prediction.attention}) < 2 else _stream(record)
     )
     share = view.reduce != "max" and (view.reduce != "topk" or (view.fuse == "mean" and view.keep != "entries"))
     return Row(values, record.layout, f"{stream}{_reduction(record, view)} · query: {query.words}", share)
+
+
+def asked_rows(prediction: Prediction, view: View) -> tuple[AttentionRecord, Query]:
+    """Where the rows lie that a view asks, and which they are. Raises UserError where there are none."""
+    record = _record(prediction, view)
+    return record, resolve(prediction, record, view.query, _asked_position(record, view))
 
 
 def image_spans(layout: TokenLayout) -> list[Span]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.evidence.maps import MEAN_ATTENTION, known_methods
+from analysis.attribution.registry import METHODS
+from analysis.evidence.asked_map import MEAN, REDUCTIONS, AskedMap
 from analysis.evidence.pair import judged
 from analysis.evidence.probe import PROBES, QUICK
 from analysis.types import EpisodeMeta
 from app import library
 from app.components.task_status import task_status
 from app.evidence_asked import Asked, Model, drawn_on, episode_count, known, measuring, spread_episodes, to_do
+from app.plain_text import plain
 from app.sidebar import Chosen
 from app.tasks import tasks_of
 from app.views import evidence_boxes, evidence_pair, evidence_verdicts
+from models.errors import UserError
 
 USUAL_EPISODES = 24  # taken of a data set unless asked otherwise
 COSTS = {  # what is measured at a step, and what it takes
@@ -78,10 +81,30 @@ def _settings(chosen: Chosen) -> Asked:
     drawn = {meta.id: boxes for meta in episodes if (boxes := drawn_on(here, dataset, meta)).keys}
     if whole and drawn:
         st.caption(f"Boxes that a person drew count in {len(drawn)} of these episodes.")
-    method = MEAN_ATTENTION
-    if "faithfulness" in measures:
-        method = st.selectbox("Method whose maps are tested", known_methods(), key="evidence_method")
-    return Asked(dataset, episodes, int(each), tuple(measures), drawn, method)
+    map = _map() if "faithfulness" in measures else MEAN
+    if map is None:
+        measures = [name for name in measures if name != "faithfulness"]
+    return Asked(dataset, episodes, int(each), tuple(measures), drawn, map or MEAN)
+
+
+def _map() -> AskedMap | None:
+    """The map that is tested for faithfulness; None, with a sentence, where it cannot be understood."""
+    made, about = st.columns([3, 1.3], vertical_alignment="bottom")
+    kinds = [f"attention:reduce={reduce}" for reduce in ("mean", *(each for each in REDUCTIONS if each != "mean"))]
+    help = (
+        "One of the list, or typed: METHOD:name=value;name=value, such as attention:reduce=head;layer=3;head=2 or "
+        "iss:masks=64. A badge holds for exactly this map."
+    )
+    text = made.selectbox(
+        "Map that is tested", [*kinds, *METHODS], key="evidence_map", accept_new_options=True, help=help
+    )
+    help = "As in the player: action, action.x, rationale, rationale.planning or word.3"
+    query = about.text_input("About", "action", key="evidence_query", help=help)
+    try:
+        return AskedMap.parse(str(text), query.strip() or "action")
+    except UserError as error:
+        st.error(plain(str(error)))
+        return None
 
 
 def _one(asked: Asked, model: Model) -> None:
@@ -104,4 +127,4 @@ def _one(asked: Asked, model: Model) -> None:
             st.rerun()
     measured = known(here, asked, model)
     if measured.steps:
-        evidence_verdicts.show(judged(model.spec, measured, asked.method), asked)
+        evidence_verdicts.show(judged(model.spec, measured, asked.map), asked)

@@ -50,7 +50,7 @@ def show(found: Judged, asked: Asked) -> None:
         with columns[index % 2].container(border=True):
             _verdict(verdict, index, told(verdict.question, verdict.rule))
     with st.container(border=True):
-        _badge(found.faithful, told(f"Is the map of {found.faithful.method} faithful?", found.faithful.rule))
+        _badge(found.faithful, told(f"Is the map of {found.faithful.map} faithful?", found.faithful.rule))
     left, right = st.columns(2)
     with left:
         _lens(found.measured, told("Action lens, layer by layer", LENS))
@@ -64,7 +64,7 @@ def show(found: Judged, asked: Asked) -> None:
 def _badge(found: Faithfulness, about: Provenance) -> None:
     """The badge of a map, with what was tested."""
     colour, icon = BADGES.get(found.badge, ("gray", ":material/help:"))
-    st.markdown(f"**Is the map faithful?** {plain(found.method)}")
+    st.markdown(f"**Is the map faithful?** {plain(found.map)}")
     st.badge(found.badge.value, icon=icon, color=colour, help=found.because)
     st.write(plain(found.because))
     if found.checks[0].number.estimate.n:

@@ -35,7 +35,7 @@ def test_a_signed_map_is_drawn_with_method_settings_and_scale_and_opens_from_its
     before = tab.pixels()
     caption = explain(tab, "occlusion", "Occlusion of the action")
     assert "size 2, stride 1, fill mean" in caption and "50 forwards" in caption
-    assert "faithfulness not tested" in caption
+    tab.page.locator(".stage .faithful", has_text="faithfulness not tested").first.wait_for(timeout=8000)
     assert tab.page.locator(".legend").first.inner_text().startswith("−")
     assert tab.pixels() != before
     tab.wait_for_parameter("method", "occlusion")

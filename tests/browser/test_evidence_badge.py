@@ -6,16 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from analysis.evidence.asked_map import MEAN
+from analysis.evidence.episodes import subject
+from analysis.evidence.measurements import write_values
+from analysis.evidence.probes.faithfulness import FaithfulnessProbe
+from analysis.workspace import Workspace
 from tests.browser.conftest import Tab
 from tests.browser.world import checkpoint_named
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def test_every_attention_map_says_whether_it_was_tested(tab: Tab, world: Path) -> None:
-    tab.open(episode="plain", checkpoint=checkpoint_named(world, "tuned").digest)
+def pretend_tested(folder: Path) -> None:
+    """As if the mean of all heads had been tested at eight steps."""
+    workspace, spec = Workspace.open(folder), checkpoint_named(folder, "tuned")
+    own = subject(spec, workspace.episode("plain", workspace.datasets()[0].name))
+    key = own.key(spec.digest, FaithfulnessProbe(MEAN.fitted(spec)))
+    for step in range(8):
+        write_values(workspace.records, key, step, {"deletion gain": 0.1 + step / 100, "insertion gain": -0.1})
+
+
+def test_every_map_says_whether_it_was_tested_and_can_be(tab: Tab, world: Path) -> None:
+    pretend_tested(world)
+    tab.open(episode="plain", checkpoint=checkpoint_named(world, "tuned").digest, reduce="head", layer=1, head=2)
     tab.wait_for_rows()
-    badge = tab.page.locator(".stage .faithful").first
-    badge.wait_for(timeout=30_000)
-    assert badge.inner_text() == "faithfulness not tested"
-    assert "This reduction was not tested by itself" in (badge.get_attribute("title") or "")
+    badge, button = tab.page.locator(".stage .faithful").first, tab.page.locator(".stage .test-map").first
+    button.filter(has_text="Test this map").click(timeout=30_000)
+    badge.filter(has_text="of 12 steps").wait_for(timeout=60_000)
+    button.filter(has_text="Cancel").click()
+    badge.filter(has_text="faithfulness not tested").wait_for(timeout=60_000)
+    tab.page.locator(".segmented button", has_text="Mean").first.click()
+    badge.filter(has_text="faithfulness failed, n = 8 steps").wait_for(timeout=30_000)
+    assert "deletion passed" in (badge.get_attribute("title") or "")
+    assert button.is_hidden()

@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from analysis.evidence.maps import ISS, maps_of
+from analysis.attribution.target import Target
+from analysis.evidence.asked_map import ISS
+from analysis.evidence.maps import explained
 from analysis.evidence.moment import Moment
-from analysis.evidence.on_image import grounding_values
+from analysis.evidence.on_image import grounding_values, single_images
 from analysis.evidence.probe import Values
 from analysis.records import Setting
 from models.policy import Policy
@@ -37,10 +39,8 @@ class SignificanceProbe:
     def __call__(self, moment: Moment) -> Values:
         return grounding_values("significance", moment, self.maps(moment))
 
-    def _drawn(self, moment: Moment) -> dict[str, Setting]:
-        """Masks are drawn anew at every step, so that their chance does not add up over steps."""
-        return self.settings() | {"seed": moment.seed(self.seed)}
-
     def maps(self, moment: Moment) -> dict[str, Float[np.ndarray, "R C"]]:
-        """Of each image; made once for a moment."""
-        return moment.once(("significance", self), lambda: maps_of(ISS, self._drawn(moment), moment))
+        """Of each image; masks are drawn anew at every step."""
+        settings: dict[str, Setting] = {"masks": self.masks, "side": self.side, "fill": self.fill}
+        found = explained(ISS, settings, moment, Target(scalar="action"), self.seed)
+        return {camera: found.image(camera) for camera in single_images(moment)}

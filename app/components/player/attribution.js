@@ -1,9 +1,7 @@
 // Attribution maps of one pane: asked of the server, kept by step; starting, watching and cancelling the task that makes them.
 
 import { address, fetched } from "./source.js";
-
-const EVERY_MS = 400;
-const BUSY = ["queued", "loading", "running"];
+import { cancel, follow } from "./task.js";
 
 // What is explained, as analysis.attribution.target reads it, or the sentence that says why nothing is.
 export function targetOf(bundle, query, dimensions) {
@@ -130,21 +128,19 @@ export class PaneAttribution {
     this.onChange();
   }
 
-  // Starts a task and watches it to its end; the pages of other sites cannot set the header.
+  // Starts a task and watches it to its end, unless another question is asked meanwhile.
   async follow(body, whenDone) {
     const { key } = this;
-    const headers = { "X-VLA-Lens": "1" };
+    const watched = (task) => {
+      if (this.closed || key !== this.key) return false;
+      if (task.done !== this.task?.done) this.refresh();
+      this.task = task;
+      this.onChange();
+      return true;
+    };
     try {
-      let task = await (await fetched(`${this.about.base}/task/start`, { method: "POST", headers, body: JSON.stringify(body) })).json();
-      while (BUSY.includes(task.state)) {
-        if (this.closed || key !== this.key) return;
-        if (task.done !== this.task?.done) this.refresh();
-        this.task = task;
-        this.onChange();
-        await new Promise((resolve) => window.setTimeout(resolve, EVERY_MS));
-        task = await (await fetched(address(this.about.base, "task", { id: task.id }))).json();
-      }
-      if (key !== this.key) return;
+      const task = await follow(this.about.base, body, watched);
+      if (!task || key !== this.key) return;
       this.task = null;
       if (task.state === "failed") this.complaint = task.message;
       if (task.state === "done") whenDone(task.result);
@@ -157,8 +153,7 @@ export class PaneAttribution {
 
   async cancel() {
     if (!this.task) return;
-    const url = address(this.about.base, "task/cancel", { id: this.task.id });
-    await fetched(url, { method: "POST", headers: { "X-VLA-Lens": "1" } }).catch((error) => { this.complaint = error.message; });
+    await cancel(this.about.base, this.task.id).catch((error) => { this.complaint = error.message; });
     this.onChange();
   }
 

@@ -39,12 +39,6 @@ export function describeScore(map, position) {
   return `score ${map.signed ? signedNumber(map.scores[position]) : number(map.scores[position])}${error}`;
 }
 
-// Whether the map was found to be faithful: { state: "passed" | "failed" | "not tested", why } as the server tells it.
-export function mapBadge({ verdict }) {
-  const { state, why } = verdict ?? { state: "not tested", why: "No test has been run of whether hiding what this map points at changes the action." };
-  return { state, text: state === "not tested" ? "faithfulness not tested" : `faithfulness ${state}`, title: why };
-}
-
 // Signed maps are coloured around zero, others from zero up.
 export function mapLegend(map, colours, top) {
   return map.signed ? { map: "difference", low: number(-top), high: signedNumber(top) } : { map: colours, low: "0", high: number(top) };

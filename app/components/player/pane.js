@@ -1,12 +1,12 @@
 // One checkpoint on the episode: its stage, token strips and run status, all drawn from the shared view.
 
-import { attentionBadge } from "./attention_badge.js";
 import { attentionRow, caption, looksAt, percent, reductionKey, askedPatch, spanShares, wantedLayers } from "./attention_view.js";
 import { PaneAttribution, Methods } from "./attribution.js";
-import { describeMap, describeScore, mapBadge, mapLegend, number, signedNumber } from "./attribution_view.js";
+import { describeMap, describeScore, mapLegend, number, signedNumber } from "./attribution_view.js";
 import { CameraStrip } from "./camera_strip.js";
 import { DepthView } from "./depth_view.js";
 import { el } from "./dom.js";
+import { MapTests, askedMap } from "./map_tests.js";
 import { camerasRead, imageParts, largestOnImages, overlayPicture, partValues, placeOf } from "./overlay.js";
 import { describeQuery, isVision } from "./query.js";
 import { Run } from "./run.js";
@@ -25,6 +25,7 @@ export class Pane {
     this.run = pane.checkpoint ? this.runOf(pane, status) : null;
     this.explain = pane.checkpoint ? this.attributionOf(pane) : null;
     this.methods = pane.checkpoint ? new Methods(this.explain.about, () => player.render()) : null;
+    this.tests = pane.checkpoint ? new MapTests(this.explain.about, () => player.render()) : null;
     this.stage = new Stage({
       title: player.compare ? pane.name : "", onPick: (patch) => player.pickPatch(patch), onHover: () => {}, describe: (patch) => this.describe(patch),
     });
@@ -179,7 +180,8 @@ export class Pane {
 
   badge(has, map, depth) {
     if (!has || depth) return null;
-    return map ? mapBadge(map) : attentionBadge(this.run?.status.tested, this.bundle(), this.player.view);
+    const asked = askedMap(this.bundle(), this.player.view, map);
+    return asked && this.tests.badge(asked);
   }
 
   drawDetails() {
@@ -255,6 +257,7 @@ export class Pane {
     this.run?.close();
     this.explain?.close();
     this.methods?.close();
+    this.tests?.close();
     this.stage.close();
     this.cameras.close();
   }

@@ -22,7 +22,9 @@ export class Stage {
     this.legend = el("div", { class: "legend" }, this.low, this.bar, this.high);
     this.said = el("span");
     this.badge = el("span", { class: "faithful", hidden: true, tabindex: "0" });
-    this.caption = el("div", { class: "caption" }, this.said, this.badge);
+    this.test = el("button", { type: "button", class: "test-map", hidden: true, onclick: () => this.press?.() });
+    this.trouble = el("span", { class: "quiet", role: "status" });
+    this.caption = el("div", { class: "caption" }, this.said, this.badge, this.test, this.trouble);
     this.box = el("div", { class: "stage-box" }, this.canvas, this.note, this.tip);
     this.node = el("figure", { class: "stage" }, this.title, this.box, el("figcaption", {}, this.legend, this.caption));
     this.canvas.addEventListener("pointermove", (event) => this.pointer(event));
@@ -40,15 +42,10 @@ export class Stage {
     this.draw();
   }
 
-  // badge: { state, text, title } of a map that can be tested, or nothing.
+  // badge: { state, text, title } of a map; { label, press, hint } where it can be tested; { note } where that went wrong.
   explain({ caption, note, legend, label, badge }) {
     setText(this.said, caption);
-    this.badge.hidden = !badge;
-    if (badge) {
-      this.badge.dataset.state = badge.state;
-      this.badge.title = badge.title;
-      setText(this.badge, badge.text);
-    }
+    this.judge(badge);
     setText(this.note, note);
     this.note.hidden = !note;
     this.legend.hidden = !legend;
@@ -59,6 +56,19 @@ export class Stage {
     }
     this.canvas.setAttribute("aria-label", label);
     if (this.hover >= 0) setText(this.tip, this.describe(this.hover));
+  }
+
+  judge(badge) {
+    this.badge.hidden = !badge;
+    this.press = badge?.press;
+    this.test.hidden = !this.press;
+    setText(this.trouble, badge?.note ?? "");
+    if (!badge) return;
+    this.badge.dataset.state = badge.state;
+    this.badge.title = badge.title;
+    setText(this.badge, badge.text);
+    setText(this.test, badge.label ?? "");
+    this.test.title = badge.hint ?? "";
   }
 
   draw() {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.evidence.asked_map import ISS, MEAN, AskedMap
 from analysis.evidence.faithful import Badge, faithful
-from analysis.evidence.maps import ISS, MEAN_ATTENTION
 from analysis.evidence.measurements import Measurements, measure
 from analysis.evidence.probe import Probe, probe
 from analysis.evidence.probes.faithfulness import FaithfulnessProbe
@@ -50,7 +50,7 @@ def test_what_is_used_is_found_whatever_attention_says(
 
 def test_true_attention_passes_and_rests_on_the_cup(tmp_path: Path) -> None:
     found = measured(Planted("patch"), tmp_path, "attention", SIGNIFICANCE, CURVES)
-    badge = faithful(found, MEAN_ATTENTION)
+    badge = faithful(found, MEAN.text)
     assert badge.badge is Badge.PASSED
     assert "6 episodes" in badge.because
     assert grounded(found, "attention").says == "above chance"
@@ -60,21 +60,21 @@ def test_true_attention_passes_and_rests_on_the_cup(tmp_path: Path) -> None:
 def test_attention_that_lies_fails_while_iss_passes(tmp_path: Path) -> None:
     policy = Planted("patch", lies=True)
     found = measured(policy, tmp_path, "attention", SIGNIFICANCE, CURVES)
-    assert faithful(found, MEAN_ATTENTION).badge is Badge.FAILED
+    assert faithful(found, MEAN.text).badge is Badge.FAILED
     assert grounded(found, "attention").says == "below chance"
     assert grounded(found, "significance").says == "above chance"
-    assert faithful(measured(policy, tmp_path, replace(CURVES, method=ISS)), ISS).badge is Badge.PASSED
+    assert faithful(measured(policy, tmp_path, replace(CURVES, map=AskedMap.of(ISS))), ISS).badge is Badge.PASSED
 
 
 def test_a_map_that_new_weights_do_not_change_fails(tmp_path: Path) -> None:
     lie = Planted("patch", lies=True, lie=5)  # points at the right patch, but would whatever the weights were
-    badge = faithful(measured(lie, tmp_path, CURVES), MEAN_ATTENTION)
+    badge = faithful(measured(lie, tmp_path, CURVES), MEAN.text)
     assert [check.passed for check in badge.checks] == [True, True, False]
     assert badge.badge is Badge.FAILED
 
 
 def test_no_map_passes_where_nothing_moves_the_action(tmp_path: Path) -> None:
-    badge = faithful(measured(Planted("nothing"), tmp_path, CURVES), MEAN_ATTENTION)
+    badge = faithful(measured(Planted("nothing"), tmp_path, CURVES), MEAN.text)
     assert badge.badge is Badge.FAILED
     assert "does not move the action" in badge.because
 
@@ -84,7 +84,7 @@ def test_too_few_is_an_answer(tmp_path: Path) -> None:
     for verdict in (instruction_used(found), reasoning_used(found), grounded(found, "attention")):
         assert verdict.word is Word.TOO_FEW
         assert "3 episodes measured" in verdict.because
-    assert faithful(found, MEAN_ATTENTION).badge is Badge.NOT_TESTED
+    assert faithful(found, MEAN.text).badge is Badge.NOT_TESTED
 
 
 def test_steps_of_one_episode_make_a_verdict_about_it(tmp_path: Path) -> None:
