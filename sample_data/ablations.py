@@ -62,7 +62,7 @@ def train(names: list[str]) -> None:
     import torch
 
     from models.checkpoint_files import CheckpointFiles
-    from models.refine.learner import Learner
+    from models.refine.paligemma_learner import PaliGemmaLearner
     from models.refine.tune import tune
     from sample_data.recipe.demonstrations import FrameDemonstrations
     from sample_data.recipe.frames import Frames
@@ -74,7 +74,7 @@ def train(names: list[str]) -> None:
         settings = ROWS[name]
         if (RUNS / name / "config.json").exists():
             continue
-        learner = Learner.open(CheckpointFiles.open(BASE), settings.order, max_tokens=MAX_TOKENS)
+        learner = PaliGemmaLearner.open(CheckpointFiles.open(BASE), settings.order, max_tokens=MAX_TOKENS)
         demonstrations = FrameDemonstrations(frames, settings.seed)
         made_of = {"base": learner.files.digest(), "data": f"{len(frames)} frames of the sample world"}
         print(tune(learner, demonstrations, settings, RUNS / name, made_of, f"ablation {name}"), flush=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from analysis.commands.options import ActionStats, AsJson, Base, CheckpointPath, print_values
+from analysis.commands.options import ActionStats, AsJson, Base, CheckpointPath, Family, print_values
 from analysis.commands.review_options import HERE, Least, RuleName, WorkspacePath, find_project, open_workspace
 
 Share = Annotated[float, typer.Option(help="from 0 to 1")]
@@ -59,6 +59,7 @@ def finetune(
     name: Annotated[str, typer.Option(help="what the tuned policy is called")] = "",
     save_dtype: Annotated[str | None, typer.Option(help="number type of the weights; the base's if left out")] = None,
     base: Base = None,
+    family: Family = None,
     as_json: AsJson = False,
 ) -> None:
     """Teach a policy to act and to say why, by ReFineVLA's joint loss: docs/finetune.md. The same again resumes."""
@@ -83,7 +84,7 @@ def finetune(
 
     request = Request(
         checkpoint, tuple(episodes), out, settings, tuple(given), tuple(id or ()), hold_out, camera,
-        action_stats, new_stats, name, save_dtype, base,
+        action_stats, new_stats, name, save_dtype, base, family,
     )  # fmt: skip
     prepared = prepare(request)
     lessons, first = prepared.lessons, int(os.environ.get("RANK", "0")) == 0

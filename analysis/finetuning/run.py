@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import models
 from analysis.episodes import EpisodeSource, open_source
 from analysis.finetuning.episode_demonstrations import EpisodeDemonstrations, Lessons, gather
 from analysis.rationales import TaughtSource, read_rationales
-from models.action_tokens import ActionScale
 from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
+from models.refine.data_statistics import DataStatistics
 from models.refine.settings import Order, TuneSettings
 from models.refine.trainable import why_not
 from models.registry import function
+from models.types import CheckpointSpec
 
 LOOKED_AT = 3000  # rationales whose length decides how long the policy may write
 ROOM = 1.5  # times the longest of them
@@ -43,6 +42,7 @@ class Request:
     name: str = ""
     dtype: str | None = None  # of the written weights; None: the base's
     base: Path | None = None
+    family: str | None = None  # where the files cannot tell
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,21 @@ class Prepared:
 def prepare(request: Request) -> Prepared:
     """Reads and checks everything. Raises UserError, one sentence, for whatever would go wrong later."""
     settings = request.settings
-    spec = models.inspect(request.checkpoint, base=request.base)
+    spec = models.inspect(request.checkpoint, request.family, base=request.base)
     if (reason := why_not(spec, settings)) is not None:
         raise UserError(reason)
+    if request.new_stats in spec.action_stats:
+        raise UserError(f"{spec.path} has action statistics {request.new_stats!r} already; name the new ones otherwise")
     assert spec.action_space is not None  # of every family that can be tuned
     sources = _sources(request)
     lessons = gather(sources, settings.order, spec.action_space.chunk, request.hold_out, request.only)
     demonstrations = EpisodeDemonstrations(
         sources, lessons.lessons, spec.action_space.chunk, request.camera, settings.seed
     )
-    own = (request.new_stats, _statistics(sources, lessons)) if request.new_stats is not None else None
+    own = _statistics(request.new_stats, sources, lessons) if request.new_stats is not None else None
     files = CheckpointFiles.open(request.checkpoint, request.base)
-    learner = function("models.refine.learner:Learner.open")(
-        files, settings.order, action_stats=request.action_stats, own_scale=own
+    learner = function("models.refine.learner:open_learner")(
+        files, spec.family, settings.order, action_stats=request.action_stats, own=own
     )
     if settings.order is not Order.ACT_ONLY:
         said = {id(each.rationale): each.rationale for each in lessons.lessons if each.rationale is not None}
@@ -80,7 +82,7 @@ def prepare(request: Request) -> Prepared:
     for lesson in (lessons.lessons[0], lessons.lessons[-1]):
         learner.check(demonstrations.of(lesson), settings.order)
     dtype = request.dtype or {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(spec.dtype, spec.dtype)
-    return Prepared(learner, demonstrations, lessons, _provenance(request, spec.digest, lessons), dtype)
+    return Prepared(learner, demonstrations, lessons, _provenance(request, spec, lessons), dtype)
 
 
 def finetune(request: Request, prepared: Prepared, progress: Callable[[int, int], None] | None = None) -> Any:
@@ -103,20 +105,14 @@ def _sources(request: Request) -> list[EpisodeSource]:
     return [TaughtSource(source, request.rationales, own=False) for source in opened]
 
 
-def _statistics(sources: Sequence[EpisodeSource], lessons: Lessons) -> ActionScale:
-    """1st and 99th percentile of every action dimension; least and greatest where it has two values at most."""
+def _statistics(name: str, sources: Sequence[EpisodeSource], lessons: Lessons) -> DataStatistics:
     of = {each.episode: each.source for each in lessons.lessons}
-    actions = np.concatenate([sources[source].open(id).actions for id, source in of.items()])
-    low, high = np.quantile(actions, 0.01, axis=0), np.quantile(actions, 0.99, axis=0)
-    for column in range(actions.shape[1]):
-        if len(np.unique(actions[:, column])) <= 2:
-            low[column], high[column] = actions[:, column].min(), actions[:, column].max()
-    return ActionScale(tuple(low.tolist()), tuple(high.tolist()), (True,) * actions.shape[1])
+    return DataStatistics.of(name, [sources[source].open(id).actions for id, source in of.items()])
 
 
-def _provenance(request: Request, digest: str, lessons: Lessons) -> dict[str, Any]:
+def _provenance(request: Request, spec: CheckpointSpec, lessons: Lessons) -> dict[str, Any]:
     return {
-        "base": {"path": str(request.checkpoint), "digest": digest},
+        "base": {"path": str(request.checkpoint), "family": spec.family, "digest": spec.digest},
         "episodes": lessons.digests,
         "held_out": {meta.id: meta.digest for meta in lessons.held_out},
         "rationales": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in request.rationales},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,15 +37,13 @@ class Collator:
     learner: Learner
     settings: TuneSettings
 
-    def __call__(self, drawn: Sequence[tuple[int, Taught]]) -> dict[str, Tensor]:
-        batch = collate([taught.example for _, taught in drawn], self.settings.order, self.learner.vocabulary.pad)
+    def __call__(self, drawn: Sequence[tuple[int, Taught]]) -> dict[str, Any]:
+        batch = collate([taught.example for _, taught in drawn], self.settings.order, self.learner.pad)
         read = batch.ids.clone()
         for row, (number, _) in zip(read, drawn, strict=True):
             self._disturb(row, number)
         return {
-            "input_ids": read,
-            "token_type_ids": batch.suffix,
-            "pixel_values": torch.from_numpy(np.stack([taught.pixels for _, taught in drawn])),
+            **self.learner.inputs(read, batch.suffix, [taught for _, taught in drawn]),
             "targets": batch.targets,
             "is_action": batch.is_action,
             "is_reasoning": batch.is_reasoning,
@@ -54,8 +53,8 @@ class Collator:
         """Read a share of the action tokens as random bins: else the model copies earlier ones, blind to the image."""
         if not self.settings.noisy_actions:
             return
-        action = self.learner.vocabulary.action
         rng = np.random.default_rng([self.settings.seed, 7, number])
         noisy = torch.from_numpy(rng.random(len(row)) < self.settings.noisy_actions)
-        noisy &= (row >= action.start) & (row < action.stop)
-        row[noisy] = torch.from_numpy(rng.integers(action.start, action.stop, int(noisy.sum())))
+        for ids in (kind.ids for kind in self.learner.action_ids):
+            mine = noisy & (row >= ids.start) & (row < ids.stop)
+            row[mine] = torch.from_numpy(rng.integers(ids.start, ids.stop, int(mine.sum())))

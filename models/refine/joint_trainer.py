@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import Trainer
 from models.errors import UserError
 from models.refine.joint_loss import joint_loss
 from models.refine.settings import TuneSettings
+from models.refine.soft_labels import ActionIds, SoftLabels
 
 WEIGHTS = "trained.safetensors"  # of a saved state
 
@@ -21,11 +23,11 @@ WEIGHTS = "trained.safetensors"  # of a saved state
 class JointTrainer(Trainer):
     """Means are over the tokens of the whole batch, whatever number of processes and forwards it is spread over."""
 
-    def __init__(self, *, settings: TuneSettings, action_tokens: range, **given: Any) -> None:
+    def __init__(self, *, settings: TuneSettings, action_ids: Sequence[ActionIds], **given: Any) -> None:
         super().__init__(**given)
         self.model_accepts_loss_kwargs = True  # compute_loss divides by the whole batch's counts itself
-        self._settings, self._action_tokens = settings, action_tokens
-        self._soft = soft_labels(len(action_tokens), settings.soft_bins)
+        self._settings = settings
+        self._soft = SoftLabels(action_ids, settings.soft_bins) if settings.soft_bins else None
         self._sums = torch.zeros(2)  # of the two losses since they were last logged
         self._since = self.state.global_step
 
@@ -52,7 +54,7 @@ class JointTrainer(Trainer):
         kept = targets.shape[1] - first
         output = model(**inputs, use_cache=False, logits_to_keep=kept)
         wanted = targets[:, first:][is_action[:, first:]]
-        soft = self._soft_targets(wanted, output.logits.shape[-1]) if self._soft is not None else None
+        soft = self._soft(wanted, output.logits.shape[-1]) if self._soft is not None else None
         counts = None
         if num_items_in_batch is not None:
             counts = (num_items_in_batch[0].clamp(min=1), num_items_in_batch[1].clamp(min=1))
@@ -64,16 +66,6 @@ class JointTrainer(Trainer):
         # gradients are averaged over processes, and each saw only its own part of the sum
         total = loss.total * (self.accelerator.num_processes if num_items_in_batch is not None else 1)
         return (total, output) if return_outputs else total
-
-    def _soft_targets(self, wanted: Tensor, vocabulary: int) -> Tensor:
-        assert self._soft is not None
-        first, last = self._action_tokens.start, self._action_tokens.stop
-        rows = torch.nn.functional.one_hot(wanted, vocabulary).float()
-        moves = (wanted >= first) & (wanted < last)
-        spread = torch.zeros(int(moves.sum()), vocabulary, device=wanted.device)
-        spread[:, first:last] = self._soft.to(wanted.device)[wanted[moves] - first]
-        rows[moves] = spread
-        return rows
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """What trains, under the names that it has here.
@@ -111,12 +103,3 @@ class JointTrainer(Trainer):
             logs |= {"action_loss": float(sums[0]), "reasoning_loss": float(sums[1])}
             self._sums, self._since = torch.zeros(2), self.state.global_step
         super().log(logs, start_time)
-
-
-def soft_labels(bins: int, sigma: float) -> Tensor | None:
-    """Row b: a Gaussian of ``sigma`` bins around bin b, summing to one; float [bins, bins]. None for sigma 0."""
-    if sigma == 0:
-        return None
-    places = torch.arange(bins).float()
-    weights = torch.exp(-0.5 * ((places[None] - places[:, None]) / sigma) ** 2)
-    return weights / weights.sum(1, keepdim=True)

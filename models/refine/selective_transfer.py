@@ -6,15 +6,34 @@ the very same attention maps as the base model.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from transformers import PaliGemmaForConditionalGeneration
+from torch import nn
 
 from models.errors import UserError
 from models.refine.settings import Mode, TuneSettings
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a policy's model is made of, whatever its family calls it."""
+
+    model: nn.Module
+    layers: nn.ModuleList  # of the decoder, the lowest first
+    norm: nn.Module  # after the last of them
+    head: nn.Module
+    embeddings: nn.Module  # of what is read
+    vision: tuple[nn.Module, ...]  # towers, and what brings their features to the decoder
+    fixed: tuple[nn.Module, ...] = ()  # never train: no gradient reaches them
+    configs: tuple[Any, ...] = ()  # of transformers, that say whether head and embeddings are one
+
+    @property
+    def tied(self) -> bool:
+        return self.head.weight is self.embeddings.weight
 
 
 @dataclass(frozen=True)
@@ -27,25 +46,27 @@ class Transfer:
     frozen: int
 
 
-def choose(model: PaliGemmaForConditionalGeneration, settings: TuneSettings) -> Transfer:
-    """Decide what of ``model`` trains, in place; for LoRA see `add_low_rank`, which comes after.
+def choose(parts: Parts, settings: TuneSettings) -> Transfer:
+    """Decide what trains, in place; for LoRA see `add_low_rank`, which comes after.
 
     Raises:
         UserError: more layers are to be frozen than there are.
     """
-    check_layers(settings.frozen_layers, len(model.model.language_model.layers))
+    check_layers(settings.frozen_layers, len(parts.layers))
     if settings.mode is Mode.FULL:
-        model.requires_grad_(True)
-        return _counted(model, 0)
-    if not settings.train_embeddings and is_tied(model):
-        untie_head(model)
-    freeze_lower(model, settings.frozen_layers, tied=settings.train_embeddings)
+        parts.model.requires_grad_(True)
+        _fix(parts)
+        return counted(parts, 0)
+    if not settings.train_embeddings and parts.tied:
+        untie_head(parts)
+    freeze_lower(parts, settings.frozen_layers, tied=settings.train_embeddings)
     if settings.train_embeddings:
-        model.get_input_embeddings().requires_grad_(True)
+        parts.embeddings.requires_grad_(True)
     if settings.train_vision:
-        model.model.vision_tower.requires_grad_(True)
-        model.model.multi_modal_projector.requires_grad_(True)
-    return _counted(model, settings.frozen_layers)
+        for module in parts.vision:
+            module.requires_grad_(True)
+    _fix(parts)
+    return counted(parts, settings.frozen_layers)
 
 
 def check_layers(frozen: int, layers: int) -> None:
@@ -54,55 +75,52 @@ def check_layers(frozen: int, layers: int) -> None:
         raise UserError(f"{frozen} decoder layers are to be frozen; this model has {layers}")
 
 
-def is_tied(model: PaliGemmaForConditionalGeneration) -> bool:
-    return model.lm_head.weight is model.get_input_embeddings().weight
-
-
-def untie_head(model: PaliGemmaForConditionalGeneration) -> None:
+def untie_head(parts: Parts) -> None:
     """Give the policy head weights of its own, so that it can train while the embeddings stay as they are."""
-    head = model.lm_head
-    head.weight = torch.nn.Parameter(head.weight.detach().clone())
-    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+    parts.head.weight = nn.Parameter(parts.head.weight.detach().clone())
+    for config in parts.configs:
+        config.tie_word_embeddings = False
 
 
-def freeze_lower(model: PaliGemmaForConditionalGeneration, frozen_layers: int, tied: bool = False) -> Transfer:
-    """Freeze vision tower, projector, embeddings and the lower ``frozen_layers`` decoder layers, in place.
+def freeze_lower(parts: Parts, frozen_layers: int, tied: bool = False) -> Transfer:
+    """Freeze what sees, embeddings and the lower ``frozen_layers`` decoder layers, in place.
 
     Raises:
         UserError: there are not that many layers, or the head shares its weights with the embeddings, which then
             train with it; ``tied`` says that this is meant.
     """
-    layers = model.model.language_model.layers
-    check_layers(frozen_layers, len(layers))
-    if is_tied(model) and not tied:
+    check_layers(frozen_layers, len(parts.layers))
+    if parts.tied and not tied:
         raise UserError("the policy head shares its weights with the embeddings; call untie_head first")
-    model.requires_grad_(False)
-    for module in (*layers[frozen_layers:], model.model.language_model.norm, model.lm_head):
+    parts.model.requires_grad_(False)
+    for module in (*parts.layers[frozen_layers:], parts.norm, parts.head):
         module.requires_grad_(True)
-    return _counted(model, frozen_layers)
+    return counted(parts, frozen_layers)
 
 
-def add_low_rank(model: PaliGemmaForConditionalGeneration, settings: TuneSettings) -> torch.nn.Module:
-    """``model`` with low-rank changes (Hu et al., 2021) of the layers that are not frozen; they alone train."""
+def add_low_rank(parts: Parts, settings: TuneSettings) -> nn.Module:
+    """The model with low-rank changes (Hu et al., 2021) of the layers that are not frozen; they alone train."""
     from peft import LoraConfig, get_peft_model
 
-    layers = len(model.model.language_model.layers)
-    kept = "|".join(str(layer) for layer in range(settings.frozen_layers, layers))
-    targets = rf".*language_model\.layers\.({kept})\..*\.({'|'.join(PROJECTIONS)})"
+    layers = len(parts.layers)
     if settings.frozen_layers == layers:
         raise UserError(f"LoRA changes decoder layers, and all {layers} are to be frozen; freeze fewer")
+    place = next(name for name, module in parts.model.named_modules() if module is parts.layers)
+    kept = "|".join(str(layer) for layer in range(settings.frozen_layers, layers))
+    targets = rf"{re.escape(place)}\.({kept})\..*\.({'|'.join(PROJECTIONS)})"
     low_rank = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=targets, lora_dropout=0)
-    model.requires_grad_(False)
-    adapted: torch.nn.Module = get_peft_model(model, low_rank)
+    parts.model.requires_grad_(False)
+    adapted: nn.Module = get_peft_model(parts.model, low_rank)
     return adapted
 
 
-def counted(model: torch.nn.Module, frozen_layers: int, layers: int) -> Transfer:
-    """How many parameters train as the model stands now."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+def counted(parts: Parts, frozen_layers: int, model: nn.Module | None = None) -> Transfer:
+    """How many parameters train as ``model``, or the parts' own, stands now."""
+    sizes = [(each.numel(), each.requires_grad) for each in (model or parts.model).parameters()]
     trained = sum(size for size, trains in sizes if trains)
-    return Transfer(frozen_layers, layers, trained, sum(size for size, _ in sizes) - trained)
+    return Transfer(frozen_layers, len(parts.layers), trained, sum(size for size, _ in sizes) - trained)
 
 
-def _counted(model: PaliGemmaForConditionalGeneration, frozen_layers: int) -> Transfer:
-    return counted(model, frozen_layers, len(model.model.language_model.layers))
+def _fix(parts: Parts) -> None:
+    for module in parts.fixed:
+        module.requires_grad_(False)

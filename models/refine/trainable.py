@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from models.refine.settings import Order, TuneSettings
 from models.types import CheckpointSpec
 
@@ -9,6 +11,9 @@ SILENT = {
     "pi0": "π0 policies denoise continuous actions and write no text",
     "smolvla": "SmolVLA policies denoise continuous actions and write no text",
     "openvla_oft": "OpenVLA-OFT reads continuous actions off with heads of its own and writes no text",
+}
+LEARNERS: Mapping[str, str] = {  # family -> what opens its learner, imported when asked for
+    "paligemma": "models.refine.paligemma_learner:PaliGemmaLearner.open",
 }
 OTHERS = {
     "openvla": "OpenVLA checkpoints",

@@ -65,18 +65,18 @@ def tune(
     start = time.monotonic()
     work = out / TRAINING
     plan = {"settings": settings.as_json(), "made_of": dict(provenance)}
-    choose(learner.model, settings)
+    parts = learner.parts
+    choose(parts, settings)
     _claim(out, plan)
     set_seed(settings.seed)
     logging.disable_progress_bar()  # one bar for every saved state
-    model = add_low_rank(learner.model, settings) if settings.mode is Mode.LORA else learner.model
-    transfer = counted(model, settings.frozen_layers, len(learner.model.model.language_model.layers))
+    model = add_low_rank(parts, settings) if settings.mode is Mode.LORA else learner.model
+    transfer = counted(parts, settings.frozen_layers, model)
     arguments = _arguments(settings, work)
     curves = CurveFile(work / FILE, settings.batch)
-    action = learner.vocabulary.action
     trainer = JointTrainer(
         settings=settings,
-        action_tokens=action,
+        action_ids=learner.action_ids,
         model=model,
         args=arguments,
         train_dataset=Stream(demonstrations, learner, settings),
@@ -90,8 +90,8 @@ def tune(
         curves.forget_after(resumed)
     trainer.train(resume_from_checkpoint=str(state) if state is not None else None)
     last: dict[str, Any] = next((line for line in reversed(trainer.state.log_history) if "action_loss" in line), {})
-    parts = ("loss", "action_loss", "reasoning_loss")
-    losses: dict[str, float] = {key: float(last[key]) for key in parts if key in last}
+    told = ("loss", "action_loss", "reasoning_loss")
+    losses: dict[str, float] = {key: float(last[key]) for key in told if key in last}
     _finish(trainer, out, learner, settings, provenance, name, dtype, transfer)
     return Tuned(out, trainer.state.global_step, resumed, transfer, losses, time.monotonic() - start)
 

@@ -15,7 +15,7 @@ from analysis.evaluation.open_loop import attention_on_named, scene_of
 from analysis.evaluation.rationale_truth import judge
 from analysis.rationales.seen_things import seen_things
 from models.checkpoint_files import CheckpointFiles
-from models.refine.learner import Learner
+from models.refine.paligemma_learner import PaliGemmaLearner
 from models.refine.settings import Order
 from models.types import Capture, Part
 from sample_data.recipe.together import Said, Together
@@ -27,7 +27,7 @@ MAX_STEPS = 45  # of a rollout: the expert takes up to 34
 
 
 def together(checkpoint: Path, order: Order) -> Together:
-    return Together(Learner.open(CheckpointFiles.open(checkpoint), order, max_tokens=110), LONGEST)
+    return Together(PaliGemmaLearner.open(CheckpointFiles.open(checkpoint), order, max_tokens=110), LONGEST)
 
 
 def measure_open(checkpoint: Path, order: Order, episodes: Path, results: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from models.rationale_text import join_parts, split_parts
-from models.refine.learner import Learner
+from models.refine.paligemma_learner import PaliGemmaLearner
 from models.refine.settings import Order
 from models.types import Observation, Rationale
 
@@ -26,7 +26,7 @@ class Said:
 class Together:
     """A checkpoint that answers in batches."""
 
-    def __init__(self, learner: Learner, longest: int) -> None:
+    def __init__(self, learner: PaliGemmaLearner, longest: int) -> None:
         self.learner, self.model, self.longest = learner, learner.model.eval(), longest
         words = torch.ones(self.model.config.get_text_config().vocab_size, dtype=torch.bool)
         known = learner.vocabulary

@@ -11,6 +11,7 @@ import torch
 
 from models.refine.examples import Batch, Example, Order, collate
 from models.refine.joint_loss import JointLoss, joint_loss
+from models.refine.paligemma_learner import paligemma_parts
 from models.refine.selective_transfer import Transfer, freeze_lower, untie_head
 from sample_data.recipe import samples
 from sample_data.recipe.architecture import IMAGE_TOKENS
@@ -41,8 +42,9 @@ class Tuner:
         order: Order,
     ) -> None:
         self.model, self.frames, self.features = model, frames, features
-        untie_head(model)
-        self.transfer: Transfer = freeze_lower(model, frozen_layers)
+        parts = paligemma_parts(model)
+        untie_head(parts)
+        self.transfer: Transfer = freeze_lower(parts, frozen_layers)
         self.weight, self.order = weight, order
         self.soft = torch.zeros(ACTION_BINS, len(TOKENS))
         self.soft[:, ACTION_0 : ACTION_0 + ACTION_BINS] = soft_table(ACTION_BINS, 2.5)

@@ -279,14 +279,14 @@ def test_a_batch_answers_as_one_after_the_other() -> None:
     pytest.importorskip("mujoco")
     import models
     from models.checkpoint_files import CheckpointFiles
-    from models.refine.learner import Learner
+    from models.refine.paligemma_learner import PaliGemmaLearner
     from models.refine.settings import Order
     from sample_data.recipe.together import Together
 
     place = Path(__file__).parents[2] / "sample_data"
     source = open_source(place / "episodes")
     shown = [source.open(id).step(9).observation for id in ("carrot-on-plate-0", "stack-blocks-1", "spoon-on-towel-2")]
-    learner = Learner.open(CheckpointFiles.open(place / "checkpoints" / "tuned"), Order.REASON_FIRST)
+    learner = PaliGemmaLearner.open(CheckpointFiles.open(place / "checkpoints" / "tuned"), Order.REASON_FIRST)
     policy = models.load(place / "checkpoints" / "tuned")
     for said, alone in zip(Together(learner, 110)(shown), map(policy.predict, shown), strict=True):
         assert np.allclose(said.action, alone.actions[0])

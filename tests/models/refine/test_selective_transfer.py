@@ -5,6 +5,7 @@ import torch
 from transformers import PaliGemmaForConditionalGeneration
 
 from models.errors import UserError
+from models.refine.paligemma_learner import paligemma_parts
 from models.refine.selective_transfer import freeze_lower, untie_head
 
 
@@ -14,8 +15,8 @@ def model(tiny_base: Path) -> PaliGemmaForConditionalGeneration:
 
 
 def test_only_upper_layers_and_the_head_train(model: PaliGemmaForConditionalGeneration) -> None:
-    untie_head(model)
-    transfer = freeze_lower(model, 2)
+    untie_head(paligemma_parts(model))
+    transfer = freeze_lower(paligemma_parts(model), 2)
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all(
         "layers.2." in name or name == "lm_head.weight" or name.endswith("language_model.norm.weight")
@@ -27,8 +28,8 @@ def test_only_upper_layers_and_the_head_train(model: PaliGemmaForConditionalGene
 
 
 def test_a_step_of_training_leaves_the_frozen_part_alone(model: PaliGemmaForConditionalGeneration) -> None:
-    untie_head(model)
-    freeze_lower(model, 1)
+    untie_head(paligemma_parts(model))
+    freeze_lower(paligemma_parts(model), 1)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     ids = torch.tensor([[5, 6, 7, 8]])
     model.lm_head(model.model.language_model(ids).last_hidden_state).square().sum().backward()
@@ -40,11 +41,11 @@ def test_a_step_of_training_leaves_the_frozen_part_alone(model: PaliGemmaForCond
 
 
 def test_more_layers_than_there_are(model: PaliGemmaForConditionalGeneration) -> None:
-    untie_head(model)
+    untie_head(paligemma_parts(model))
     with pytest.raises(UserError, match="4 decoder layers are to be frozen; this model has 3"):
-        freeze_lower(model, 4)
+        freeze_lower(paligemma_parts(model), 4)
 
 
 def test_a_tied_head_is_refused(model: PaliGemmaForConditionalGeneration) -> None:
     with pytest.raises(UserError, match="untie_head"):
-        freeze_lower(model, 1)
+        freeze_lower(paligemma_parts(model), 1)

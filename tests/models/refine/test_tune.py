@@ -16,7 +16,7 @@ from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.refine.curves import read_curves
 from models.refine.demonstrations import Demonstration
-from models.refine.learner import Learner
+from models.refine.paligemma_learner import PaliGemmaLearner
 from models.refine.settings import Mode, Order, TuneSettings
 from models.refine.tune import Tuned, tune
 from models.types import Observation, Rationale
@@ -46,7 +46,7 @@ def run(base: Path, out: Path, settings: TuneSettings = SETTINGS, stop_at: int |
         if done == stop_at:
             raise KeyboardInterrupt
 
-    learner = Learner.open(CheckpointFiles.open(base), settings.order, max_tokens=24)
+    learner = PaliGemmaLearner.open(CheckpointFiles.open(base), settings.order, max_tokens=24)
     return tune(learner, Made(), settings, out, {"data": "made"}, "tiny tuned", "float32", progress)
 
 
