@@ -13,6 +13,7 @@ from models.config_section import ConfigSection
 from models.errors import UserError
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TITLE = "policy_name"  # in config.json of a checkpoint that was tuned here
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class CheckpointFiles:
         folders = [folder.resolve() for folder in dict.fromkeys((self.folder, self.model))]
         called = [folder.parent.parent.name if folder.parent.name == "snapshots" else folder.name for folder in folders]
         return (*called, self.config().text("_name_or_path", default=""))
+
+    def title(self) -> str:
+        """What people call it: as a tuned one says of itself, else its folder or repository."""
+        return self.config().text(TITLE, default="") or self.names()[0]
 
     def entries(self) -> tuple[str, ...]:
         """Names of everything in its folders, sorted."""

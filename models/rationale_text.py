@@ -12,6 +12,7 @@ from models.errors import UserError
 from models.types import Rationale
 
 ORDERS = ("rationale first", "action first")
+STATED = "rationale"  # section of config.json
 UNNAMED = "text"  # words that no marker opened
 
 
@@ -25,10 +26,7 @@ class RationaleFormat:
 
     @staticmethod
     def read(section: ConfigSection) -> RationaleFormat:
-        order = section.text("order", default=ORDERS[0])
-        if order not in ORDERS:
-            raise UserError(f"{section.where}.order is {order!r}, expected one of {', '.join(map(repr, ORDERS))}")
-        parts = section.section("parts")
+        order, parts = _order(section), section.section("parts")
         names = {marker: parts.text(marker) for marker in parts.fields}
         return RationaleFormat(names, section.integer("max_tokens"), order)
 
@@ -46,6 +44,32 @@ class RationaleFormat:
         """``text`` in lower case, its markers untouched."""
         pattern = "|".join(re.escape(marker) for marker in self.parts) or r"(?!)"
         return re.sub(rf"({pattern})|[^<]+|<", lambda match: match[1] or match[0].lower(), text)
+
+
+@dataclass(frozen=True)
+class StatedRationale:
+    """Section ``rationale`` of config.json: what a tuned checkpoint writes, of a family whose own files do not tell."""
+
+    order: str
+    max_tokens: int
+
+    @staticmethod
+    def read(config: ConfigSection) -> StatedRationale | None:
+        """None where config.json has no such section. Raises UserError for an order that is not known."""
+        if not config.has(STATED):
+            return None
+        section = config.section(STATED)
+        return StatedRationale(_order(section), section.integer("max_tokens"))
+
+    def as_json(self) -> dict[str, str | int]:
+        return {"order": self.order, "max_tokens": self.max_tokens}
+
+
+def _order(section: ConfigSection) -> str:
+    order = section.text("order", default=ORDERS[0])
+    if order not in ORDERS:
+        raise UserError(f"{section.where}.order is {order!r}, expected one of {', '.join(map(repr, ORDERS))}")
+    return order
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Family:
     load: str  # (files, spec, action_stats, device, dtype) -> Policy
     lerobot_types: tuple[str, ...] = ()  # values of type in a LeRobot policy folder's config.json
     names: tuple[str, ...] = ()  # words in a checkpoint's name that tell it from others of the same model_type
+    states: str = ""  # section of config.json by which those tell themselves that were tuned here
     section: str = ""  # of config.json, that tells its checkpoints from others of the same model_type
     file: str = ""  # name of a file, * for any, that tells its checkpoints from others of the same model_type
     title: str = ""  # what people call it
@@ -45,6 +46,7 @@ FAMILIES: Mapping[str, Family] = {
         "models.families.ecot_spec:inspect_ecot",
         "models.families.ecot:load_ecot",
         names=("ecot", "embodied-cot"),
+        states="rationale",
         title="ECoT, an OpenVLA that writes its reasoning",
     ),
     "openvla_oft": Family(
@@ -60,11 +62,12 @@ FAMILIES: Mapping[str, Family] = {
         "models.families.spatialvla:load_spatialvla",
         title="SpatialVLA",
     ),
-    "refinevla": Family(  # nothing in the files tells whether words follow the actions: only when asked for
+    "refinevla": Family(  # nothing in published files tells whether words follow the actions: only when asked for
         ("spatialvla",),
         "models.families.spatialvla_spec:inspect_spatialvla",
         "models.families.spatialvla:load_spatialvla",
-        title="ReFineVLA, with words after the actions",
+        states="rationale",
+        title="ReFineVLA, a SpatialVLA with words",
     ),
     "smolvla": Family(
         (),
@@ -104,11 +107,20 @@ def recognise(
     if not config.has("model_type") and config.has("type"):
         return _recognise_lerobot(config)
     model_type = config.text("model_type")
-    for name in sorted(_fitting(config, holds), key=lambda name: not FAMILIES[name].names):
-        if not FAMILIES[name].names or named_as(FAMILIES[name].names, called) is not None:
+    for name in sorted(_fitting(config, holds), key=lambda name: not _has_mark(FAMILIES[name])):
+        if not _has_mark(FAMILIES[name]) or _is_marked(FAMILIES[name], config, called):
             return name
     known = ", ".join(dict.fromkeys(kind for entry in FAMILIES.values() for kind in entry.model_types))
     raise UserError(f"{config.where} model_type is {model_type!r}; the kinds that can be opened are {known}")
+
+
+def _has_mark(entry: Family) -> bool:
+    return bool(entry.names or entry.states)
+
+
+def _is_marked(entry: Family, config: ConfigSection, called: Sequence[str]) -> bool:
+    """Whether a checkpoint says of itself, or is called, what ``entry`` is."""
+    return (bool(entry.states) and config.has(entry.states)) or named_as(entry.names, called) is not None
 
 
 def _fitting(config: ConfigSection, holds: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ class TrainingRun:
     finished: bool
     problem: str = ""  # why its curves cannot be shown
     base: str = ""  # digest of the checkpoint that it began with
+    family: str = ""  # as which that is taught; "" for older runs
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -40,8 +41,9 @@ def _read(folder: Path) -> TrainingRun:
     work, finished = folder / TRAINING, (folder / "config.json").is_file()
     try:
         held = json.loads((work / SETTINGS).read_text(encoding="utf-8"))
-        settings, base = held["settings"], str(held.get("made_of", {}).get("base", {}).get("digest", ""))
+        settings, base = held["settings"], held.get("made_of", {}).get("base", {})
+        digest, family = str(base.get("digest", "")), str(base.get("family", ""))
         lines = read_curves(work / FILE) if (work / FILE).is_file() else []
-        return TrainingRun(folder.name, folder, dict(settings), lines, finished, base=base)
-    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+        return TrainingRun(folder.name, folder, dict(settings), lines, finished, base=digest, family=family)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         return TrainingRun(folder.name, folder, {}, [], finished, f"{folder}: {error}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from analysis.checkpoint_facts import family_title
 from analysis.finetuning.training_runs import TrainingRun, training_runs
 from analysis.pictures.provenance import Model, Provenance
 from app import figures_training, library
@@ -36,7 +37,8 @@ def _draw() -> None:
     if not found:
         st.info(
             "No training run is below this workspace's checkpoint folders. `python -m analysis finetune CHECKPOINT "
-            "EPISODES --out FOLDER` makes one; give it a folder in one of those."
+            "EPISODES --out FOLDER` makes one of a SpatialVLA, OpenVLA, ECoT or action-token PaliGemma checkpoint; "
+            "give it a folder in one of those."
         )
         return
     names = st.multiselect("Runs", list(found), default=list(found)[-MANY:], key="training_runs")
@@ -71,6 +73,7 @@ def _row(run: TrainingRun) -> dict[str, object]:
     settings, last = run.settings, run.lines[-1] if run.lines else {}
     return {
         "run": run.name,
+        "taught as": family_title(run.family) if run.family else None,
         "state": "finished" if run.finished else "under way or stopped",
         "steps": f"{done:,} of {total:,}",
         "lambda": settings.get("reasoning_weight"),

@@ -19,12 +19,24 @@ from models.checkpoint_files import CheckpointFiles
 from models.cut_attention import Cuttable, active_cuts, cutting
 from models.decoding import GreedyRun
 from models.families.ecot_answer import AnswerReader
-from models.families.ecot_reasoning import ACTION, AFTER_FORCED, NEW_TOKENS, forced_text, marks, parse, sections
-from models.families.openvla import open_openvla
-from models.families.openvla_actions import action_space
+from models.families.ecot_reasoning import (
+    ACTION,
+    AFTER_FORCED,
+    NEW_TOKENS,
+    PUBLISHED,
+    TAGS,
+    forced_text,
+    marks,
+    parse,
+    sections,
+)
+from models.families.openvla import open_reader
+from models.families.openvla_actions import action_space, choose
 from models.families.openvla_answer import ActionReader, Bins, without_note
+from models.families.openvla_config import OpenVLAConfig
 from models.families.openvla_prompt import encode_text, texts_of
 from models.families.openvla_run import OpenVLAReader, OpenVLATeacherForcing, Question
+from models.families.weights import Weights
 from models.policy import Policy
 from models.types import ActionBins, Capture, CheckpointSpec, Observation, Part, Prediction, Rationale, TokenLayout
 
@@ -33,7 +45,9 @@ def load_ecot(
     files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | None, device: str, dtype: str
 ) -> Policy:
     """Raises UserError where no data set is chosen among several, or files are missing or do not fit each other."""
-    reader, tokenizer, scale = open_openvla(files, spec, action_stats, device, dtype)
+    config = OpenVLAConfig.read(files, spec.family)
+    scale = choose(config.statistics, action_stats)
+    reader, tokenizer = open_reader(files, config, Weights(files, device, dtype), ends_empty=False)
     spec = replace(spec, action_space=action_space(reader.config.actions, scale))
     return EcotPolicy(spec, reader, tokenizer, scale)
 
@@ -86,15 +100,17 @@ class EcotPolicy(OpenVLATeacherForcing, Cuttable):
     def _forced_ids(self, force: Rationale | str | None) -> list[int]:
         if force is None:
             return []
-        text = forced_text(without_note(force) if isinstance(force, str) else force)
+        known = TAGS if self._reader.config.rationale is not None else PUBLISHED
+        text = forced_text(without_note(force) if isinstance(force, str) else force, known)
         return encode_text(self._reader.config, self._tokenizer, text)
 
     def _limit(self, question: Question, forced: list[int]) -> int:
-        """How many tokens may be written: the published limit, or what the policy has positions for."""
+        """How many tokens may be written: the checkpoint's or the published limit, or what there are positions for."""
         if forced:
             return len(forced) + AFTER_FORCED
-        left = self._reader.config.positions - question.prompt.length
-        return max(min(NEW_TOKENS, left), self._actions.count + 1)
+        stated, acting = self._reader.config.rationale, self._actions.count + 1  # and the end
+        most = stated.max_tokens + acting if stated is not None else NEW_TOKENS
+        return max(min(most, self._reader.config.positions - question.prompt.length), acting)
 
     def _acts_next(self, tokens: Sequence[int]) -> bool:
         """Whether the tag of the action has been written."""

@@ -18,7 +18,7 @@ AFTER_FORCED = 16  # tokens that may follow a forced reasoning: the action, the 
 FRAME = 256  # pixels a side of the frame that boxes and points are written in
 ACTION = "action"
 FIRST = "task"  # the part that an answer begins inside
-TAGS: Mapping[str, str] = {  # part -> tag, in the order of the training data
+PUBLISHED: Mapping[str, str] = {  # part -> tag, in the order of ECoT's training data
     "task": "TASK:",
     "plan": "PLAN:",
     "visible objects": "VISIBLE OBJECTS:",
@@ -28,6 +28,13 @@ TAGS: Mapping[str, str] = {  # part -> tag, in the order of the training data
     "move": "MOVE:",
     "gripper position": "GRIPPER POSITION:",
     ACTION: "ACTION:",
+}
+TAGS: Mapping[str, str] = {  # ReFineVLA's four questions, which checkpoints that are tuned here may answer
+    **PUBLISHED,
+    "observation": "OBSERVATION:",
+    "situation": "SITUATION ANALYSIS:",
+    "spatial": "SPATIAL REASONING:",
+    "planning": "TASK PLANNING:",
 }
 PARTS = {tag: part for part, tag in TAGS.items()}
 # SUBTASK: ends in TASK:, so a tag begins where no capital stands before it
@@ -63,15 +70,15 @@ def parse(text: str, author: str) -> Rationale | None:
     return join_parts([(part, words) for part, words in said if words], author)
 
 
-def forced_text(rationale: Rationale | str) -> str:
-    """What stands between the prompt's TASK: and the action. Raises UserError for a part that ECoT does not have."""
+def forced_text(rationale: Rationale | str, known: Mapping[str, str] = PUBLISHED) -> str:
+    """What stands between the prompt's TASK: and the action. Raises UserError for a part that is not ``known``."""
     if isinstance(rationale, str):
         text = rationale.strip()
     else:
-        unknown = [name for name in rationale.parts if name not in TAGS]
+        unknown = [name for name in rationale.parts if name not in known]
         if unknown:
-            raise UserError(f"the policy has no rationale part {', '.join(unknown)}; it knows {', '.join(TAGS)}")
-        text = " ".join(f"{TAGS[name]} {words}".strip() for name, words in rationale.parts.items())
+            raise UserError(f"the policy has no rationale part {', '.join(unknown)}; it knows {', '.join(known)}")
+        text = " ".join(f"{known[name]} {words}".strip() for name, words in rationale.parts.items())
     text = text.removeprefix(TAGS["task"]).strip()
     return text if any(section.part == ACTION for section in sections(text)) else f"{text} {TAGS[ACTION]}".strip()
 

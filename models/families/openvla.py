@@ -44,22 +44,24 @@ def load_openvla(
     files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | None, device: str, dtype: str
 ) -> Policy:
     """Raises UserError where no data set is chosen among several, or files are missing or do not fit each other."""
-    reader, tokenizer, scale = open_openvla(files, spec, action_stats, device, dtype)
+    config = OpenVLAConfig.read(files, spec.family)
+    scale = choose(config.statistics, action_stats)
+    reader, tokenizer = open_reader(files, config, Weights(files, device, dtype), ends_empty=True)
     spec = replace(spec, action_space=action_space(reader.config.actions, scale))
     return OpenVLAPolicy(spec, reader, tokenizer, scale)
 
 
-def open_openvla(
-    files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | None, device: str, dtype: str
-) -> tuple[OpenVLAReader, Tokenizer, ActionScale]:
-    """What OpenVLA and ECoT have in common: network, tokenizer and the scale of the chosen data set."""
+def open_reader(
+    files: CheckpointFiles, config: OpenVLAConfig, weights: Weights, ends_empty: bool
+) -> tuple[OpenVLAReader, Tokenizer]:
+    """What OpenVLA and ECoT have in common; ``ends_empty``: as of `PromptBuilder`.
+
+    Raises UserError where files are missing or do not fit each other.
+    """
     refuse_heads(files)
-    config = OpenVLAConfig.read(files, spec.family)
-    scale = choose(config.statistics, action_stats)
     tokenizer, images = open_tokenizer(files), open_images(files, config)
-    network = load_network(config, Weights(files, device, dtype))
-    prompts = PromptBuilder(config, tokenizer, ends_empty=spec.family != "ecot")
-    return OpenVLAReader(config, network, images, prompts), tokenizer, scale
+    network = load_network(config, weights)
+    return OpenVLAReader(config, network, images, PromptBuilder(config, tokenizer, ends_empty)), tokenizer
 
 
 def open_images(files: CheckpointFiles, config: OpenVLAConfig) -> PrismaticImages:

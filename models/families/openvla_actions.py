@@ -40,6 +40,11 @@ class OpenVLAActions:
         centres = (edges[:-1] + edges[1:]) / 2
         return np.asarray(centres[np.clip(self.words - tokens - 1, 0, self.bins - 2)])
 
+    def tokens(self, normalised: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The way back from `normalised`: the word of the last edge at or below a value, clipped to [-1, 1]."""
+        edges = np.linspace(-1, 1, self.bins)
+        return np.asarray(self.words - np.digitize(np.clip(normalised, -1, 1), edges))
+
     @property
     def ascending(self) -> Int[np.ndarray, " B"]:
         """The ids in the order of the values that they stand for: a larger id is a smaller value."""

@@ -11,6 +11,7 @@ from models.config_section import ConfigSection
 from models.errors import UserError
 from models.families.openvla_actions import OpenVLAActions, read_statistics
 from models.families.timm_vit_shape import VitShape, read_vit_shape
+from models.rationale_text import StatedRationale
 
 TOWERS = ("vision_backbone.featurizer.", "vision_backbone.fused_featurizer.")
 EMPTY_TOKEN = 29871  # Llama's lone space marker, put behind the prompt as in training
@@ -41,6 +42,7 @@ class OpenVLAConfig:
     prompt: str  # with {instruction}
     prompt_reason: str  # why this form was taken
     statistics: Mapping[str, ConfigSection]  # data set -> q01, q99, mask of its actions
+    rationale: StatedRationale | None = None  # None: config.json says nothing of words
 
     @staticmethod
     def read(files: CheckpointFiles, family: str) -> OpenVLAConfig:
@@ -67,6 +69,7 @@ class OpenVLAConfig:
             prompt=prompt,
             prompt_reason=reason,
             statistics=read_statistics(files, config),
+            rationale=StatedRationale.read(config),
         )
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -36,6 +37,19 @@ class OpenVLANetwork(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.language_model.dtype
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B S"],
+        pixel_values: tuple[Float[Tensor, "B 3 h w"], ...],
+        use_cache: bool = False,
+        logits_to_keep: int = 0,
+    ) -> Any:
+        """Prompt and answer at once, for training. ``input_ids``: any id at the patches' places, right after BOS."""
+        features = self.image_features(pixel_values)
+        words: Tensor = self.language_model.get_input_embeddings()(input_ids)
+        read = torch.cat([words[:, :1], features.to(words.dtype), words[:, 1 + features.shape[1] :]], dim=1)
+        return self.language_model(inputs_embeds=read, use_cache=use_cache, logits_to_keep=logits_to_keep)
 
     def image_features(self, pixels: tuple[Float[Tensor, "I 3 h w"], ...]) -> Float[Tensor, "I P width"]:
         """Patches of each image as the language model reads them; the images once for each tower."""
@@ -103,12 +117,13 @@ def load_network(
     )
     if not speaks:
         network.language_model.lm_head = nn.Identity()
-    fill(network, weights, _places(network, weights), {**config.unused, **(unused or {})})
+    fill(network, weights, openvla_places(network, weights.stored), {**config.unused, **(unused or {})})
     return network.to(weights.device).eval()
 
 
-def _places(network: OpenVLANetwork, weights: Weights) -> dict[str, str]:
-    names = tuple(weights.stored)
+def openvla_places(network: OpenVLANetwork, stored: Iterable[str]) -> dict[str, str]:
+    """Stored name -> name in ``network``."""
+    names = tuple(stored)
     places = {name: name for name in names if name.startswith("projector.")}
     for inside, tower in zip(TOWER_NAMES, network.vision_backbone.towers, strict=False):
         own = tower.places(names)

@@ -27,7 +27,7 @@ def inspect_openvla(files: CheckpointFiles, family: str, digest: str) -> Checkpo
     return CheckpointSpec(
         path=str(files.folder),
         family=family,
-        name=files.names()[0],
+        name=files.title(),
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
         dtype=number_type(weights),

@@ -8,7 +8,7 @@ checkpoint's own (processor_config.json: bin_policy).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -36,6 +36,8 @@ class SpatialActionGrid:
 
     first: int  # id of the first translation token; rotation follows, then gripper
     points: tuple[Float[np.ndarray, "n d"], ...]  # per kind: d dimensions of each of its tokens, in [-1, 1]
+    edges: Mapping[str, tuple[Float[np.ndarray, " e"], ...]]  # of the cells of "translation" and "rotation", per axis
+    spherical: bool  # the axes of translation are theta, phi and r, else x, y and z
 
     @staticmethod
     def read(processor: ConfigSection, first: int) -> SpatialActionGrid:
@@ -46,9 +48,11 @@ class SpatialActionGrid:
         action = processor.section("action_config")
         bins = action.section("num_bins")
         policy = processor.section("bin_policy") if processor.has("bin_policy") else None
-        centres = {kind: _centres(bins.section(kind), policy.section(kind) if policy else None, kind) for kind in EDGES}
+        edges = {kind: _edges(bins.section(kind), policy.section(kind) if policy else None, kind) for kind in EDGES}
+        centres = {kind: [0.5 * (each[:-1] + each[1:]) for each in edges[kind]] for kind in EDGES}
         translation = _grid(centres["translation"])
-        if action.flag("use_spherical", True):
+        spherical = action.flag("use_spherical", True)
+        if spherical:
             theta, phi, r = translation.T
             translation = np.stack(
                 (r * np.sin(theta) * np.cos(phi), r * np.sin(theta) * np.sin(phi), r * np.cos(theta)), axis=1
@@ -56,11 +60,15 @@ class SpatialActionGrid:
         # the grid's sphere goes around the cube of translations
         translation = np.clip(translation, -1, 1)
         gripper = np.minimum(np.arange(bins.integer("gripper")), 1).astype(np.float64)[:, None]
-        return SpatialActionGrid(first, (translation, _grid(centres["rotation"]), gripper))
+        return SpatialActionGrid(first, (translation, _grid(centres["rotation"]), gripper), edges, spherical)
 
     @property
     def size(self) -> int:
         return sum(map(len, self.points))
+
+    @property
+    def every_id(self) -> range:
+        return range(self.first, self.first + self.size)
 
     def ids(self, kind: int) -> range:
         """Ids of the tokens of ``KINDS[kind]``."""
@@ -72,6 +80,22 @@ class SpatialActionGrid:
         found = np.asarray(ids, dtype=np.int64).reshape(-1, len(KINDS))
         columns = [self._points_of(kind, found[:, kind]) for kind in range(len(KINDS))]
         return np.concatenate(columns, axis=1)
+
+    def encoded(self, normalised: Float[np.ndarray, "T 7"]) -> Int[np.ndarray, "T 3"]:
+        """The way back from `normalised`: ids of the cells that actions lie in, clipped to [-1, 1]."""
+        normalised = np.clip(normalised, -1, 1)
+        x, y, z = normalised[:, 0], normalised[:, 1], normalised[:, 2]
+        across = np.hypot(x, y)
+        where = (np.arctan2(across, z), np.arctan2(y, x), np.hypot(across, z)) if self.spherical else (x, y, z)
+        translation = _cell(where, self.edges["translation"])
+        rotation = _cell(tuple(normalised[:, 3:6].T), self.edges["rotation"])
+        gripper = (normalised[:, 6] >= 0.5).astype(np.int64)
+        starts = [self.ids(kind).start for kind in range(len(KINDS))]
+        return np.stack([translation, rotation, gripper], axis=1) + np.array(starts)
+
+    def shape(self, kind: int) -> tuple[int, ...]:
+        """Cells along each axis of the grid that ids of ``KINDS[kind]`` count, the last axis fastest; none has ()."""
+        return tuple(len(each) - 1 for each in self.edges.get(KINDS[kind], ()))
 
     def marginal(
         self, dimension: int, probabilities: Float[np.ndarray, " n"], scale: ActionScale
@@ -114,16 +138,24 @@ def said(kind: int, action: Float[np.ndarray, " 7"], normalised: Float[np.ndarra
     return f"{'move' if KINDS[kind] == 'translation' else 'turn'} {values}"
 
 
-def _centres(bins: ConfigSection, policy: ConfigSection | None, kind: str) -> list[Float[np.ndarray, " b"]]:
-    """Middles of the cells along each axis of a grid."""
+def _edges(bins: ConfigSection, policy: ConfigSection | None, kind: str) -> tuple[Float[np.ndarray, " e"], ...]:
+    """Of the cells along each axis of a grid."""
     found = []
     for axis, whole in EDGES[kind].items():
         count, key = bins.integer(f"{axis}_bins"), f"{axis}_bins"
         edges = np.array(policy.numbers(key, count + 1)) if policy else np.linspace(*whole, count + 1)
         if not np.isfinite(edges).all() or any(left > right for left, right in pairwise(edges)):
             raise UserError(f"{policy.where if policy else ''}.{key} is {edges.tolist()}, expected ascending edges")
-        found.append(0.5 * (edges[:-1] + edges[1:]))
-    return found
+        found.append(edges)
+    return tuple(found)
+
+
+def _cell(where: Sequence[Float[np.ndarray, " T"]], edges: Sequence[Float[np.ndarray, " e"]]) -> Int[np.ndarray, " T"]:
+    """Number of the cell that each place lies in, the last axis counted fastest."""
+    number = np.zeros(len(where[0]), np.int64)
+    for values, own in zip(where, edges, strict=True):
+        number = number * (len(own) - 1) + np.digitize(values, own[1:-1])
+    return number
 
 
 def _grid(axes: list[Float[np.ndarray, " b"]]) -> Float[np.ndarray, "n d"]:

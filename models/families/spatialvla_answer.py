@@ -1,4 +1,4 @@
-"""What a SpatialVLA policy generated, read back: three tokens a step, then, where it writes them, words."""
+"""What a SpatialVLA policy generated, read back: three tokens a step and, where there are some, words."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ class SpatialAnswerReader:
         self._tokenizer, self._settings, self._scale, self._author = tokenizer, settings, scale, author
 
     def __call__(self, tokens: Sequence[int], prompt: TokenLayout) -> Answer:
-        count, offset = self._settings.action_tokens, len(prompt.tokens)
-        normalised = self._normalised(tokens)
+        offset, start = len(prompt.tokens), self._start(tokens)
+        normalised = self._normalised(tokens[start:])
         actions = self._scale.to_robot(normalised)
-        acting = [index for index, token in enumerate(tokens[:count]) if token != self._settings.eos]
-        spoken = [index for index, token in enumerate(tokens) if index >= count and token != self._settings.eos]
-        names = self._parts_of([tokens[index] for index in spoken], self.ends())
+        told = [index for index, token in enumerate(tokens) if token != self._settings.eos]
+        acting = [index for index in told if start <= index < start + self._settings.action_tokens]
+        names = self._named_words(tokens, self.ends())
         texts = [readable(self._tokenizer, token) for token in tokens]
         shown, spans = list(texts), []
         for index in range(len(tokens)):
             if index in acting:
-                step, kind = divmod(index, len(KINDS))
+                step, kind = divmod(index - start, len(KINDS))
                 shown[index] = said(kind, actions[step], normalised[step]) + self._clipped(tokens[index], kind)
                 spans.append(Span(Part.ACTION, f"{KINDS[kind]} {step}", offset + index, offset + index + 1))
-            elif index < count or tokens[index] == self._settings.eos:
-                spans.append(Span(Part.SPECIAL, texts[index], offset + index, offset + index + 1))
+            elif index in names:
+                _extend(spans, names[index], offset + index + 1)
             else:
-                _extend(spans, names[index - count], offset + index + 1)
-        text = self._decode([tokens[index] for index in spoken])
+                spans.append(Span(Part.SPECIAL, texts[index], offset + index, offset + index + 1))
+        text = self._decode([tokens[index] for index in names])
         return Answer(
             tokens=tuple(tokens),
             layout=TokenLayout((*prompt.tokens, *shown), (*prompt.spans, *spans)),
@@ -57,10 +57,13 @@ class SpatialAnswerReader:
         )
 
     def distributions(
-        self, token: int, probabilities: Float[np.ndarray, " n"], mass: float
+        self, place: int, token: int, probabilities: Float[np.ndarray, " n"], mass: float
     ) -> tuple[ActionDistribution, ...]:
-        """Of generated token ``token``: one a dimension that it says, each summed over the others."""
-        step, kind = divmod(token, len(KINDS))
+        """Of the action token at ``place``, which is generated token ``token``: one a dimension that it says.
+
+        Each is summed over the others.
+        """
+        step, kind = divmod(place, len(KINDS))
         grid = self._settings.grid
         return tuple(
             ActionDistribution(token, step, NAMES[each], *grid.marginal(each, probabilities, self._scale), mass)
@@ -72,12 +75,20 @@ class SpatialAnswerReader:
         return tuple(self._bins(each) for each in distributions)
 
     def _bins(self, told: ActionDistribution) -> ActionBins:
-        kind, dimension = told.token % len(KINDS), NAMES.index(told.name)
+        dimension = NAMES.index(told.name)
+        kind = next(number for number, each in enumerate(KINDS) if dimension in DIMENSIONS[each])
         grid = self._settings.grid
         points = np.zeros((len(grid.ids(kind)), len(NAMES)))
         points[:, dimension] = grid.points[kind][:, dimension - DIMENSIONS[KINDS[kind]][0]]
         values = self._scale.to_robot(points)[:, dimension]
         return ActionBins(told.token, told.step, told.name, np.array(grid.ids(kind)), values)
+
+    def _start(self, tokens: Sequence[int]) -> int:
+        """Where the actions begin: at once, or after words at the first token that can begin one."""
+        if not self._settings.reasons_first:
+            return 0
+        first = self._settings.grid.ids(0)
+        return next((index for index, token in enumerate(tokens) if token in first), len(tokens))
 
     def _normalised(self, tokens: Sequence[int]) -> Float[np.ndarray, "T 7"]:
         """Actions before un-normalising. An answer that ended early is filled up with id 0, as published."""
@@ -94,10 +105,15 @@ class SpatialAnswerReader:
 
     def part_names(self, tokens: Sequence[int], ends: PrefixEnds) -> list[str]:
         """The part that each of ``tokens``, the first of an answer, belongs to, and the one to come."""
-        acting = min(self._settings.action_tokens, len(tokens))
-        named = self._parts_of([token for token in tokens[acting:] if token != self._settings.eos], ends)
-        names = [""] * acting + named + [""] * (len(tokens) - acting - len(named))
-        return [*names, named[-1] if named else UNNAMED]
+        named = self._named_words(tokens, ends)
+        return [*(named.get(index, "") for index in range(len(tokens))), next(reversed(named.values()), UNNAMED)]
+
+    def _named_words(self, tokens: Sequence[int], ends: PrefixEnds) -> dict[int, str]:
+        """Of the tokens that are neither actions nor the end: the part that each belongs to, in order."""
+        start = self._start(tokens)
+        acting = range(start, start + self._settings.action_tokens)
+        words = [index for index, token in enumerate(tokens) if index not in acting and token != self._settings.eos]
+        return dict(zip(words, self._parts_of([tokens[index] for index in words], ends), strict=True))
 
     def _parts_of(self, ids: Sequence[int], ends: PrefixEnds) -> list[str]:
         """Name of the part that every word token belongs to, by where its last character lies in the text."""
@@ -131,8 +147,8 @@ def _part(title: str) -> str:
 
 def _extend(spans: list[Span], name: str, stop: int) -> None:
     """Position ``stop - 1`` joins the last span where that is the same part of the rationale."""
-    last = spans[-1]
-    if last.part is Part.RATIONALE and last.name == name:
+    last = spans[-1] if spans else None
+    if last is not None and last.part is Part.RATIONALE and last.name == name:
         spans[-1] = Span(Part.RATIONALE, name, last.start, stop)
     else:
         spans.append(Span(Part.RATIONALE, name, stop - 1, stop))

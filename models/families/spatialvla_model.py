@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import (
     Gemma2Config,
@@ -36,7 +36,7 @@ class PrefixGemma2(Gemma2ForCausalLM):
         input_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         past_key_values: Any = None,
-        prefix: int = 0,
+        prefix: int | Int[Tensor, " B"] = 0,
         **kwargs: Any,
     ) -> Any:
         """``prefix``: how many positions at the start see each other; for a forward that begins the sequence."""
@@ -45,7 +45,7 @@ class PrefixGemma2(Gemma2ForCausalLM):
         seen = past_key_values.get_seq_length() if past_key_values is not None else 0
         count = given.shape[1]
         positions = torch.arange(seen + 1, seen + count + 1, device=given.device)[None]
-        if prefix:
+        if isinstance(prefix, Tensor) or prefix:
             kwargs["attention_mask"] = prefix_masks(prefix, count, self.config.sliding_window, given.device)
         return super().forward(
             input_ids=input_ids,
@@ -57,13 +57,17 @@ class PrefixGemma2(Gemma2ForCausalLM):
 
 
 def prefix_masks(
-    prefix: int, length: int, window: int | None, device: torch.device
-) -> dict[str, Bool[Tensor, "1 1 Q K"]]:
-    """Who may look where (True), per kind of layer; a sliding layer's query sees ``window`` positions back."""
+    prefix: int | Int[Tensor, " B"], length: int, window: int | None, device: torch.device
+) -> dict[str, Bool[Tensor, "B 1 Q K"]]:
+    """Who may look where (True), per kind of layer; a sliding layer's query sees ``window`` positions back.
+
+    ``prefix``: of every sample, or of all alike, which then is a batch of one.
+    """
     query, key = torch.arange(length, device=device)[:, None], torch.arange(length, device=device)
-    full = (key <= query) | ((query < prefix) & (key < prefix))
+    end = torch.as_tensor(prefix, device=device).reshape(-1, 1, 1)
+    full = (key <= query) | ((query < end) & (key < end))
     near = full & (key > query - window) if window is not None else full
-    return {"full_attention": full[None, None], "sliding_attention": near[None, None]}
+    return {"full_attention": full[:, None], "sliding_attention": near[:, None]}
 
 
 class Projector(nn.Module):
@@ -84,7 +88,7 @@ class SpatialVLAModel(nn.Module):
     def __init__(self, settings: SpatialVLASettings, text: Any, vision: Any, zoe: Any, dtype: torch.dtype):
         super().__init__()
         rows = {"attn_implementation": ROW_ATTENTION, "dtype": dtype}
-        self._patch, self._reso = vision.patch_size, settings.reso
+        self._patch, self._reso, self._image_token = vision.patch_size, settings.reso, settings.image_token
         self.vision_tower = SiglipVisionModel._from_config(vision, **rows)
         self.multi_modal_projector = Projector(vision.hidden_size, settings.projection)
         self.language_model: PrefixGemma2 = PrefixGemma2._from_config(text, **rows)
@@ -104,7 +108,37 @@ class SpatialVLAModel(nn.Module):
         ties: Mapping[str, str] = self.language_model.all_tied_weights_keys
         return {f"language_model.{target}": f"language_model.{source}" for target, source in ties.items()}
 
-    def depth(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 1 h w"] | None:
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B S"],
+        token_type_ids: Int[Tensor, "B S"],
+        pixel_values: Float[Tensor, "B 3 h w"],
+        intrinsic: Float[Tensor, "B 3 3"],
+        use_cache: bool = False,
+        logits_to_keep: int = 0,
+    ) -> Any:
+        """Prompt and answer at once, for training. ``token_type_ids``: 0 over the prompt, which is first, then 1."""
+        features = self.image_features(pixel_values, self.depth(pixel_values), intrinsic)
+        return self.language_model(
+            inputs_embeds=self.merged(input_ids, features),
+            prefix=(token_type_ids == 0).sum(1),
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+        )
+
+    def train(self, mode: bool = True) -> SpatialVLAModel:
+        """ZoeDepth only ever predicts: what the policy learns with is the depth that it will see."""
+        super().train(mode)
+        if self._sees_depth:
+            self.vision_zoe_model.eval()
+        return self
+
+    def merged(self, ids: Int[Tensor, "B S"], features: Float[Tensor, "*B n width"]) -> Float[Tensor, "B S width"]:
+        """What Gemma 2's first layer reads: words, and the image in place of its tokens."""
+        embedded: Tensor = self.language_model.get_input_embeddings()(ids)
+        return embedded.masked_scatter((ids == self._image_token)[..., None], features.to(embedded.dtype))
+
+    def depth(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 1 h w"] | None:
         """Metres at every pixel of the image (in [0, 1]); None for a checkpoint without depth."""
         if not self._sees_depth:
             return None
@@ -115,14 +149,16 @@ class SpatialVLAModel(nn.Module):
 
     def image_features(
         self,
-        pixels: Float[Tensor, "1 3 h w"],
-        depth: Float[Tensor, "1 1 h w"] | None,
-        intrinsic: Float[Tensor, "3 3"],
-    ) -> Float[Tensor, "1 P out"]:
+        pixels: Float[Tensor, "B 3 h w"],
+        depth: Float[Tensor, "B 1 h w"] | None,
+        intrinsic: Float[Tensor, "#B 3 3"],
+    ) -> Float[Tensor, "B P out"]:
         """One vector a patch, scaled as Gemma 2's own embeddings are when its first layer reads them."""
+        pixels = pixels.to(self.language_model.dtype)
         seen: Tensor = self.vision_tower((pixels - 0.5) / 0.5).last_hidden_state
         if depth is not None:
-            points = patch_points(depth, intrinsic, self._patch, self._reso)
+            with torch.autocast(depth.device.type, enabled=False):  # half precision would move points by pixels
+                points = patch_points(depth, intrinsic, self._patch, self._reso)
             seen = seen + self.position_embedding_3d(points)
         projected: Tensor = self.multi_modal_projector(seen)
         return projected
@@ -137,7 +173,7 @@ def load_spatialvla_model(config: ConfigSection, settings: SpatialVLASettings, w
         _no_part(config),
         lambda: without_weights(lambda: SpatialVLAModel(settings, text, vision, zoe, weights.dtype)),
     )
-    fill(model, weights, _places(model, weights.stored), settings.unused)
+    fill(model, weights, spatialvla_places(model, weights.stored), settings.unused)
     model.language_model.tie_weights()
     _use_spatial_tokens(model, settings)
     return model.to(weights.device).eval()
@@ -154,7 +190,7 @@ def _use_spatial_tokens(model: SpatialVLAModel, settings: SpatialVLASettings) ->
     model.spatial_embed_tokens = None
 
 
-def _places(model: SpatialVLAModel, names: Iterable[str]) -> dict[str, str]:
+def spatialvla_places(model: SpatialVLAModel, names: Iterable[str]) -> dict[str, str]:
     """Stored name -> name in the model; inside a tower as transformers itself maps its older names."""
     places = {name: name for name in names}
     for tower in TOWERS:

@@ -13,6 +13,7 @@ from models.checkpoint_files import CheckpointFiles
 from models.config_section import ConfigSection
 from models.errors import UserError
 from models.families.spatial_action_grid import KINDS, NAMES, UNITS, SpatialActionGrid
+from models.rationale_text import ORDERS, StatedRationale
 from models.types import ActionSpace
 
 PROCESSOR, PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
@@ -44,6 +45,7 @@ class SpatialVLASettings:
     grid: SpatialActionGrid
     scales: Mapping[str, ActionScale]  # data set -> un-normalising
     intrinsics: Mapping[str, Float[np.ndarray, "3 3"]]  # data set -> focal lengths and centre in pixels of what is seen
+    rationale: StatedRationale | None = None  # None: config.json says nothing of words
 
     @staticmethod
     def read(files: CheckpointFiles) -> SpatialVLASettings:
@@ -76,7 +78,13 @@ class SpatialVLASettings:
             grid=grid,
             scales=scales,
             intrinsics=_intrinsics(processor, files) if use_depth else {},
+            rationale=StatedRationale.read(config),
         )
+
+    @property
+    def reasons_first(self) -> bool:
+        """Whether words come before the actions; published policies act first, whatever follows."""
+        return self.rationale is not None and self.rationale.order == ORDERS[0]
 
     @property
     def unused(self) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from models.types import CheckpointSpec
 # transformers leaves values out of config.json that equal its own defaults: those of Gemma 2 and of SigLIP
 LAYERS, HEADS = 26, 8
 VISION_LAYERS, VISION_HEADS, IMAGE, PATCH = 12, 12, 224, 16
-WITH_RATIONALE = "refinevla"  # the family whose checkpoints go on with words after the actions; nothing in files tells
+WITH_RATIONALE = "refinevla"  # the family whose checkpoints write words; nothing in published files tells
 
 
 def inspect_spatialvla(files: CheckpointFiles, family: str, digest: str) -> CheckpointSpec:
@@ -32,7 +32,7 @@ def inspect_spatialvla(files: CheckpointFiles, family: str, digest: str) -> Chec
     return CheckpointSpec(
         path=str(files.folder),
         family=family,
-        name=files.folder.resolve().name,
+        name=files.title(),
         digest=digest,
         parameters=sum(info.size for info in weights.values()),
         dtype=number_type(weights),
@@ -60,7 +60,11 @@ def _notes(config: ConfigSection, settings: SpatialVLASettings, family: str) -> 
         )
     else:
         notes["depth"] = "none: use_vision_zoe is false"
-    if family != WITH_RATIONALE:
+    if settings.rationale is not None:
+        notes["words"] = (
+            f"up to {settings.rationale.max_tokens} tokens, {settings.rationale.order}: config.json says so"
+        )
+    elif family != WITH_RATIONALE:
         notes["words"] = f"none after the actions; a checkpoint that writes some opens as family {WITH_RATIONALE}"
     if len(settings.scales) > 1:
         notes["action_stats"] = "several data sets: name one to get actions in robot units"

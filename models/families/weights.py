@@ -118,10 +118,10 @@ def fill(module: nn.Module, weights: Weights, places: Mapping[str, str], unused:
                 "are not read: save the model unquantised"
             )
     for place, name in filled.items():
-        _put(module, place, weights.read(name), slots[place])
+        put(module, place, weights.read(name), slots[place])
     for target, source in _ties(module).items():  # transformers ties to the source, which may be the one left out
         if target in filled and source not in filled:
-            _put(module, source, module.get_parameter(target).data, slots[source])
+            put(module, source, module.get_parameter(target).data, slots[source])
 
 
 def load_transformers(
@@ -176,7 +176,8 @@ def _slots(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.state_dict(keep_vars=True).items()
 
 
-def _put(module: nn.Module, place: str, tensor: Tensor, slot: Tensor) -> None:
+def put(module: nn.Module, place: str, tensor: Tensor, slot: Tensor) -> None:
+    """``tensor`` in place of the parameter or buffer ``slot``, which ``module`` has at ``place``."""
     path, _, leaf = place.rpartition(".")
     owner = module.get_submodule(path)
     if isinstance(slot, nn.Parameter):

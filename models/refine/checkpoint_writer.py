@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from models.checkpoint import DESCRIPTIONS
+from models.checkpoint import DESCRIPTIONS, inside
 from models.families.weights import DTYPES
 from models.refine.learner import Learner
 from models.refine.settings import Mode, TuneSettings
@@ -48,6 +48,8 @@ def write_checkpoint(
             found = learner.files.find(description)
             if found is not None and description not in changed:
                 shutil.copyfile(found, Path(part) / description)
+        for code in learner.files.model.glob("*.py"):  # for the original's own loading; never run here
+            shutil.copyfile(inside(learner.files.model, code.name), Path(part) / code.name)
         written = sorted(Path(part).iterdir(), key=lambda file: file.name == "config.json")
         for file in written:
             file.replace(folder / file.name)

@@ -20,7 +20,7 @@ from models.checkpoint_files import CheckpointFiles
 from models.errors import UserError
 from models.families.action_token_config import ActionTokenConfig
 from models.families.action_token_prompt import PromptBuilder, Vocabulary, encode_words, read_tokenizer
-from models.families.weights import Weights, load_transformers, read_transformers_config
+from models.families.weights import Weights, load_transformers, read_transformers_config, transformers_places
 from models.images import ImagePreprocessing
 from models.rationale_text import RationaleFormat
 from models.refine.data_statistics import DataStatistics
@@ -30,6 +30,7 @@ from models.refine.learner import Taught, check_actions, check_positions, check_
 from models.refine.selective_transfer import Parts
 from models.refine.settings import Order
 from models.refine.soft_labels import ActionIds
+from models.refine.stored_weights import stored_values, write_like_base
 from models.types import Rationale
 
 PARTS = ("observation", "situation", "spatial", "planning")
@@ -38,6 +39,7 @@ MARKERS = (  # tokens that tokenizers have and nobody uses, to open the four par
     ("<unused0>", "<unused1>", "<unused2>", "<unused3>"),
 )
 LONGEST = 400  # tokens of a rationale
+HEAD, OLDER = "lm_head.weight", "language_model.model."  # of published files, in which the head has a prefix, too
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class PaliGemmaLearner:
     tokenizer: Tokenizer
     images: ImagePreprocessing
     prompts: PromptBuilder
+    places: Mapping[str, str]  # stored name -> name in the model
 
     @staticmethod
     def open(
@@ -83,7 +86,8 @@ class PaliGemmaLearner:
         layout = read_transformers_config(PaliGemmaConfig, files)
         model = load_transformers(PaliGemmaForConditionalGeneration, layout, Weights(files), "sdpa")
         images, prompts = ImagePreprocessing.read(folder), PromptBuilder(robot, vocabulary, tokenizer)
-        return PaliGemmaLearner(files, robot, scale, own, model, vocabulary, tokenizer, images, prompts)
+        places = transformers_places(model, files.tensors())
+        return PaliGemmaLearner(files, robot, scale, own, model, vocabulary, tokenizer, images, prompts, places)
 
     @property
     def parts(self) -> Parts:
@@ -142,11 +146,12 @@ class PaliGemmaLearner:
         return {"input_ids": ids, "token_type_ids": suffix, "pixel_values": pixels}
 
     def write_weights(self, model: torch.nn.Module, folder: Path, dtype: torch.dtype) -> None:
-        """Under the names that are published, in shards where it is large."""
-        tied = model.all_tied_weights_keys if model.config.tie_word_embeddings else {}
-        state = {key: value for key, value in model.state_dict().items() if key not in tied}
-        tensors = {key: value.detach().cpu().to(dtype).contiguous() for key, value in state.items()}
-        model.save_pretrained(folder, state_dict=tensors)
+        state = model.state_dict()
+        values = stored_values(state, self.places)
+        if not self.parts.tied and HEAD not in self.places.values():  # the head got weights of its own
+            older = any(name.startswith(OLDER) for name in self.places)
+            values[f"language_model.{HEAD}" if older else HEAD] = state[HEAD]
+        write_like_base(self.files, values, folder, dtype)
 
     def descriptions(self, settings: Mapping[str, Any], name: str, dtype: str) -> Mapping[str, Mapping[str, Any]]:
         config = json.loads((self.files.model / "config.json").read_text(encoding="utf-8"))

@@ -35,6 +35,12 @@ class Parts:
     def tied(self) -> bool:
         return self.head.weight is self.embeddings.weight
 
+    @property
+    def layer_kinds(self) -> list[str]:
+        """Classes of the decoder's layers and of what sees: the pieces in which sharded weights come and go."""
+        seen = [each for module in self.vision for each in module.modules() if isinstance(each, nn.ModuleList)]
+        return sorted({type(layer).__name__ for stack in (self.layers, *seen) for layer in stack})
+
 
 @dataclass(frozen=True)
 class Transfer:

@@ -7,21 +7,19 @@ from collections.abc import Mapping
 from models.refine.settings import Order, TuneSettings
 from models.types import CheckpointSpec
 
+LEARNERS: Mapping[str, str] = {  # family -> what opens its learner, imported when asked for
+    "paligemma": "models.refine.paligemma_learner:PaliGemmaLearner.open",
+    "spatialvla": "models.refine.spatialvla_learner:SpatialVLALearner.open",
+    "refinevla": "models.refine.spatialvla_learner:SpatialVLALearner.open",
+    "openvla": "models.refine.openvla_learner:OpenVLALearner.open",
+    "ecot": "models.refine.openvla_learner:OpenVLALearner.open_ecot",
+}
 SILENT = {
     "pi0": "π0 policies denoise continuous actions and write no text",
     "smolvla": "SmolVLA policies denoise continuous actions and write no text",
     "openvla_oft": "OpenVLA-OFT reads continuous actions off with heads of its own and writes no text",
 }
-LEARNERS: Mapping[str, str] = {  # family -> what opens its learner, imported when asked for
-    "paligemma": "models.refine.paligemma_learner:PaliGemmaLearner.open",
-}
-OTHERS = {
-    "openvla": "OpenVLA checkpoints",
-    "ecot": "ECoT checkpoints",
-    "spatialvla": "SpatialVLA checkpoints",
-    "refinevla": "SpatialVLA checkpoints with words",
-}
-CAN = "what can be tuned here are action-token PaliGemma checkpoints (docs/checkpoint-action-tokens.md)"
+CAN = "what can be tuned here are action-token PaliGemma, SpatialVLA, OpenVLA and ECoT checkpoints (docs/finetune.md)"
 
 
 def why_not(spec: CheckpointSpec, settings: TuneSettings) -> str | None:
@@ -30,14 +28,15 @@ def why_not(spec: CheckpointSpec, settings: TuneSettings) -> str | None:
         told = SILENT[spec.family]
         ending = "" if settings.order is Order.ACT_ONLY else ", so no rationale can be taught"
         return f"{spec.path} cannot generate text: {told}{ending}; {CAN}"
-    if spec.family == "vlm":
+    if spec.action_space is None:
         return f"{spec.path} predicts no actions, it is a vision-language model; {CAN}"
-    if spec.family in OTHERS:
-        return (
-            f"{spec.path} is of the family {spec.family}, and {OTHERS[spec.family]} are read but not tuned here; {CAN}"
-        )
-    if spec.family != "paligemma":
+    if spec.family not in LEARNERS:
         return f"{spec.path} is of the family {spec.family}; {CAN}"
+    if spec.family in ("openvla", "ecot") and settings.order is Order.ACT_FIRST:
+        return (
+            f"{spec.path} is to act first, but ECoT, the format in which an OpenVLA says why, reasons first; use the "
+            f"order {str(Order.REASON_FIRST)!r} or {str(Order.ACT_ONLY)!r}"
+        )
     if settings.frozen_layers > spec.layers:
         return f"{settings.frozen_layers} decoder layers are to be frozen; {spec.path} has {spec.layers}"
     return None

@@ -16,6 +16,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 from transformers.utils import logging
 
 from models.errors import UserError
+from models.families.weights import put
 from models.refine.batches import Collator, Stream
 from models.refine.checkpoint_writer import PROVENANCE, write_checkpoint
 from models.refine.curves import FILE, CurveFile
@@ -67,6 +68,7 @@ def tune(
     plan = {"settings": settings.as_json(), "made_of": dict(provenance)}
     parts = learner.parts
     choose(parts, settings)
+    parts.model._no_split_modules = parts.layer_kinds  # transformers' own lists name classes that are not there
     _claim(out, plan)
     set_seed(settings.seed)
     logging.disable_progress_bar()  # one bar for every saved state
@@ -199,13 +201,14 @@ def _finish(
     transfer: Transfer,
 ) -> None:
     """The checkpoint, by the first process; sharded weights are gathered by all."""
-    trained = trainer.accelerator.unwrap_model(trainer.model)
+    trained, parts = trainer.accelerator.unwrap_model(trainer.model), learner.parts
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        weights = trainer.accelerator.get_state_dict(trainer.model)
+        weights, tied = trainer.accelerator.get_state_dict(trainer.model), parts.tied
         if trainer.accelerator.is_main_process:
-            learner.model.to("cpu")
-            learner.model.load_state_dict(weights)
-            trained = learner.model
+            for place, slot in trained.state_dict(keep_vars=True).items():  # shards take in nothing whole
+                put(trained, place, weights[place], slot)
+            if tied:
+                parts.head.weight = parts.embeddings.weight
     if trainer.accelerator.is_main_process:
         told = {
             **provenance,

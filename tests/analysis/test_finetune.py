@@ -25,6 +25,10 @@ from models.errors import UserError
 from models.refine.settings import Order
 from models.types import Rationale
 from tests.tiny_episode import STEPS, contents, write_tiny_episode
+from tests.tiny_openvla import write_openvla
+from tests.tiny_smolvla import write_smolvla
+from tests.tiny_spatialvla import write_tiny_spatialvla
+from tests.tiny_vlm import WRITERS
 
 pytestmark = pytest.mark.slow  # together more than make check has time for
 
@@ -116,14 +120,36 @@ def test_episodes_without_rationales_are_refused_but_for_actions_alone(tiny_base
 
 
 def test_checkpoints_that_cannot_be_taught(folder: Path, tmp_path: Path) -> None:
-    from tests.tiny_openvla import write_openvla
-    from tests.tiny_smolvla import write_smolvla
-
     _, said = run("finetune", write_smolvla(tmp_path / "smolvla"), folder, "--out", tmp_path / "out", *SMALL)
     assert "cannot generate text: SmolVLA policies denoise continuous actions" in said
-    _, said = run("finetune", write_openvla(tmp_path / "openvla"), folder, "--out", tmp_path / "out", *SMALL)
-    assert "OpenVLA checkpoints are read but not tuned here" in said
+    openvla = write_openvla(tmp_path / "openvla")
+    _, said = run("finetune", openvla, folder, "--out", tmp_path / "out", *SMALL, "--order", "act-first")
+    assert "ECoT, the format in which an OpenVLA says why, reasons first; use the order 'rationale first'" in said
+    _, said = run("finetune", openvla, folder, "--out", tmp_path / "out", *SMALL, "--new-stats", "bridge_orig")
+    assert "has action statistics 'bridge_orig' already" in said
+    vlm = next(iter(WRITERS.values()))(tmp_path / "vlm")
+    _, said = run("finetune", vlm, folder, "--out", tmp_path / "out", *SMALL)
+    assert "predicts no actions, it is a vision-language model; what can be tuned" in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.timeout(600)
+def test_an_openvla_becomes_an_ecot_and_a_spatialvla_a_refinevla(folder: Path, tmp_path: Path) -> None:
+    """From the command line, on the data's own statistics, and evaluated as what they are."""
+    bases = {
+        "ecot": write_openvla(tmp_path / "openvla", width=32, layers=2),
+        "refinevla": write_tiny_spatialvla(tmp_path / "spatialvla", depth=False, max_position_embeddings=128),
+    }
+    for family, base in bases.items():
+        out = tmp_path / family
+        told, said = run("finetune", base, folder, "--out", out, *SMALL, "--new-stats", "mine", "--name", "my own")
+        assert (said, told["steps"]) == ("", 4)
+        spec = models.inspect(out)
+        assert (spec.family, spec.name, spec.generates_rationale) == (family, "my own", True)
+        assert json.loads((out / "provenance.json").read_text())["base"]["family"] in ("openvla", "spatialvla")
+        policy = models.load(out, action_stats="mine")
+        forced = policy.predict(open_source(folder).open("a").step(0).observation, force="a red block")
+        assert "red" in forced.text or "<unk>" in forced.text
 
 
 def test_lessons_are_steps_with_their_rationale(folder: Path) -> None:

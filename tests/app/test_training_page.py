@@ -19,7 +19,7 @@ def write_run(folder: Path, steps: int, finished: bool, loss: float = 4.0) -> No
     work = folder / "training"
     work.mkdir(parents=True)
     settings = {"reasoning_weight": 0.3, "order": "rationale first", "mode": "selective", "steps": 40, "batch": 8}
-    (work / "settings.json").write_text(json.dumps({"settings": settings}))
+    (work / "settings.json").write_text(json.dumps({"settings": settings, "made_of": {"base": {"family": "openvla"}}}))
     file = CurveFile(work / "curves.jsonl", 8)
     for step in range(10, steps + 1, 10):
         file.add(step, {"loss": loss / step, "action_loss": 2 / step, "reasoning_loss": 1 / step, "grad_norm": 1.0})
@@ -40,9 +40,9 @@ def test_all_runs_are_listed_with_their_state(trained: Path, monkeypatch: pytest
     test = run(monkeypatch, trained, page="Training")
     assert not test.exception
     rows = test.dataframe[0].value.to_dict("records")
-    assert [(row["run"], row["state"], row["steps"]) for row in rows] == [
-        ("first", "finished", "40 of 40"),
-        ("second", "under way or stopped", "20 of 40"),
+    assert [(row["run"], row["taught as"], row["state"], row["steps"]) for row in rows] == [
+        ("first", "OpenVLA", "finished", "40 of 40"),
+        ("second", "OpenVLA", "under way or stopped", "20 of 40"),
     ]
     test.multiselect(key="training_runs").set_value(["second"]).run()
     assert len(test.dataframe[0].value) == 1

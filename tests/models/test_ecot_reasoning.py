@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from models.errors import UserError
-from models.families.ecot_reasoning import forced_text, marks, parse, sections
+from models.families.ecot_reasoning import TAGS, forced_text, marks, parse, sections
 from models.types import RATIONALE_TITLES, Rationale
 
 # as the published example decodes it
@@ -159,6 +159,13 @@ def test_boxes_elsewhere_are_words() -> None:
 )
 def test_forced_text_ends_where_the_action_begins(force: Rationale | str, text: str) -> None:
     assert forced_text(force) == text
+
+
+def test_the_four_questions_of_checkpoints_tuned_here() -> None:
+    said = Rationale({"observation": "a", "situation": "b", "spatial": "c", "planning": "d"})
+    text = forced_text(said, TAGS)
+    assert text == "OBSERVATION: a SITUATION ANALYSIS: b SPATIAL REASONING: c TASK PLANNING: d ACTION:"
+    assert parse(text, "someone").parts == said.parts
 
 
 def test_parts_that_it_does_not_have() -> None:

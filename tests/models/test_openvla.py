@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 import models
 from models.errors import UserError
+from models.families.openvla_actions import OpenVLAActions
 from models.policy import Differentiable
 from models.types import Capture, Observation, Part
 from tests.contracts.policy_cases import observation
@@ -232,6 +233,14 @@ def test_values_are_the_centres_between_edges(tiny: Path) -> None:
     for each in said.action_distribution:
         assert len(each.values) == 256
         assert (np.diff(each.values) >= 0).all()
+
+
+def test_values_lead_back_to_their_tokens() -> None:
+    """The lowest word shares its value with the next; a value is the word of the edge at or below it, as published."""
+    actions = OpenVLAActions(32000, 256)
+    ids = np.array(ACTIONS)
+    np.testing.assert_array_equal(actions.tokens(actions.normalised(ids))[1:], ids[1:])
+    assert actions.tokens(np.array([-7, -1, 0, 1, 7])).tolist() == [31999, 31999, 31872, 31744, 31744]
 
 
 def change(folder: Path, name: str, **entries: object) -> None:

@@ -23,7 +23,7 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
         "talking sums": Family((), "sums", ""),
         "arm": Family((), "arm", "", lerobot_types=("arm",)),
         "native arm": Family(("abacus_arm",), "native", "", lerobot_types=("arm", "hand")),
-        "school": Family(("slate",), "school", "", names=("pupil",)),
+        "school": Family(("slate",), "school", "", names=("pupil",), states="lessons"),
         "marked": Family(("slate",), "marked", "", file="marks*.txt"),
     }
     monkeypatch.setattr(registry, "FAMILIES", made)
@@ -45,6 +45,10 @@ def test_alternatives(fields: dict[str, str], found: tuple[str, ...]) -> None:
 
 def test_a_name_that_tells_puts_its_family_first() -> None:
     assert registry.alternatives(config(model_type="slate"), ("a pupil's slate",)) == ("school", "proofs")
+
+
+def test_a_section_that_tells_puts_its_family_first() -> None:
+    assert registry.alternatives(config(model_type="slate", lessons="many")) == ("school", "proofs")
 
 
 def test_a_file_that_tells_leaves_no_other_family() -> None:

@@ -52,6 +52,24 @@ def test_the_sphere_is_clipped_to_the_cube() -> None:
     assert below[2] == -1
 
 
+def test_actions_lead_back_to_the_cells_they_lie_in() -> None:
+    """But where the cube cuts a point off, which then may lie in a cell beside."""
+    found = grid()
+    every = [[t, FIRST + 32 + t % 27, FIRST + 59 + t % 2] for t in range(FIRST, FIRST + 32)]
+    points = found.normalised([id for step in every for id in step])
+    uncut = np.abs(points[:, :3]).max(axis=1) < 1
+    assert uncut.sum() > 20
+    np.testing.assert_array_equal(found.encoded(points)[uncut], np.array(every)[uncut])
+    # theta 1.4 is cell 1, phi 0.7 cell 2, r 0.3 cell 0; beyond the cube: as at its side
+    inside = np.array([[0.3 * math.sin(1.4) * math.cos(0.7), 0.3 * math.sin(1.4) * math.sin(0.7), 0.3 * math.cos(1.4)]])
+    rest = np.array([[0.9, -0.5, 0.0, 0.7]])
+    ids = [[FIRST + 1 * 8 + 2 * 2, FIRST + 32 + 2 * 9 + 0 * 3 + 1, FIRST + 60]]
+    np.testing.assert_array_equal(found.encoded(np.hstack([inside, rest])), ids)
+    far, near = np.array([[5.0, 0.2, 0.1, 9, 9, 9, 9]]), np.array([[1.0, 0.2, 0.1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(found.encoded(far), found.encoded(near))
+    assert [found.shape(kind) for kind in range(3)] == [(4, 4, 2), (3, 3, 3), ()]
+
+
 def test_ids_outside_their_own_range_are_clipped_into_it() -> None:
     found = grid()
     inside = found.normalised([FIRST + 31, FIRST + 32, FIRST + 60, FIRST, FIRST + 58, FIRST + 59])
