@@ -41,7 +41,7 @@ def attribute_order(library: Library, asked: Mapping[str, Any]) -> Order:
     """Explains one step, or with ``step`` null all of them, and stores the maps."""
     choice, method, target = asked_of(asked), method_of(asked), target_of(asked)
     record = find_record(library, choice)
-    run = _run(library, choice, record, method, target)
+    run = map_run(library, choice, record, method, target)
     step = asked.get("step")
     if not (step is None or (isinstance(step, int) and 0 <= step < record.length)):
         raise UserError(f"there is no step {str(step)[:20]}; the episode has steps 0 to {record.length - 1}")
@@ -59,7 +59,7 @@ def stored_maps(library: Library, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Which steps of the episode are explained already, and the map of ``step`` where it is one of them."""
     choice, method, target = asked_of(asked), method_of(asked), target_of(asked)
     record = find_record(library, choice)
-    run = _run(library, choice, record, method, target)
+    run = map_run(library, choice, record, method, target)
     done = run.steps_done()
     step = asked.get("step")
     if not (isinstance(step, int) and step in done):
@@ -112,7 +112,7 @@ def target_of(asked: Mapping[str, Any]) -> Target:
     return Target.parse(_text(asked, "target"), scalar)
 
 
-def _run(library: Library, asked: Asked, record: Record, method: AttributionMethod, target: Target) -> Run:
+def map_run(library: Library, asked: Asked, record: Record, method: AttributionMethod, target: Target) -> Run:
     """The same record that ``python -m analysis attribute`` would make."""
     workspace, spec = library.workspace, record.spec
     meta = library.episode(asked.dataset, asked.episode).meta

@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from analysis.pictures.chart_files import CHARTS
 from analysis.pictures.files import FILMS, PICTURES, write_film
 from analysis.pictures.runs import NamedRun, figure_at, figures
+from analysis.pictures.step_charts import FRAME, chart_at
 from analysis.pictures.view import View
+from app.attribution import map_run, method_of, target_of
 from app.library import Library
 from app.run_records import Asked
 from app.runs import queue_of
@@ -30,7 +33,9 @@ MEDIA = {
 def download(library: Library, given: Mapping[str, str], step: int) -> tuple[bytes, str, str]:
     """Content, media type and file name of what a request asks for. Raises UserError for what cannot be made.
 
-    ``given``: data set, episode, one or two checkpoints as in the side bar's parameters, ``format``, and the view.
+    ``given``: data set, episode, one or two checkpoints as in the side bar's parameters, ``format``, the view, and of
+    it ``what``: the frame with its maps, or one of `analysis.pictures.step_charts.STEP_CHARTS`. With ``method`` it is a
+    map of an attribution method, of ``target`` (of the second checkpoint ``other_target``).
     """
     ending = f".{given.get('format', '')}"
     if ending not in MEDIA:
@@ -41,6 +46,10 @@ def download(library: Library, given: Mapping[str, str], step: int) -> tuple[byt
         raise UserError(f"there is no step {step}; the episode has steps 0 to {episode.meta.length - 1}")
     runs = [_run(library, dataset, id, given, prefix) for prefix in ("checkpoint", "other") if given.get(prefix)]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", id).strip("-.")[:80] or "episode"
+    what = given.get("what", FRAME)
+    if what != FRAME and ending in CHARTS:
+        chart = library.read(dataset, id, lambda opened: chart_at(what, opened, step, runs, view))
+        return CHARTS[ending](chart), MEDIA[ending], f"{name}-step{step}-{what}{ending}"
     if ending in PICTURES:
         figure = library.read(dataset, id, lambda opened: figure_at(opened, step, runs, view))
         return PICTURES[ending](figure, 512), MEDIA[ending], f"{name}-step{step}{ending}"
@@ -77,4 +86,13 @@ def _run(library: Library, dataset: str, id: str, given: Mapping[str, str], whic
         camera_names(given.get(f"{part}cameras") or None),
     )
     record = queue_of(library).record(asked)
-    return NamedRun(record.run, record.spec.name, record.cameras.episode_names)
+    run = record.run
+    if given.get("method") and given.get("what") != "actions":  # these are of the policy, whatever explains them
+        pairs = dict(pair.partition("=")[::2] for pair in given.get("settings", "").split(";") if "=" in pair)
+        told = {"method": given["method"], "settings": pairs, "target": given.get(f"{part}target"), **_scalar(given)}
+        run = map_run(library, asked, record, method_of(told), target_of(told))
+    return NamedRun(run, record.spec.name, record.cameras.episode_names)
+
+
+def _scalar(given: Mapping[str, str]) -> dict[str, str]:
+    return {"scalar": given["scalar"]} if given.get("scalar") else {}

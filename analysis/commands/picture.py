@@ -21,8 +21,10 @@ from analysis.commands.options import (
     parse_steps,
     print_values,
 )
+from analysis.pictures.chart_files import check_ending, write_chart
 from analysis.pictures.files import write_film, write_picture
 from analysis.pictures.runs import NamedRun, camera_names, figure_at, figures
+from analysis.pictures.step_charts import FRAME, STEP_CHARTS, chart_at
 from analysis.pictures.view import View
 from analysis.records import capture_key
 from analysis.running import Running
@@ -54,6 +56,10 @@ def picture(
     step: Annotated[int, typer.Option(min=0)] = 0,
     record: Records = None,
     checkpoint: Checkpoints = None,
+    what: Annotated[
+        str,
+        typer.Option(help="frame (with its maps), tokens, heads, actions (of the episode) or odds (of the bins)"),
+    ] = FRAME,
     set_: Settings = None,
     link: Link = "",
     workspace: Kept = Path("workspace"),
@@ -64,11 +70,20 @@ def picture(
     opened = open_episode(episode, id)
     if step >= opened.meta.length:
         raise UserError(f"there is no step {step}; episode {opened.meta.id!r} has steps 0 to {opened.meta.length - 1}")
+    check_ending(out)
+    if what not in (FRAME, *STEP_CHARTS):
+        raise UserError(f"there is no view {what[:40]!r}; there are {', '.join((FRAME, *STEP_CHARTS))}")
     view = _view(link, set_ or [])
     runs = _runs(Workspace.open(workspace), opened, record or [], checkpoint or [], range(step, step + 1), view)
-    found = figure_at(opened, step, runs, view)
-    write_picture(found, out, width)
-    print_values({"path": str(out), "caption": list(found.caption)}, as_json, short=str(out))
+    if what == FRAME:
+        found = figure_at(opened, step, runs, view)
+        write_picture(found, out, width)
+        caption = found.caption
+    else:
+        chart = chart_at(what, opened, step, runs, view)
+        write_chart(chart, out)
+        caption = chart.provenance.caption
+    print_values({"path": str(out), "caption": list(caption)}, as_json, short=str(out))
 
 
 def film(

@@ -12,14 +12,14 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from analysis.pictures.chart import Chart
-from analysis.pictures.drawing import TEXT, line_height, printable, wrapped
+from analysis.pictures.drawing import line_height, printable, wrapped
 from analysis.pictures.files import cell, saved_png, write_bytes
 from analysis.pictures.shapes import Box, Drawing, Text, moved
 from analysis.pictures.shapes_png import pixels
 from analysis.pictures.shapes_svg import FAMILY, elements
 from models.errors import UserError
 
-MARGIN, TITLE, NARROWEST = 20, 16, 640  # pixels
+MARGIN, TITLE, TEXT, NARROWEST = 20, 16, 13, 640  # pixels
 
 
 def sheet(chart: Chart) -> Drawing:
@@ -29,13 +29,13 @@ def sheet(chart: Chart) -> Drawing:
     title, *rest = chart.provenance.caption
     width = max(NARROWEST, chart.drawing.width + 2 * MARGIN)
     room = round(width) - 2 * MARGIN
-    heads, lines = wrapped((title,), room, TITLE), wrapped(tuple(rest), room - 8)
+    heads, lines = wrapped((title,), room, TITLE), wrapped(tuple(rest), room - 8, TEXT)
     top = MARGIN + len(heads) * line_height(TITLE) + 8
     below = top + chart.drawing.height + 12
-    height = below + len(lines) * line_height() + MARGIN
+    height = below + len(lines) * line_height(TEXT) + MARGIN
     words = [
         *(Text(MARGIN, MARGIN + TITLE + k * line_height(TITLE), line, TITLE) for k, line in enumerate(heads)),
-        *(Text(MARGIN, below + TEXT + k * line_height(), line, TEXT, "quiet") for k, line in enumerate(lines)),
+        *(Text(MARGIN, below + TEXT + k * line_height(TEXT), line, TEXT, "quiet") for k, line in enumerate(lines)),
     ]
     shapes = (Box(0, 0, width, height, "paper"), *moved(chart.drawing.shapes, MARGIN, top), *words)
     return Drawing(width, height, shapes, chart.drawing.says)

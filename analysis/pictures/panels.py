@@ -31,6 +31,12 @@ class Shown:
     cameras: Mapping[str, str] | None = None  # the policy's name of a camera -> the episode's
     record: str = ""  # address
 
+    def own(self, view: View, camera: str) -> View:
+        """The view of the episode's ``camera`` with cameras named as the policy does."""
+        names = {name: key for key, name in (self.cameras or {}).items()}
+        ranked = names.get(view.ranked_camera, view.ranked_camera)
+        return replace(view, camera=names.get(camera, camera), ranked_camera=ranked)
+
 
 @dataclass(frozen=True)
 class _Drawn:
@@ -41,6 +47,7 @@ class _Drawn:
     parts: tuple[Overlay, ...] = ()
     largest: float = 0.0  # over all cameras that the policy read
     why: str = ""
+    tile: str = ""  # which of the camera's runs of patches is drawn alone
 
 
 def figure_of(
@@ -56,7 +63,7 @@ def figure_of(
 
     ``frames`` and ``objects``: the step's, by camera. ``full``: the value of full colour; None: the step's largest.
     """
-    camera = view.camera or _first_camera(meta, shown)
+    camera = shown_camera(meta, shown, view)
     if camera not in frames:
         raise UserError(f"episode {meta.id!r} has no camera {camera!r}; it has {', '.join(frames)}")
     drawn = [_drawn(who, camera, meta, replace(view, camera=camera)) for who in shown]
@@ -83,11 +90,14 @@ def figure_of(
 
 def largest_value(meta: EpisodeMeta, shown: Sequence[Shown], view: View) -> float:
     """The largest value on any image at a step: over an episode it is the scale that makes steps comparable."""
-    camera = view.camera or _first_camera(meta, shown)
+    camera = shown_camera(meta, shown, view)
     return max((_drawn(who, camera, meta, replace(view, camera=camera)).largest for who in shown), default=0.0)
 
 
-def _first_camera(meta: EpisodeMeta, shown: Sequence[Shown]) -> str:
+def shown_camera(meta: EpisodeMeta, shown: Sequence[Shown], view: View) -> str:
+    """The one that the view names, else the first that a policy sees."""
+    if view.camera:
+        return view.camera
     for who in shown:
         layout = who.prediction.layout if who.prediction else who.attribution.layout if who.attribution else None
         for span in image_spans(layout) if layout else ():
@@ -106,19 +116,32 @@ def _drawn(who: Shown, camera: str, meta: EpisodeMeta, view: View) -> _Drawn:
     try:
         if who.prediction is not None and view.depth:
             return _depth(who, who.prediction, camera, meta)
-        row = _row(who, view, camera)
+        row = row_of(who, view, camera)
     except UserError as error:
         return _Drawn(who, why=str(error))
     spans = image_spans(row.layout)
-    own = [span for span in spans if _episode_camera(span, who, meta) == camera]
+    own, tile = _tile([span for span in spans if _episode_camera(span, who, meta) == camera], view.tile)
     own.sort(key=lambda span: -_area(span))  # what covers more of the frame is drawn first
     parts = tuple(_overlay(span, row.values) for span in own)
     largest = max((float(np.abs(row.values[span.start : span.stop]).max()) for span in spans), default=0.0)
     why = "" if parts else f"the model does not see the camera {camera!r} as patches of a grid"
-    return _Drawn(who, row, parts, largest, why)
+    return _Drawn(who, row, parts, largest, why, tile)
 
 
-def _row(who: Shown, view: View, camera: str) -> Row:
+def _tile(own: list[Span], tile: int) -> tuple[list[Span], str]:
+    """Of a camera that is read in several runs of patches: the one whose first patch has the number ``tile`` among the
+    camera's, and its place in words; all of them where none has."""
+    first = 0
+    for span in own if len(own) > 1 else ():
+        if first == tile and span.grid is not None:
+            left, top, right, bottom = (f"{side:.0f}" for side in span.grid.box)
+            return [span], f"only the part from {left}, {top} to {right}, {bottom} px"
+        first += span.stop - span.start
+    return own, ""
+
+
+def row_of(who: Shown, view: View, camera: str) -> Row:
+    """The row over the sequence that the view asks for. Raises UserError where there is none."""
     if who.attribution is not None:
         found = who.attribution
         settings = ", ".join(f"{name} {value}" for name, value in {**found.settings, **found.notes}.items())
@@ -130,11 +153,7 @@ def _row(who: Shown, view: View, camera: str) -> Row:
         return Row(found.scores, found.layout, words, share=False, signed=found.signed)
     if who.prediction is None:
         raise UserError("this step has not been run with this checkpoint yet")
-    own = {name: key for key, name in (who.cameras or {}).items()}
-    return attention_row(
-        who.prediction,
-        replace(view, camera=own.get(camera, camera), ranked_camera=own.get(view.ranked_camera, view.ranked_camera)),
-    )
+    return attention_row(who.prediction, who.own(view, camera))
 
 
 def _depth(who: Shown, prediction: Prediction, camera: str, meta: EpisodeMeta) -> _Drawn:
@@ -204,7 +223,8 @@ def _caption(
     for one in drawn:
         said = one.row.words if one.row is not None else one.why
         record = f", record {one.who.record}" if one.who.record else ""
-        lines.append(f"Model {one.who.name} (digest {one.who.digest}{record}): {said}")
+        tile = f" · {one.tile}" if one.tile else ""
+        lines.append(f"Model {one.who.name} (digest {one.who.digest}{record}): {said}{tile}")
     if any(panel.overlays for panel in panels):
         kind = "bilinear between patch centres" if view.smooth else "patches as they are"
         scaling = (

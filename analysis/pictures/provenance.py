@@ -48,11 +48,12 @@ class Provenance:
         """Paragraphs; the first one is the title."""
         lines = [self.title, *(one.words for one in self.models)]
         lines.append(self.data + (f" (digests {_first(self.episodes)})" if self.episodes else ""))
-        lines.append("; ".join(said for said in (self.method, f"n: {self.samples}" if self.samples else "") if said))
+        lines.append(f"Method: {self.method}" if self.method else "")
+        lines.append(f"n: {self.samples}" if self.samples else "")
         settings = "; ".join(f"{name}: {_text(value)}" for name, value in self.settings.items())
         lines.append(f"Settings: {settings}" if settings else "")
         lines.append(f"Records {_first(self.records)}" if self.records else "")
-        return (*(line[0].upper() + line[1:] for line in lines if line), TOOL)
+        return (*(line for line in lines if line), TOOL)
 
     @property
     def facts(self) -> dict[str, object]:

@@ -43,6 +43,50 @@ def asked_rows(prediction: Prediction, view: View) -> tuple[AttentionRecord, Que
     return record, resolve(prediction, record, view.query, _asked_position(record, view))
 
 
+@dataclass(frozen=True)
+class HeadShares:
+    """How much of the query's row each head has on the image."""
+
+    layers: tuple[int, ...]
+    shares: Float[np.ndarray, "L A"]
+    chosen: frozenset[tuple[int, int]]  # layer and head of those that the view draws by themselves
+    words: str  # the query
+
+
+def head_shares(prediction: Prediction, view: View) -> HeadShares:
+    """The player's matrix of heads. Raises UserError where no attention was kept for the query."""
+    record, query = asked_rows(prediction, view)
+    one = _averaged(record, query.rows)
+    shares = one.weights[:, :, 0, record.layout.positions(Part.IMAGE)].sum(axis=-1)
+    return HeadShares(record.layers, shares, _chosen(record, one, view), f"query: {query.words}")
+
+
+def looking_at_patch(prediction: Prediction, view: View) -> dict[int, float]:
+    """Of every position that was written: how much of its row, reduced as the view says, is on the picked patch.
+
+    Raises UserError where no patch is picked, or no attention was kept.
+    """
+    record = _record(prediction, view)
+    position, start = patch_position(record.layout, view), len(record.layout.tokens) - prediction.written
+    if position < 0 or is_vision(record):
+        raise UserError(f"there is no patch {view.patch} that the language model reads")
+    return {
+        start + index: float(_reduced(record, view, (row,))[position])
+        for row, index in enumerate(record.produced)
+        if index >= 0
+    }
+
+
+def _chosen(record: AttentionRecord, one: AttentionRecord, view: View) -> frozenset[tuple[int, int]]:
+    if view.reduce == "head":
+        layer = record.layers[min(max(0, view.layer), len(record.layers) - 1)]
+        return frozenset({(layer, min(max(0, view.head), record.weights.shape[1] - 1))})
+    if view.reduce != "topk" or view.keep == "entries":
+        return frozenset()
+    ranking = record if view.ranked_over == "all queries" else one
+    return frozenset(attention.top_k(ranking, _top_k(record, view)).chosen[0])
+
+
 def image_spans(layout: TokenLayout) -> list[Span]:
     """Runs of image tokens that form a grid on a frame."""
     return [
@@ -117,10 +161,15 @@ def _top_k(record: AttentionRecord, view: View) -> attention.TopK:
 
 
 def _asked_position(record: AttentionRecord, view: View) -> int:
-    if not is_vision(record) or view.patch < 0:
-        return -1
-    positions = [position for span in image_spans(record.layout) for position in range(span.start, span.stop)]
-    return positions[view.patch] if view.patch < len(positions) else -1
+    return patch_position(record.layout, view) if is_vision(record) else -1
+
+
+def patch_position(layout: TokenLayout, view: View) -> int:
+    """Where the picked patch of the shown camera stands in the sequence; -1 where there is none."""
+    spans = image_spans(layout)
+    own = [span for span in spans if span.grid and span.grid.camera == view.camera] or spans
+    positions = [position for span in own for position in range(span.start, span.stop)]
+    return positions[view.patch] if 0 <= view.patch < len(positions) else -1
 
 
 def _stream(record: AttentionRecord) -> str:

@@ -45,7 +45,7 @@ def camera_names(spec: CheckpointSpec, meta: EpisodeMeta, run: Run) -> Mapping[s
 
 def figure_at(episode: Episode, step: int, runs: Sequence[NamedRun], view: View, full: float | None = None) -> Figure:
     """The figure of one step. Raises UserError for a step that there is not, or a record of another episode."""
-    _check(episode, runs)
+    check_runs(episode, runs)
     here = episode.step(step)
     shown = [one.shown(step) for one in runs]
     if full is None and view.scale == "episode":
@@ -55,7 +55,7 @@ def figure_at(episode: Episode, step: int, runs: Sequence[NamedRun], view: View,
 
 def figures(episode: Episode, steps: Sequence[int], runs: Sequence[NamedRun], view: View) -> Iterator[Figure]:
     """One figure a step, made when it is asked for; all on one scale, as a film whose colours jump says nothing."""
-    _check(episode, runs)
+    check_runs(episode, runs)
     view = View(**{**vars(view), "scale": "episode"})
     full = max((_largest(episode, step, runs, view) for step in steps), default=0.0)
     for step in steps:
@@ -72,7 +72,8 @@ def _largest(episode: Episode, step: int, runs: Sequence[NamedRun], view: View) 
     return largest_value(episode.meta, [one.shown(step) for one in runs], view)
 
 
-def _check(episode: Episode, runs: Sequence[NamedRun]) -> None:
+def check_runs(episode: Episode, runs: Sequence[NamedRun]) -> None:
+    """Raises UserError for more than two, or one of another episode."""
     if len(runs) > 2:
         raise UserError(f"{len(runs)} records were given; a picture has one, or two that are compared")
     for one in runs:

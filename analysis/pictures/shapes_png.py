@@ -28,7 +28,7 @@ def pixels(drawing: Drawing) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     for shape in drawing.shapes:
         _draw(pen, shape, SCALE * FINER)
-    return sheet.resize(size, Image.Resampling.LANCZOS)
+    return sheet.reduce(FINER)
 
 
 def _draw(pen: ImageDraw.ImageDraw, shape: Shape, scale: int) -> None:

@@ -45,7 +45,7 @@ def test_a_caption_names_model_episode_step_method_settings_and_n() -> None:
         "Model tuned <b> (digest fedcba9876543210, record 00ff)",
         "digest 0123456789abcdef",
         "step 3 of 0–9",
-        "Share of the row on the image; n: 24 heads",
+        "Method: share of the row on the image\nn: 24 heads\n",
         "Settings: reduce: mean; layers: 1, 2",
         "Records r0, r1, r2, r3 and 5 more",
         "VLA Lens",
