@@ -22,16 +22,22 @@ DEV_FILES := $(APP_FILES) requirements-samples.txt requirements-dev.txt
 APP_STAMP := $(VENV)/.installed-app
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: app test check lint style types imports samples bench system
+.PHONY: app test tests browser-tests check lint style types imports samples bench system
 
 app: $(APP_STAMP)
 	$(PY) -m app $(ARGS)
 
+# Style and types need one core and little memory: they run beside the tests. All of it runs, whatever fails.
 test: $(DEV_STAMP) system
-	@failed=""; $(MAKE) --no-print-directory --keep-going lint || failed="style, types or imports"; \
-	$(PY) -m pytest -m "not browser" $(PARALLEL) $(ARGS) || [ $$? = 5 ] || failed="$${failed:+$$failed and }tests"; \
-	$(PY) -m pytest -m browser $(ARGS) || [ $$? = 5 ] || failed="$${failed:+$$failed and }tests"; \
+	@failed=""; $(MAKE) --no-print-directory --keep-going -j 2 lint tests || failed="style, types, imports or tests"; \
+	$(MAKE) --no-print-directory browser-tests || failed="$${failed:+$$failed and }browser tests"; \
 	[ -z "$$failed" ] || { echo "failed: $$failed" >&2; exit 1; }
+
+tests: $(DEV_STAMP)
+	$(PY) -m pytest -m "not browser" $(PARALLEL) $(ARGS) || [ $$? = 5 ]
+
+browser-tests: $(DEV_STAMP) system
+	$(PY) -m pytest -m browser $(PARALLEL) $(or $(ARGS),tests/browser) || [ $$? = 5 ]
 
 check: $(DEV_STAMP) lint
 	$(PY) -m pytest -m "not slow and not browser" $(PARALLEL) $(ARGS)

@@ -31,6 +31,7 @@ def opened(tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.slow
 def test_numbers_of_all_episodes(opened):
     (dataset,) = (entry.name for entry in opened.datasets())
     found = dataset_actions(opened.index, dataset, opened.source(dataset), None)
@@ -44,6 +45,7 @@ def test_numbers_of_all_episodes(opened):
     assert second.counts[0] == 60 and (second.low, second.high) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_sample_is_evenly_spread_and_says_its_size(opened):
     (dataset,) = (entry.name for entry in opened.datasets())
     told = []
@@ -53,6 +55,7 @@ def test_a_sample_is_evenly_spread_and_says_its_size(opened):
     assert told[0] == (0, 3) and told[-1] == (3, 3)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_keeping_every_second_step(opened, monkeypatch):
     monkeypatch.setattr(action_statistics, "KEPT_STEPS", 20)
     (dataset,) = (entry.name for entry in opened.datasets())
@@ -68,6 +71,7 @@ def test_what_is_no_number_is_counted_apart(tmp_path):
     assert action_statistics._dimension("x", "m", np.array([np.nan])).not_finite == 1
 
 
+@pytest.mark.slow
 def test_an_episode_that_cannot_be_read_is_named(opened, tmp_path):
     (dataset,) = (entry.name for entry in opened.datasets())
     (tmp_path / "data" / "4.hdf5").unlink()
@@ -75,6 +79,7 @@ def test_an_episode_that_cannot_be_read_is_named(opened, tmp_path):
     assert found.read == 9 and [entry.path for entry in found.skipped] == ["e4"]
 
 
+@pytest.mark.slow
 def test_kept_until_the_data_set_changes(opened, tmp_path):
     (dataset,) = (entry.name for entry in opened.datasets())
     found = dataset_actions(opened.index, dataset, opened.source(dataset), 3)

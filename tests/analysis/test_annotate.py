@@ -46,6 +46,7 @@ class Says:
         return Rationale({"observation": answer})
 
 
+@pytest.mark.slow
 def test_every_step_gets_a_rationale_that_says_where_it_came_from(tmp_path: Path) -> None:
     source, out = open_source(ONE), tmp_path / "r.jsonl"
     told = annotate(source, Says(), out, Annotating())
@@ -59,6 +60,7 @@ def test_every_step_gets_a_rationale_that_says_where_it_came_from(tmp_path: Path
     assert first.time.endswith("Z")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_ended(tmp_path: Path) -> None:
     source, out = open_source(ONE), tmp_path / "r.jsonl"
     annotate(source, Says(), out, Annotating())
@@ -74,6 +76,7 @@ def test_a_run_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert annotate(source, other, out, Annotating()).written == len(lines)  # another prompt is another answer
 
 
+@pytest.mark.slow
 def test_answers_that_cannot_be_used_are_kept_aside_with_the_reason(tmp_path: Path) -> None:
     special = {
         0: BadAnswer("the part spatial is empty", "{}"),
@@ -114,6 +117,7 @@ def test_per_trajectory_and_per_keyframe_cover_the_episode() -> None:
     assert all(one[1] == other[0] for one, other in pairwise(found))
 
 
+@pytest.mark.slow
 def test_keyframes_find_where_the_gripper_closes_and_opens() -> None:
     """Of the shipped episodes, against the expert's own phases, which the finder does not see."""
     source, hits, total, found = open_source(EPISODES), 0, 0, []
@@ -182,6 +186,7 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, said
 
 
+@pytest.mark.slow
 def test_the_command_asks_an_endpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     prices = tmp_path / "prices.toml"
@@ -210,6 +215,7 @@ def test_the_command_asks_an_endpoint_once(tmp_path: Path, monkeypatch: pytest.M
     assert b"Bearer" not in everything
 
 
+@pytest.mark.slow
 def test_the_command_refuses_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     common = ("annotate", ONE, "--workspace", tmp_path / "w")

@@ -287,6 +287,7 @@ def said_about(source: EpisodeSource) -> tuple[list[EpisodeMeta], list[str]]:
     return usable, reasons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "format"), [(fault, format) for fault in CASES for format in CASES[fault]])
 def test_a_fault_is_named_and_the_rest_stays_usable(fault, format, tmp_path):
     root = GOOD[format](tmp_path / "set")

@@ -75,6 +75,7 @@ def test_info_of_a_workspace(command, tmp_path, tiny_base):
     assert "does not exist" in found["broken_checkpoints"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_predict(command, tiny_tuned, tiny_episode):
     found = as_json(command("predict", tiny_tuned, tiny_episode, "--steps", "1:3", "--json"))
     assert [step["step"] for step in found["steps"]] == [1, 2]
@@ -85,6 +86,7 @@ def test_predict(command, tiny_tuned, tiny_episode):
     assert code == 0 and out.startswith("step 4\n") and "recorded +0.0400" in out
 
 
+@pytest.mark.slow
 def test_capture_prints_an_address_that_opens(command, tmp_path, tiny_base, tiny_episode):
     workspace = tmp_path / "ws"
     code, out, err = command("capture", tiny_base, tiny_episode, "--workspace", workspace, "--steps", "0:2")
@@ -105,6 +107,7 @@ def two_cameras(tmp_path: Path) -> Path:
     return write_tiny_episode(tmp_path / "two.hdf5", images={"shoulder": frames, "wrist": [f // 2 for f in frames]})
 
 
+@pytest.mark.slow
 def test_a_policy_with_one_camera_sees_the_one_that_is_named(command, tmp_path, tiny_base, two_cameras):
     default, same, wrist = (
         as_json(
@@ -120,6 +123,7 @@ def test_a_policy_with_one_camera_sees_the_one_that_is_named(command, tmp_path, 
     assert code == 2 and "no camera 'nose'; its cameras are shoulder, wrist" in err
 
 
+@pytest.mark.slow
 def test_another_number_type_is_another_record(command, tmp_path, tiny_base, tiny_episode):
     options = ["--workspace", tmp_path, "--steps", "0", "--json"]
     single = as_json(command("capture", tiny_base, tiny_episode, *options, "--dtype", "float32"))["record"]
@@ -179,6 +183,7 @@ CASES = ["nothing there", "truncated", "truncated for predict", "no checkpoint",
 CASES += ["unknown episode", "steps", "layers", "workspace"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_gets_one_sentence_and_exit_code_2(command, wrong, case):
     assert wrong.keys() == set(CASES)
@@ -188,6 +193,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(command, wrong, case):
     assert sentence in err and err.startswith("error: ") and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_as_a_module_without_importing_torch(tiny_episode, tiny_base, tmp_path):
     (tmp_path / "torch.py").write_text("raise RuntimeError('torch was imported')")
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}."}

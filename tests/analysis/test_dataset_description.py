@@ -64,6 +64,7 @@ def test_what_is_written_is_read_again(tmp_path):
 lines = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1)
 
 
+@pytest.mark.slow
 @given(st.lists(lines, unique=True), st.dictionaries(lines, lines), lines)
 def test_any_printable_text_survives(names, cameras, robot):
     import tomllib
@@ -109,6 +110,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path, name):
     assert path.resolve().is_relative_to((tmp_path / "datasets").resolve()) and path.suffix == ".toml"
 
 
+@pytest.mark.slow
 def test_applied_to_everything_that_is_listed_and_opened(opened, tmp_path):
     name = only(opened)
     opened.describe(
@@ -168,6 +170,7 @@ def test_two_cameras_never_share_a_name(tmp_path):
     assert DatasetDescription(cameras={"a": "b", "b": "a"}).applied(meta).cameras == ("b", "a")
 
 
+@pytest.mark.slow
 def test_the_command_line_knows_what_the_workspace_knows(opened, capsys):
     from analysis.__main__ import app
 

@@ -91,6 +91,7 @@ def test_names_that_are_no_text(tmp_path):
     assert [one.entry for one in index.find("bad\udcff\0")] == [odd]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("filter", "expected"),
     [
@@ -213,6 +214,7 @@ def test_a_scan_that_cannot_go_on_keeps_what_it_found(tmp_path):
     assert [one.entry for one in index.query().entries] == [META, BrokenEpisode("", "the second shard is gone")]
 
 
+@pytest.mark.slow
 def test_an_interrupted_first_scan_is_shown_and_begins_anew(tmp_path):
     index, many = EpisodeIndex(tmp_path / "episodes.sqlite"), list(Synthetic(3 * BATCH).scan())
     told: list[int] = []
@@ -267,6 +269,7 @@ def test_another_process_reads_while_one_writes_and_survives_its_death(tmp_path)
     assert index.update("many", Synthetic(5000), "stamp") and index.query().total == 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["no database", "empty", "cut", "garbled", "older", "content"])
 def test_a_damaged_or_older_index_is_replaced(index, damage):
     index.update("many", Synthetic(2000), "stamp")

@@ -204,6 +204,7 @@ def run(*arguments: str | Path) -> tuple[str, str]:
     return done.stdout, str(done.exception or "")
 
 
+@pytest.mark.slow
 def test_the_command_compares_two_policies(
     tiny_tuned: Path, tiny_base: Path, tiny_episode: Path, tmp_path: Path
 ) -> None:
@@ -232,6 +233,7 @@ def test_the_command_compares_two_policies(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")} == stamps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -252,6 +254,7 @@ def test_what_cannot_be_measured(
     assert re.search(said, run("evaluate", tiny_base, "--out", tmp_path, *arguments)[1])
 
 
+@pytest.mark.slow
 def test_only_what_training_held_out(tiny_base: Path, tiny_episode: Path, tmp_path: Path) -> None:
     digest = open_source(tiny_episode).open("tiny").meta.digest
     own = Path(shutil.copytree(tiny_base, tmp_path / "own"))

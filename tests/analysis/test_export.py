@@ -82,6 +82,7 @@ def same_source(found: EpisodeSource, wanted: EpisodeSource) -> None:
         same_episode(opened, wanted.open(entry.id))
 
 
+@pytest.mark.slow
 def test_to_lerobot_and_back_loses_nothing(two, tmp_path):
     told = export_episodes(open_source(two), tmp_path / "lerobot", "lerobot")
     assert (told.episodes, told.steps, told.skipped) == (2, 2 * STEPS, ())
@@ -92,6 +93,7 @@ def test_to_lerobot_and_back_loses_nothing(two, tmp_path):
     assert again.extra[FROM] == open_source(tmp_path / "lerobot").open("a/set").meta.digest
 
 
+@pytest.mark.slow
 def test_the_shipped_episodes_survive_the_round_trip(tmp_path):
     source, ids = open_source(SAMPLES), ["carrot-on-plate-0", "stack-blocks-3"]
     ids = [entry.id for entry in source.scan() if isinstance(entry, EpisodeMeta) and Path(entry.source).stem in ids]
@@ -196,6 +198,7 @@ def test_without_rationales_it_is_version_3_0(two, tmp_path):
     same_episode(open_source(out).open("b"), open_source(two).open("b"))
 
 
+@pytest.mark.slow
 def test_video_is_near_and_has_a_keyframe_every_two(two, tmp_path):
     out = export_episodes(open_source(two), tmp_path / "out", "lerobot", video=True).path
     found = open_source(out)
@@ -207,6 +210,7 @@ def test_video_is_near_and_has_a_keyframe_every_two(two, tmp_path):
     assert info["features"]["observation.images.shoulder"]["info"]["video.codec"] == "h264"  # too small for AV1
 
 
+@pytest.mark.slow
 def test_small_data_files(two, tmp_path, monkeypatch):
     monkeypatch.setattr(lerobot_export, "DATA_BYTES", 100)
     monkeypatch.setattr(lerobot_export, "ROWS", 4)
@@ -215,6 +219,7 @@ def test_small_data_files(two, tmp_path, monkeypatch):
     same_source(open_source(out), open_source(two))
 
 
+@pytest.mark.slow
 def test_jpeg_and_png_stay_as_they_are(tmp_path):
     write_tiny_episode(tmp_path / "in" / "a.hdf5", encoding="jpeg")
     source = open_source(tmp_path / "in")
@@ -224,6 +229,7 @@ def test_jpeg_and_png_stay_as_they_are(tmp_path):
         assert found.encoded_frame("shoulder", 3) == source.open("tiny").encoded_frame("shoulder", 3)
 
 
+@pytest.mark.slow
 def test_rlds_to_hdf5_and_lerobot(tmp_path):
     source = open_source(write_bridge(tmp_path / "rlds"))
     ids = [entry.id for entry in source.scan() if isinstance(entry, EpisodeMeta)]
@@ -249,6 +255,7 @@ def test_broken_episodes_are_named_or_skipped(two, tmp_path):
     assert told.episodes == 2 and [Path(one.path).name for one in told.skipped] == ["c.hdf5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["hdf5", "lerobot"])
 @pytest.mark.parametrize("error", [RuntimeError("crash"), KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_a_crash_in_the_middle_leaves_nothing(two, tmp_path, format, error):
@@ -273,6 +280,7 @@ def test_an_episode_that_breaks_while_it_is_written_leaves_no_rows(two, tmp_path
     assert len(rows(tmp_path / "out/data/chunk-000/file-000.parquet")) == STEPS
 
 
+@pytest.mark.slow
 def test_an_episode_that_breaks_in_its_second_video_leaves_none(tmp_path, monkeypatch):
     images = {camera: [frame(index) for index in range(STEPS)] for camera in ("left", "right")}
     for id in ("a", "b"):
@@ -316,6 +324,7 @@ def test_a_folder_that_is_not_new_is_refused(two, tmp_path):
     assert sorted((tmp_path / "out").iterdir()) == before and not (two / "inside").exists()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_one_data_set_is_said(two, tmp_path):
     write_tiny_episode(two / "c.hdf5", id="c", fps=10)
     with pytest.raises(UserError, match=r"one fps for all episodes: 'c' has 10\.0"):
@@ -327,6 +336,7 @@ def test_what_does_not_fit_one_data_set_is_said(two, tmp_path):
         export_episodes(open_source(two), tmp_path / "other", "csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["{", "[]", '{"id": 3, "steps": true}', "x" * 100, '{"id": "a", "steps": true}'])
 def test_a_kept_description_that_is_damaged_is_named(two, tmp_path, text):
     out = export_episodes(open_source(two), tmp_path / "out", "lerobot").path
@@ -352,6 +362,7 @@ def test_kept_steps_that_are_missing_or_damaged_are_named(two, tmp_path):
         open_source(out).open("a/set")
 
 
+@pytest.mark.slow
 def test_the_command(two, tmp_path, monkeypatch, capsys):
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["analysis", "export", *map(str, arguments)])

@@ -31,6 +31,7 @@ def reason(path: Path) -> str:
     return entry.reason
 
 
+@pytest.mark.slow
 def test_what_is_written_comes_back(tiny_episode):
     meta = only(tiny_episode)
     assert (meta.id, meta.length, meta.fps, meta.cameras, meta.success) == ("tiny", STEPS, 5.0, ("shoulder",), True)
@@ -181,6 +182,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_file_says_what_is_wrong(tmp_path, case):
     change, sentence = BROKEN[case]
@@ -273,6 +275,7 @@ def test_a_file_that_changes_after_opening_is_noticed(tmp_path):
         episode.step(0)
 
 
+@pytest.mark.slow
 def test_no_handle_outlives_its_use(tiny_episode):
     def handles() -> int:
         return len(os.listdir("/proc/self/fd"))
@@ -284,6 +287,7 @@ def test_no_handle_outlives_its_use(tiny_episode):
     assert handles() == before
 
 
+@pytest.mark.slow
 def test_frames_are_decoded_on_demand(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), dtype=np.uint8)
     picture = encode_image(noise, "jpeg", 60)

@@ -49,6 +49,7 @@ def made(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_crash_or_a_hang_is_an_answer_and_the_next_file_is_tried(planted):
     hdf5_guard.check(made(planted / "good"))
     with pytest.raises(UserError, match="crash makes the HDF5 library crash"):
@@ -84,6 +85,7 @@ def test_one_child_serves_many_files(tmp_path):
     assert hdf5_guard._child() is child
 
 
+@pytest.mark.slow
 def test_the_child_ends_with_its_parent(tmp_path):
     path = write_aloha(tmp_path / "e.hdf5")
     code = (

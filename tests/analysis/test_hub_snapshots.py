@@ -33,6 +33,7 @@ def as_snapshot(folder: Path, hub: Path, name: str = "datasets--lab--set") -> Pa
     return snapshot
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", WRITERS)
 def test_a_snapshot_opens(format, tmp_path):
     plain = open_source(WRITERS[format](tmp_path / "plain"))

@@ -72,6 +72,7 @@ def test_a_change_that_blinds_the_policy_makes_it_fail(tmp_path: Path) -> None:
     assert told[-1] == (4, 4) and set(Lamp.begun) == {(7, "look"), (8, "look")}
 
 
+@pytest.mark.slow
 def test_rollouts_are_episodes_and_are_not_made_twice(tmp_path: Path) -> None:
     scenes = scenes_of(META, "lamp", 1)
     found = consequence(PlantedPolicy(), scenes, HIDDEN, tmp_path)

@@ -314,6 +314,7 @@ def shipped(policy: Policy, step: int, edits: list[Intervention], episode: str =
     return intervene(policy, situation(policy, opened, opened.step(step), cameras), edits)
 
 
+@pytest.mark.slow
 def test_left_and_right_in_the_rationale_flip_the_sign_of_the_shipped_policy(tuned: Policy) -> None:
     found = shipped(tuned, 2, [rationale_edits.SwapWords("left", "right")])
     y = found.before.action_names.index("y")
@@ -323,6 +324,7 @@ def test_left_and_right_in_the_rationale_flip_the_sign_of_the_shipped_policy(tun
     assert np.abs(np.delete(found.change, y, axis=1)).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_hiding_the_target_matters_more_than_hiding_the_other_receptacle(tuned: Policy) -> None:
     target = shipped(tuned, 2, [image_edits.HideObject("carrot")])
     other = shipped(tuned, 2, [image_edits.HideObject("towel")])
@@ -350,6 +352,7 @@ def test_the_command_prints_json_and_draws_it(tmp_path: Path) -> None:
     assert [float(row[4]) for row in table[1:]] == [action["before"][0] for action in said["actions"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [

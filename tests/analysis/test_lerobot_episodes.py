@@ -45,6 +45,7 @@ def test_rows_are_those_of_the_episode(source):
         np.testing.assert_array_equal(episode.states, [[step] * 7 for step in range(STEPS)])
 
 
+@pytest.mark.slow
 def test_frames_are_those_of_the_step(source):
     for meta in source.scan():
         episode = source.open(meta.id)
@@ -162,6 +163,7 @@ def test_the_list_is_read_again_when_it_changes(tmp_path):
     assert source.open("episode_000000").meta.instruction == "wave"
 
 
+@pytest.mark.slow
 def test_real_bridge_video(shared_data):
     root = shared_data / "episodes/lerobot_v30_bridge_video"
     truth = json.loads((root.parent / "lerobot_v30_truth.json").read_text())["video"]

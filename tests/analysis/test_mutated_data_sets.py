@@ -67,7 +67,7 @@ SETS: Mapping[str, Set] = {
     "aloha, padded": Set(lambda folder: write_aloha(folder / "episode_0.hdf5", compressed=True), 100),
     "aloha, listed": Set(listed_aloha, 50),
     "images": Set(lambda folder: WRITERS["images"](folder), 250),
-    "real Bridge, RLDS": Set(lambda folder: real("bridge_rlds/bridge_dataset", folder), 30),
+    "real Bridge, RLDS": Set(lambda folder: real("bridge_rlds/bridge_dataset", folder), 12),
     "real Bridge, LeRobot v3.0": Set(lambda folder: real("lerobot_v30_bridge_video", folder), 20),
     "real G1, LeRobot v2.1": Set(lambda folder: real("lerobot_v21_g1_partial", folder), 20),
 }

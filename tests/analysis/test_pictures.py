@@ -202,6 +202,7 @@ def test_a_step_that_was_not_run_shows_the_frame_and_says_so(made):
     assert drawn(figure_at(episode, 0, [], View())).width == 544
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["f.mp4", "f.gif"])
 def test_a_film_has_a_frame_a_step_on_one_scale(made, tmp_path, name):
     _, episode, run = made
@@ -257,6 +258,7 @@ def test_what_cannot_be_written_is_said(made, tmp_path):
         figure_at(episode, 0, [other], View())
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_them(made, tmp_path):
     path, _, run = made
     workspace = run.run.path.parents[1]

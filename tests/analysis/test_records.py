@@ -127,6 +127,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("predictions")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(prediction=predictions(), dtype=st.sampled_from(["float16", "float32"]))
 def test_any_prediction_comes_back(folder, prediction, dtype):

@@ -31,6 +31,7 @@ def command(monkeypatch, capsys, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_from_a_new_project_to_what_came_out(command, tmp_path):
     (tmp_path / "rules.md").write_text("# Look twice")
     made = command("project", "create", "first", "--guidelines", tmp_path / "rules.md", "--overlap", 2, "--json")
@@ -54,6 +55,7 @@ def test_from_a_new_project_to_what_came_out(command, tmp_path):
     assert code == 0 and json.loads(said)["reviews"] == 0  # all there already
 
 
+@pytest.mark.slow
 def test_rationales_are_imported_to_be_reviewed(command, tmp_path):
     line = {"episode": "a", "start": 0, "stop": 2, "author": "me", "parts": {"planning": "go"}}
     (tmp_path / "said.jsonl").write_text(json.dumps(line))
@@ -63,6 +65,7 @@ def test_rationales_are_imported_to_be_reviewed(command, tmp_path):
     assert json.loads(command("import", tmp_path / "said.jsonl", "--project", "mine", "--json")[1])["items"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -43,6 +43,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(review_address):
     assert scripts.get_heads() == [HEAD]
 
 
+@pytest.mark.slow
 def test_rows_are_never_changed_or_deleted(review_address):
     store = open_store(review_address, Clock())
     project = store.create_project(ProjectSettings("first"), sources(1), "lead")
@@ -88,6 +89,7 @@ def test_postgres_waits_for_the_disk_also_where_it_was_told_not_to(postgres):
         assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
 
 
+@pytest.mark.slow
 def test_many_open_a_new_database_at_once(review_address):
     with ThreadPoolExecutor(8) as pool:
         opened = list(pool.map(lambda _: ReviewStore.open(review_address), range(8)))

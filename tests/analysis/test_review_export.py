@@ -69,6 +69,7 @@ def filled(address: str) -> tuple[object, str]:
     return store, project.id
 
 
+@pytest.mark.slow
 def test_an_archive_in_another_database_is_the_same_project(review_address, tmp_path):
     store, project = filled(review_address)
     lines = list(archive_lines(store, project))
@@ -85,6 +86,7 @@ def test_an_archive_in_another_database_is_the_same_project(review_address, tmp_
     assert other.progress(project).leased == 0  # the undone review's place is free
 
 
+@pytest.mark.slow
 def test_earlier_reviews_go_into_another_project(review_address):
     store, project = filled(review_address)
     lines = list(read_lines(archive_lines(store, project)))
@@ -99,6 +101,7 @@ def test_earlier_reviews_go_into_another_project(review_address):
     assert store.restore(lines, "importer", new.id).reviews == 0
 
 
+@pytest.mark.slow
 def test_reviews_over_the_overlap_are_refused_by_name(review_address):
     store, project = filled(review_address)
     lines = list(read_lines(archive_lines(store, project)))
@@ -113,6 +116,7 @@ def changed(lines: list[str], kind: str, **values: object) -> list[str]:
     return [json.dumps(line | values if line["kind"] == kind else line) for line in map(json.loads, lines)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "values", "said"),
     [
@@ -138,6 +142,7 @@ def test_archives_that_cannot_be(tmp_path, kind, values, said):
         assert other.projects() == ()  # nothing is left of it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -189,6 +194,7 @@ def test_rationales_by_hand_find_their_episode(workspace):
             read_rationale(bad, workspace)
 
 
+@pytest.mark.slow
 def test_what_may_be_trained_on(workspace, reviewed):
     (dataset,) = workspace.datasets()
     said = final_rationales(workspace, reviewed)
@@ -212,6 +218,7 @@ def test_an_episode_that_changed_since_is_not_used(workspace, reviewed):
         reviewed_source(Workspace.open(workspace.path), reviewed).open("a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["hdf5", "lerobot"])
 def test_episodes_say_how_their_rationales_were_reviewed(workspace, reviewed, tmp_path, format):
     told = export_project(workspace, reviewed, tmp_path / "out", format)
@@ -233,6 +240,7 @@ def test_episodes_say_how_their_rationales_were_reviewed(workspace, reviewed, tm
     assert not any(map(is_note, open_source(without.path).open(meta.id).rationales))
 
 
+@pytest.mark.slow
 def test_a_table_for_a_spreadsheet(workspace, reviewed, tmp_path):
     told = export_project(workspace, reviewed, tmp_path / "out.csv", "csv")
     with told.path.open(newline="", encoding="utf-8") as stream:
@@ -251,6 +259,7 @@ def test_a_table_for_a_spreadsheet(workspace, reviewed, tmp_path):
         export_project(workspace, reviewed, told.path, "csv")
 
 
+@pytest.mark.slow
 def test_lines_tell_outcomes_too(workspace, reviewed, tmp_path):
     told = export_project(workspace, reviewed, tmp_path / "out.jsonl", "jsonl")
     lines = [json.loads(line) for line in told.path.read_text().splitlines()]

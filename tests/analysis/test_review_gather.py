@@ -57,6 +57,7 @@ def test_rationales_that_come_with_the_data(workspace):
     assert first.episode_digest == workspace.episode("a").meta.digest and len(found.skipped) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("selection", "expected"),
     [
@@ -76,6 +77,7 @@ def test_a_sample_is_told_by_its_seed(workspace):
     assert gather(workspace, Selection(sample=9)).found == 4
 
 
+@pytest.mark.slow
 def test_rationales_that_a_policy_wrote(workspace):
     address = record(workspace, (-1.0, -3.0))
     first, second = gather(workspace, Selection(from_data=False, from_records=True)).sources
@@ -88,6 +90,7 @@ def test_rationales_that_a_policy_wrote(workspace):
         gather(workspace, Selection(from_records=True, records=("nowhere",)))
 
 
+@pytest.mark.slow
 def test_grounding_worked_by_hand(workspace):
     """Of 17 positions the queries 12, 13 and 15 wrote words and action; head 1 gives each position so far the same.
 
@@ -100,6 +103,7 @@ def test_grounding_worked_by_hand(workspace):
     assert first.scores["grounding"] == pytest.approx(inside - 1 / 48, abs=1e-3)  # weights in half precision
 
 
+@pytest.mark.slow
 def test_disagreement_of_authors_and_of_earlier_reviews(workspace):
     store = workspace.reviews
     one = sources(1)[0]
@@ -121,6 +125,7 @@ def test_disagreement_of_authors_and_of_earlier_reviews(workspace):
     assert differing(["accept", "accept", "reject"]) == pytest.approx(2 / 3) and differing(["accept"]) == 0
 
 
+@pytest.mark.slow
 def test_a_project_of_nothing_is_refused(workspace):
     with pytest.raises(UserError, match="no rationale fits this selection; 1 episodes cannot be read"):
         create_project(workspace, ProjectSettings("first"), Selection(authors=("nobody",)), "lead")

@@ -32,6 +32,7 @@ def store(review_address, clock) -> ReviewStore:
     return open_store(review_address, clock)
 
 
+@pytest.mark.slow
 def test_two_annotators_an_item_and_no_third(store):
     project = store.create_project(ProjectSettings("first", overlap=2), sources(1), "lead")
     (got,) = store.next_items(project.id, "ann")
@@ -285,6 +286,7 @@ def test_progress(store, clock):
     assert (ben.drafts, ben.rejected, eve.reviews, eve.leased, eve.last) == (1, 1, 0, 1, None)
 
 
+@pytest.mark.slow
 def test_items_are_added_once(store):
     project = store.create_project(ProjectSettings("first"), sources(2) + sources(1), "lead")
     assert store.add_items(project.id, sources(3), "lead") == 1

@@ -27,6 +27,7 @@ TEXTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TEXTS)
 def test_any_text_comes_back(review_address, kind):
     text = TEXTS[kind]

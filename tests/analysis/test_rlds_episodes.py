@@ -265,6 +265,7 @@ def test_a_large_data_set_is_listed_by_reading_little(tmp_path, monkeypatch):
     assert 1_000 < sum(read) < 0.5 * shard_path(folder, "train").stat().st_size
 
 
+@pytest.mark.slow
 def test_listing_and_opening_keep_frames_out_of_memory(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), dtype=np.uint8)
     picture = encode_image(noise, "jpeg", 60)
@@ -282,6 +283,7 @@ def test_listing_and_opening_keep_frames_out_of_memory(tmp_path):
     assert size > 20_000_000 and 3_000_000 < peak < 15_000_000  # bytes
 
 
+@pytest.mark.slow
 def test_no_handle_outlives_its_use(tmp_path):
     folder = write_bridge(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
@@ -300,6 +302,7 @@ def test_a_file_that_changes_is_read_again_and_open_episodes_notice(tmp_path):
         episode.step(0)
 
 
+@pytest.mark.slow
 def test_real_bridge_data_read_as_tensorflow_reads_them(shared_data):
     root = shared_data / "episodes" / "bridge_rlds"
     if not root.is_dir():

@@ -210,6 +210,7 @@ BROKEN: dict[str, tuple[Callable[[h5py.File], None], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_demonstration_says_what_is_wrong(tmp_path, case):
     change, sentence = BROKEN[case]

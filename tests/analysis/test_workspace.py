@@ -168,6 +168,7 @@ def test_digests_are_computed_once_until_a_file_changes(tmp_path, tiny_base, mon
     assert Workspace.open(tmp_path).checkpoints()[0].digest == "0" * 15 + "3"
 
 
+@pytest.mark.slow
 def test_listing_imports_no_torch(workspace):
     script = (
         "import sys, json; from analysis.workspace import Workspace; w = Workspace.open(sys.argv[1]);"

@@ -85,6 +85,7 @@ def annotated(folder: Path) -> Workspace:
     return workspace(folder, 'episodes = ["../bridge_dataset/1.0.0"]\nannotations = ["../ecot.json"]\n')
 
 
+@pytest.mark.slow
 def test_annotations_are_joined_wherever_an_episode_flows(tmp_path):
     opened = annotated(tmp_path)
     (dataset,) = opened.datasets()
@@ -115,6 +116,7 @@ def test_annotations_that_cannot_be_used_are_named_and_the_rest_is_not_harmed(tm
     assert opened.index.query().total == 2 and opened.episode("train/1").meta.length == 6
 
 
+@pytest.mark.slow
 def test_everything_that_is_wrong_is_listed_and_the_rest_stays_usable(tmp_path):
     """Kinds of damage side by side, as the catalogue names them; each source's own tests go deeper."""
     whole = write_tiny_episode(tmp_path / "own" / "good.hdf5", id="good")

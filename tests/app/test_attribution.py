@@ -34,6 +34,7 @@ def asked(library: Library, tiny_episode: Path) -> dict:
     return {"dataset": dataset.name, "episode": meta.id, "checkpoint": spec.digest, "method": "ablation", "target": "x"}
 
 
+@pytest.mark.slow
 def test_a_step_is_explained_once_and_found_again(library: Library, asked: dict, tiny_tuned: Path) -> None:
     import models
 

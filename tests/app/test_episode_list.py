@@ -29,6 +29,7 @@ filters = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.builds(EpisodeList, filters, st.sampled_from(list(ORDERS)), st.integers(0, 10_000)))
 def test_a_link_brings_the_same_list_back(shown: EpisodeList) -> None:
     assert list_from(shown.parameters(), SETS) == (shown, ())
@@ -51,6 +52,7 @@ def test_what_there_is_not_is_said(parameters: dict[str, str], sentence: str) ->
     assert shown == EpisodeList() and len(said) == 1 and sentence in said[0]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["q", "in", "success", "shortest", "sort", "p"]), st.text(max_size=600)))
 def test_no_link_breaks_it(parameters: dict[str, str]) -> None:
     shown, _ = list_from(parameters, SETS)

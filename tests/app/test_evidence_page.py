@@ -66,6 +66,7 @@ def text_of(test: AppTest) -> str:
     ).replace("\\", "")
 
 
+@pytest.mark.slow
 def test_nothing_runs_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, world: Path) -> None:
     test = run(monkeypatch, world)
     assert test.button(key="evidence_measure").label == f"Measure {2 * EPISODES} steps"
@@ -73,6 +74,7 @@ def test_nothing_runs_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, wo
     assert "Is the instruction used?" not in text_of(test)
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_a_verdict_with_its_numbers(monkeypatch: pytest.MonkeyPatch, world: Path) -> None:
     tuned = checkpoint_named(world, "tuned")
     edits = {"other object": 0.4, "negated": 0.3, "blank": 0.5, "shuffled": 0.2, "paraphrase": 0.0}
@@ -90,6 +92,7 @@ def test_what_is_measured_is_a_verdict_with_its_numbers(monkeypatch: pytest.Monk
     assert f"{EPISODES} episodes, {2 * EPISODES} steps that both were measured on" in text_of(test)
 
 
+@pytest.mark.slow
 def test_one_checkpoint_cannot_be_compared_and_none_says_so(
     monkeypatch: pytest.MonkeyPatch, world: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +100,7 @@ def test_one_checkpoint_cannot_be_compared_and_none_says_so(
     assert "Evidence is about a model" in text_of(run(monkeypatch, tmp_path))
 
 
+@pytest.mark.slow
 def test_one_episode_counts_its_steps(monkeypatch: pytest.MonkeyPatch, world: Path) -> None:
     test = run(monkeypatch, world)
     left = 4 if not (world / "records").exists() else 2  # two of the four were pretended above

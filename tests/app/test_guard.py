@@ -121,6 +121,7 @@ def test_without_a_login_only_this_machine_is_served(library: Library, dataset: 
         assert client.get("/lens/episode", params=asked, headers={"Host": "127.0.0.1"}).status_code == 403
 
 
+@pytest.mark.slow
 def test_a_foreign_name_is_refused(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     monkeypatch.setenv(libraries.WORKSPACE_VARIABLE, str(workspace))
     with TestClient(create_app(), base_url="http://rebound.evil.org") as client:

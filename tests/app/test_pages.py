@@ -29,27 +29,32 @@ def run(monkeypatch: pytest.MonkeyPatch, workspace: Path, **parameters: str) -> 
     return test
 
 
+@pytest.mark.slow
 def test_first_page(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace)
     assert test.sidebar.selectbox(key="episode").value == "good"
     assert test.query_params["episode"] == "good"
 
 
+@pytest.mark.slow
 def test_the_url_chooses(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace, episode="good")
     assert test.sidebar.selectbox(key="episode").value == "good"
 
 
+@pytest.mark.slow
 def test_a_link_to_what_is_gone_says_so(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace, episode="gone")
     assert "“gone”, which is not here" in test.sidebar.warning[0].value
 
 
+@pytest.mark.slow
 def test_an_id_that_looks_like_a_path_is_only_a_name(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace, episode="../../etc/passwd")
     assert test.sidebar.selectbox(key="episode").value == "../../etc/passwd"
 
 
+@pytest.mark.slow
 def test_broken_things_are_named(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace)
     texts = [text.value for text in test.sidebar.text]
@@ -57,6 +62,7 @@ def test_broken_things_are_named(monkeypatch: pytest.MonkeyPatch, workspace: Pat
     assert any(text.startswith("empty: ") for text in texts)
 
 
+@pytest.mark.slow
 def test_choosing_another_episode_reaches_the_url(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace)
     test.sidebar.selectbox(key="episode").set_value("long").run()
@@ -64,12 +70,14 @@ def test_choosing_another_episode_reaches_the_url(monkeypatch: pytest.MonkeyPatc
     assert test.query_params["episode"] == "long"
 
 
+@pytest.mark.slow
 def test_compare_with_one_checkpoint_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace, page="compare")
     assert "two usable checkpoints" in test.info[0].value
     assert test.sidebar.selectbox(key="checkpoint").value == checkpoint_named(workspace, "tuned").digest
 
 
+@pytest.mark.slow
 def test_several_action_statistics_are_a_choice_in_the_url(
     monkeypatch: pytest.MonkeyPatch, workspace: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +99,7 @@ def test_several_action_statistics_are_a_choice_in_the_url(
     assert "action_stats" not in test.query_params
 
 
+@pytest.mark.slow
 def test_what_was_recognised_can_be_read(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace)
     assert any(entry.label == "About tuned" for entry in test.sidebar.expander)
@@ -98,6 +107,7 @@ def test_what_was_recognised_can_be_read(monkeypatch: pytest.MonkeyPatch, worksp
     assert "**Vision tower**" in said and "**Action statistics of**" in said
 
 
+@pytest.mark.slow
 def test_the_camera_that_a_policy_sees_is_a_choice_in_the_url(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     test = run(monkeypatch, workspace, episode="two", cameras="wrist")
     box = test.sidebar.selectbox(key="cameras_1_0")
@@ -111,6 +121,7 @@ def test_the_camera_that_a_policy_sees_is_a_choice_in_the_url(monkeypatch: pytes
     assert "cameras" not in test.query_params
 
 
+@pytest.mark.slow
 def test_families_that_read_the_same_files_are_a_choice_in_the_url(
     monkeypatch: pytest.MonkeyPatch, workspace: Path
 ) -> None:
@@ -127,18 +138,21 @@ def test_families_that_read_the_same_files_are_a_choice_in_the_url(
     session.alternatives.clear()
 
 
+@pytest.mark.slow
 def test_empty_workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "workspace.toml").write_text('episodes = ["nothing"]\ncheckpoints = []\n')
     test = run(monkeypatch, tmp_path)
     assert "No episode to show yet" in test.subheader[0].value
 
 
+@pytest.mark.slow
 def test_a_workspace_that_cannot_be_read_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "workspace.toml").write_text("episodes = [")
     test = run(monkeypatch, tmp_path)
     assert "is not valid TOML" in test.error[0].value
 
 
+@pytest.mark.slow
 def test_the_first_page_needs_no_torch() -> None:
     """The page, its routes and the component are imported without torch, transformers or a model."""
     code = "import sys, app.server, app.sidebar, app.views.compare, app.views.trajectory; print('torch' in sys.modules)"

@@ -44,6 +44,7 @@ def client(tmp_path_factory, tiny_base):
     return app, {"dataset": dataset, "episode": "tiny", "checkpoint": spec.digest, "step": 1}
 
 
+@pytest.mark.slow
 def test_a_view_comes_as_a_file(client):
     app, given = client
     answer = app.get("/lens/picture", params=given | {"format": "png", "reduce": "mean", "map": "magma"})
@@ -89,6 +90,7 @@ def test_two_checkpoints_come_side_by_side(client):
     assert Image.open(io.BytesIO(answer.content)).width > 3 * 512
 
 
+@pytest.mark.slow
 def test_a_film_shows_the_steps_that_were_run(client):
     app, given = client
     answer = app.get("/lens/picture", params=given | {"format": "gif"})

@@ -10,6 +10,7 @@ from models.types import CheckpointSpec
 from tests.browser.world import SIZE
 
 
+@pytest.mark.slow
 def test_a_stored_run_says_where_its_policy_looked(library: Library, dataset: str) -> None:
     found = looked(library, library.episode(dataset, "good"), 2, "")
     assert found is not None

@@ -171,6 +171,7 @@ def test_blind_annotators_see_nobody_elses_words(
     assert seen["annotator"] == "Bob" and seen["judgement"]["overall"] == "correct"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "body", "said"),
     [

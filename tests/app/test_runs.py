@@ -149,6 +149,7 @@ def test_a_half_filled_record_goes_on_with_what_it_keeps(
     assert [capture.prefix for capture in policy.captures] == [True]
 
 
+@pytest.mark.slow
 def test_runs_with_different_action_statistics_do_not_mix(library: Library, asked: Asked, tmp_path: Path) -> None:
     write_action_token_paligemma(
         tmp_path / "checkpoints" / "two", rationale=False, name="two", norm_stats=("bridge", "fractal"), seed=3
@@ -248,6 +249,7 @@ class Seeing(Scripted):
         return super().predict(observation, capture)
 
 
+@pytest.mark.slow
 def test_another_camera_is_another_record(library: Library, two: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Seeing()
     monkeypatch.setattr(models, "load", lambda path, **_: policy)
@@ -304,6 +306,7 @@ def test_a_workspace_says_device_and_number_type(
     assert queue.record(asked).run.key.settings["dtype"] == "bfloat16"
 
 
+@pytest.mark.slow
 def test_policies_that_do_not_fit_together_run_one_after_the_other(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ class Alone(Scripted):
         self.inside -= 1
 
 
+@pytest.mark.slow
 def test_runs_and_tasks_take_turns_on_one_policy(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +172,7 @@ def test_runs_and_tasks_take_turns_on_one_policy(
     assert "run" in order[:4], f"the run waited for the whole task: {order}"
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_memory_that_a_task_holds(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,7 @@ def order_double(library: Library, given: dict[str, Any]) -> Order:
     return Order(("double", given["number"]), lambda *_: 2 * given["number"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"kind": "none"}', b"[" * 100_000, b"0" * 1_000_001])
 def test_a_request_that_makes_no_sense_is_refused(library: Library, body: bytes) -> None:
     with pytest.raises(UserError):
@@ -222,6 +225,7 @@ def test_an_unknown_task_is_said(library: Library) -> None:
         find_task(library, "nothing")
 
 
+@pytest.mark.slow
 def test_a_page_shows_the_bar_and_then_the_result(library: Library, tmp_path: Path) -> None:
     page = AppTest.from_function(_page)
     page.session_state["runner"] = runner = Tasks(library)

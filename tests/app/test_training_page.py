@@ -36,6 +36,7 @@ def trained(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_all_runs_are_listed_with_their_state(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test = run(monkeypatch, trained, page="Training")
     assert not test.exception
@@ -48,6 +49,7 @@ def test_all_runs_are_listed_with_their_state(trained: Path, monkeypatch: pytest
     assert len(test.dataframe[0].value) == 1
 
 
+@pytest.mark.slow
 def test_no_run_says_how_to_make_one(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (trained / "workspace.toml").write_text('episodes = ["data"]\ncheckpoints = []\n')
     test = run(monkeypatch, trained, page="Training")
@@ -55,6 +57,7 @@ def test_no_run_says_how_to_make_one(trained: Path, monkeypatch: pytest.MonkeyPa
     assert "python -m analysis finetune" in test.info[0].value
 
 
+@pytest.mark.slow
 def test_a_broken_run_is_named_beside_the_others(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (trained / "checkpoints" / "first" / "training" / "curves.jsonl").write_text("[1]\n")
     test = run(monkeypatch, trained, page="Training")

@@ -78,6 +78,7 @@ def place(library: Library, dataset: str) -> Place:
     return Place(library, Asked(dataset, "good", digest), 2)
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_once_and_kept(place: Place) -> None:
     seen = ended(place.library, look(place)).result
     assert isinstance(seen, Seen) and not seen.why_not

@@ -68,6 +68,7 @@ def test_every_family_has_a_case() -> None:
     assert {CASES[case][0] for case in QUICK} == set(FAMILIES)
 
 
+@pytest.mark.slow
 def test_is_a_policy(policy: Policy) -> None:
     assert isinstance(policy, Policy)
 
@@ -155,6 +156,7 @@ def test_prefix_keeps_every_position_of_the_prompt(policy: Policy) -> None:
     np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_capture_never_changes_the_prediction(policy: Policy) -> None:
     seen = observation_for(policy.info)
     plain = policy.predict(seen)

@@ -61,6 +61,7 @@ def write_adapter(base: Path, folder: Path, **settings: object) -> tuple[Path, P
     return folder / "adapter", merged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_what_peft_merges(base: Path, tmp_path: Path, kind: str) -> None:
     adapter, merged = write_adapter(base, tmp_path, **KINDS[kind])

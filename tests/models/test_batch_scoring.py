@@ -39,6 +39,7 @@ def changed(policy: models.policy.Policy) -> list[Observation]:
     return [*(replace(one, instruction=each) for each in words), observation_for(policy.info, 3)]
 
 
+@pytest.mark.slow
 def test_a_batch_scores_as_each_alone(policy: models.policy.Policy) -> None:
     assert isinstance(policy, BatchScoring)
     asked = changed(policy)
@@ -50,6 +51,7 @@ def test_a_batch_scores_as_each_alone(policy: models.policy.Policy) -> None:
     np.testing.assert_allclose(together, np.stack(alone), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_what_it_said_has_the_log_probabilities_of_the_run(policy: models.policy.Policy) -> None:
     assert isinstance(policy, BatchScoring)
     seen = observation_for(policy.info)

@@ -33,6 +33,7 @@ def policy(folder: Path) -> models.policy.Policy:
     return models.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "config", "asked", "family"),
     [
@@ -106,6 +107,7 @@ def test_spans_name_tags_words_and_actions(policy: models.policy.Policy) -> None
     assert spans["SUBTASK REASONING:"] == ("SUBTASK", "REASONING:")
 
 
+@pytest.mark.slow
 def test_marks_lie_on_the_original_frame(policy: models.policy.Policy) -> None:
     said = policy.predict(observation())  # 128 x 96, squeezed to a square
     at = {mark.name: mark.at for mark in said.marks}
@@ -114,6 +116,7 @@ def test_marks_lie_on_the_original_frame(policy: models.policy.Policy) -> None:
     assert at["gripper"] == pytest.approx((64, 24))
 
 
+@pytest.mark.slow
 def test_rows_equal_eager(policy: models.policy.Policy) -> None:
     said = policy.predict(observation(), EVERYTHING)
     rows, logprobs = eager(policy, observation(), said.tokens)
@@ -122,6 +125,7 @@ def test_rows_equal_eager(policy: models.policy.Policy) -> None:
     assert [each.stream for each in said.attention] == ["language", "vision dinov2", "vision siglip"]
 
 
+@pytest.mark.slow
 def test_the_image_decides_the_action(policy: models.policy.Policy) -> None:
     said = [policy.predict(observation(seed)) for seed in range(6)]
     assert len({tuple(each.tokens) for each in said}) > 1
@@ -139,6 +143,7 @@ def test_forced_reasoning(policy: models.policy.Policy) -> None:
         policy.predict(observation(), force=Rationale({"situation": "x"}))
 
 
+@pytest.mark.slow
 def test_without_an_action_it_says_so(tmp_path: Path) -> None:
     """The third action token ends the answer: what was written before it is no action."""
     folder = write_ecot(tmp_path / "ecot")
@@ -156,6 +161,7 @@ def test_without_an_action_it_says_so(tmp_path: Path) -> None:
     assert policy.predict(observation(), force=said.text).text == said.text, "the remark is not forced with the words"
 
 
+@pytest.mark.slow
 def test_stops_where_its_positions_end(tmp_path: Path) -> None:
     folder = write_ecot(tmp_path / "ecot")
     config = json.loads((folder / "config.json").read_text())

@@ -81,6 +81,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return folder, policy.predict(observation(), EVERYTHING), bool(policy.info.state_names)
 
 
+@pytest.mark.slow
 def test_rows_equal_eager_maps(run: tuple[Path, Prediction, bool]) -> None:
     folder, prediction, has_state = run
     reference = replay(folder, observation(), prediction.tokens, has_state)
@@ -91,6 +92,7 @@ def test_rows_equal_eager_maps(run: tuple[Path, Prediction, bool]) -> None:
     assert record.weights.std(-1).max() > 0.05, "flat maps would agree with anything"
 
 
+@pytest.mark.slow
 def test_log_probabilities_equal_plain_attention(run: tuple[Path, Prediction, bool]) -> None:
     folder, prediction, has_state = run
     soft_capped = "gemma2" in (folder / "config.json").read_text()
@@ -104,6 +106,7 @@ def test_log_probabilities_equal_plain_attention(run: tuple[Path, Prediction, bo
         assert each.mass == pytest.approx(bins.sum(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_left_padding_and_batches(tmp_path: Path) -> None:
     """Rows of a padded batch; positions that are padding themselves look nowhere and are zero."""
     folder = write_action_token_paligemma(tmp_path, rationale=False, kv_heads=2)
@@ -126,6 +129,7 @@ def test_left_padding_and_batches(tmp_path: Path) -> None:
         np.testing.assert_allclose(logits[sample, first:], expected.logits[sample, first:], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_forward_without_collector_keeps_nothing(tmp_path: Path) -> None:
     policy = models.load(write_action_token_paligemma(tmp_path, rationale=False))
     sites = attention_sites(policy.model, {LANGUAGE: r"layers\.(\d+)\.self_attn$"})
@@ -134,6 +138,7 @@ def test_a_forward_without_collector_keeps_nothing(tmp_path: Path) -> None:
     assert collector.layers(LANGUAGE) == ()
 
 
+@pytest.mark.slow
 def test_bfloat16_rows_are_float32_and_sum_to_one(tmp_path: Path) -> None:
     policy = models.load(write_action_token_paligemma(tmp_path, rationale=True), dtype="bfloat16")
     record = policy.predict(observation(), Capture()).attention[0]

@@ -261,6 +261,7 @@ def test_plain_runs_beside_and_after_are_not_cut(pair: tuple[Knockable, Policy])
     assert same_words(policy.predict(seen), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cut", "said"),
     [

@@ -22,6 +22,7 @@ def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return models.load(write(tmp_path_factory.mktemp("checkpoint") / "one"), family=family)
 
 
+@pytest.mark.slow
 def test_the_last_layer_says_what_the_policy_says(policy: Policy) -> None:
     assert isinstance(policy, LayerReadable)
     seen = observation_for(policy.info)
@@ -65,6 +66,7 @@ def test_two_threads_read_their_own_layers(policy: Policy) -> None:
             np.testing.assert_allclose(each, alone[index], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_new_weights_answer_otherwise_and_leave_the_old_ones_alone(policy: Policy) -> None:
     seen = observation_for(policy.info)
     before = policy.predict(seen)

@@ -53,6 +53,7 @@ def photograph(shared_data: Path, name: str = "widowx_256.png") -> Observation:
 
 
 class TestAgainstTheOriginal:
+    @pytest.mark.slow
     def test_tokens_and_actions(self, published: Path, reference: dict[str, np.ndarray], shared_data: Path) -> None:
         policy = models.load(published, action_stats=str(reference["unnorm_key"]))
         said = policy.predict(photograph(shared_data))
@@ -68,6 +69,7 @@ class TestAgainstTheOriginal:
         np.testing.assert_allclose(pixels, reference["pixel_values"][0], atol=1e-3)  # stored as float16
         np.testing.assert_allclose(pixels.sum((1, 2), dtype=np.float64), reference["pixel_values_sum"][0], rtol=1e-9)
 
+    @pytest.mark.slow
     def test_attention(self, published: Path, reference: dict[str, np.ndarray], shared_data: Path) -> None:
         policy = models.load(published, action_stats="bridge_orig")
         record = policy.predict(photograph(shared_data), EVERYTHING).attention[0]
@@ -78,6 +80,7 @@ class TestAgainstTheOriginal:
         written = [query for query, token in zip(record.queries, record.produced, strict=True) if token >= 0]
         assert written == [prompt - 1 + dimension for dimension in range(7)]
 
+    @pytest.mark.slow
     def test_image_features(self, published: Path, reference: dict[str, np.ndarray], shared_data: Path) -> None:
         policy = models.load(published, action_stats="bridge_orig")
         with torch.inference_mode():
@@ -91,12 +94,14 @@ class TestAgainstTheOriginal:
         found = np.stack([each.probabilities for each in said.action_distribution])
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
+    @pytest.mark.slow
     def test_another_image_gives_another_action(self, published: Path, shared_data: Path) -> None:
         policy = models.load(published, action_stats="bridge_orig")
         names = ("widowx_256.png", "rt1_320x256.png", "ecot_test_obs_640x480.png")
         said = [policy.predict(photograph(shared_data, name)) for name in names]
         assert len({tuple(each.tokens) for each in said}) == 3
 
+    @pytest.mark.slow
     def test_other_numbers_of_dimensions(self, published: Path, shared_data: Path) -> None:
         policy = models.load(published, action_stats="synthetic_bimanual14")
         said = policy.predict(photograph(shared_data))
@@ -129,6 +134,7 @@ def eager(policy: models.policy.Policy, seen: Observation, tokens: np.ndarray) -
     return np.concatenate(rows, axis=2), np.stack(logprobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"towers": ("siglip",), "kv_heads": 2}], ids=["fused", "one tower"])
 def test_rows_and_log_probabilities_equal_eager(settings: dict, tmp_path: Path) -> None:
     policy = models.load(write_openvla(tmp_path, **settings))
@@ -169,6 +175,7 @@ def test_two_towers_of_one_kind_are_told_apart(tmp_path: Path) -> None:
     assert streams == ["language", "vision vit 1", "vision vit 2"]
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_image(tiny: Path) -> None:
     policy = models.load(tiny)
     assert isinstance(policy, Differentiable)
@@ -200,6 +207,7 @@ def test_layout(tiny: Path) -> None:
 V01 = "A chat between a curious user"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "config", "beginning", "reason"),
     [
@@ -261,6 +269,7 @@ def test_several_data_sets_are_asked_for(tmp_path: Path) -> None:
     assert info.action_space.low == ()
 
 
+@pytest.mark.slow
 def test_statistics_of_a_fine_tune_come_first(tmp_path: Path) -> None:
     folder = write_openvla(tmp_path / "it")
     halved = statistics(7)
@@ -274,6 +283,7 @@ def test_statistics_of_a_fine_tune_come_first(tmp_path: Path) -> None:
     assert three.info.action_space.high == pytest.approx((0.03, 0.05, 0.04)), "no mask: all values are un-normalised"
 
 
+@pytest.mark.slow
 def test_ids_outside_the_range_are_clipped_as_in_the_original(tmp_path: Path) -> None:
     """With fewer bins than the model writes, some tokens are no actions; they count as the end they are past."""
     folder = write_openvla(tmp_path / "it")
@@ -286,6 +296,7 @@ def test_ids_outside_the_range_are_clipped_as_in_the_original(tmp_path: Path) ->
         assert f"(token {said.tokens[index]} is no action)" in said.layout.tokens[index - 7]
 
 
+@pytest.mark.slow
 def test_stops_at_the_end_token_as_the_original(tmp_path: Path) -> None:
     folder = write_openvla(tmp_path / "it")
     whole = models.load(folder).predict(observation())
@@ -299,6 +310,7 @@ def test_stops_at_the_end_token_as_the_original(tmp_path: Path) -> None:
     assert [span.name for span in said.layout.spans[-2:]] == ["incomplete", "eos"]
 
 
+@pytest.mark.slow
 def test_the_image_decides_the_action(tiny: Path) -> None:
     policy = models.load(tiny)
     said = [policy.predict(observation(seed)) for seed in range(4)]
@@ -306,6 +318,7 @@ def test_the_image_decides_the_action(tiny: Path) -> None:
     assert len({each.actions.tobytes() for each in said}) == 4
 
 
+@pytest.mark.slow
 def test_bfloat16(tiny: Path) -> None:
     said = models.load(tiny, dtype="bfloat16").predict(observation(), EVERYTHING)
     assert np.isfinite(said.actions).all()
@@ -313,6 +326,7 @@ def test_bfloat16(tiny: Path) -> None:
         np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lora_adapter_on_it(tmp_path: Path) -> None:
     """peft's files for one projection; merged by hand into a copy they must say the same."""
     from safetensors.torch import load_file, save_file

@@ -48,6 +48,7 @@ LOST = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOST.split())
 def test_a_lost_tensor_is_named(name: str, folder: Path) -> None:
     change_tensors(folder, lambda tensors: tensors.pop(name))
@@ -103,6 +104,7 @@ CONFIGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("entries", "message"), CONFIGS)
 def test_a_configuration_that_makes_no_sense(entries: dict, message: str, folder: Path) -> None:
     change(folder, "config.json", **entries)
@@ -110,6 +112,7 @@ def test_a_configuration_that_makes_no_sense(entries: dict, message: str, folder
         models.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -157,6 +160,7 @@ def test_images_for_another_number_of_towers(folder: Path) -> None:
         models.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("instruction", "message"),
     [

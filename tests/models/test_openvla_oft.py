@@ -141,6 +141,7 @@ def plain(tiny: Path) -> tuple[np.ndarray, np.ndarray]:
     return rows, plain.actions(hidden, prompt.length)
 
 
+@pytest.mark.slow
 def test_actions_equal_the_plain_computation(said: Prediction, plain: tuple[np.ndarray, np.ndarray]) -> None:
     assert said.actions.shape == (8, 7)
     np.testing.assert_allclose(said.actions, plain[1], atol=1e-5)
@@ -238,6 +239,7 @@ def test_what_is_told(tiny: Path) -> None:
     assert models.alternatives(tiny) == ("openvla_oft",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "dimensions", "chunk", "limits"),
     [
@@ -259,6 +261,7 @@ def test_platforms(key: str, dimensions: int, chunk: int, limits: tuple[str, str
     assert not [span for span in policy.layout(observation()).spans if span.part is Part.STATE]
 
 
+@pytest.mark.slow
 def test_several_data_sets_are_asked_for(folder: Path) -> None:
     known = json.loads((folder / "dataset_statistics.json").read_text())
     known["bridge_orig"] = known[LIBERO]
@@ -281,6 +284,7 @@ def test_only_the_heads_own_data_sets_count(folder: Path) -> None:
     assert models.load(folder).predict(two_images()).actions.shape == (8, 7)
 
 
+@pytest.mark.slow
 def test_names_that_were_saved_on_several_devices(tiny: Path, tmp_path: Path) -> None:
     wrapped = models.load(write_openvla_oft(tmp_path, prefix="module."))
     expected = models.load(tiny).predict(two_images()).actions
@@ -327,6 +331,7 @@ def test_tensors_that_do_not_fit(file: str, edit: Callable, message: str, folder
         models.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -362,6 +367,7 @@ def test_not_as_another_family(folder: Path, tmp_path: Path) -> None:
         models.load(folder, family="openvla_oft")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

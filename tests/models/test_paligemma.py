@@ -140,6 +140,7 @@ def test_refuses_a_rationale(policy: Policy, force: Rationale | str) -> None:
         policy.predict(observation(), force=force)
 
 
+@pytest.mark.slow
 def test_hub_spelling_of_names_gives_the_same_policy(folder: Path, policy: Policy, tmp_path: Path) -> None:
     hub = Path(shutil.copytree(folder, tmp_path / "hub"))
     tensors = load_file(hub / "model.safetensors")

@@ -129,6 +129,7 @@ def copied(plain: Path, tmp_path: Path) -> Path:
     return tmp_path / "it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cameras", "absent"), [(("one",), 0), (("one", "two"), 1), (("one", "two", "three"), 0)])
 def test_actions_equal_those_of_transformers(native: Path, cameras: tuple[str, ...], absent: int) -> None:
     """What the published code masks (absent cameras, padded words) is left out here: the same, positions included."""

@@ -89,6 +89,7 @@ def policy(folder: Path) -> Policy:
     return models.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_actions_and_rows_are_those_of_a_plain_computation(variant: str, tmp_path: Path) -> None:
     settings = VARIANTS[variant]

@@ -126,6 +126,7 @@ def test_a_token_of_another_kind_is_marked(policy: Policy) -> None:
         assert text.endswith("(clipped)") == (token not in own[index % 3])
 
 
+@pytest.mark.slow
 def test_action_tokens_are_read_with_rows_of_their_own(folder: Path, copied: Path, policy: Policy) -> None:
     """What embed_tokens holds for action tokens makes no difference; what spatial_embed_tokens holds does."""
     seen, name = observation(), "language_model.model.embed_tokens.weight"
@@ -160,6 +161,7 @@ def test_depth_that_is_stored_but_not_used(copied: Path) -> None:
     assert set(spec.unused) == {"vision_zoe_model.*", "position_embedding_3d.*"}
 
 
+@pytest.mark.slow
 def test_intrinsics_are_those_of_the_data_set_or_the_default(tmp_path: Path) -> None:
     folder = write_tiny_spatialvla(tmp_path, data_sets=("bridge_orig/1.0.0", "kitchen"))
     refused(folder, "action_stats of bridge_orig/1.0.0, kitchen")
@@ -185,6 +187,7 @@ def test_head_tied_to_the_embeddings(tmp_path: Path) -> None:
     torch.testing.assert_close(head[-len(rows) :], rows)
 
 
+@pytest.mark.slow
 def test_a_tower_saved_by_newer_transformers(copied: Path, policy: Policy) -> None:
     def rename(tensors: dict[str, torch.Tensor]) -> None:
         for name in [name for name in tensors if name.startswith("vision_tower.vision_model.")]:
@@ -195,6 +198,7 @@ def test_a_tower_saved_by_newer_transformers(copied: Path, policy: Policy) -> No
     np.testing.assert_array_equal(ours.token_logprobs, theirs.token_logprobs)
 
 
+@pytest.mark.slow
 def test_an_index_of_older_files_is_left_out(copied: Path, policy: Policy) -> None:
     name = "vision_zoe_model.backbone.encoder.layer.0.attention.attention.relative_position_bias"
     edit_weights(copied, lambda tensors: tensors.update({f"{name}.relative_position_index": torch.zeros(3)}))
@@ -205,6 +209,7 @@ def test_an_index_of_older_files_is_left_out(copied: Path, policy: Policy) -> No
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision(folder: Path, dtype: str) -> None:
     policy = models.load(folder, dtype=dtype)
@@ -356,6 +361,7 @@ def test_side_files_that_are_missing(copied: Path) -> None:
     refused(copied, "has no processor_config.json, which holds the action grids and statistics")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -57,6 +57,7 @@ def reference(published: tuple[Path, dict[str, np.ndarray]]) -> dict[str, np.nda
     return published[1]
 
 
+@pytest.mark.slow
 def test_published_ids_and_actions(answer: Prediction, reference: dict[str, np.ndarray]) -> None:
     np.testing.assert_array_equal(answer.tokens, reference["generated_ids"])
     np.testing.assert_allclose(answer.actions, reference["actions"], atol=1e-6)
@@ -70,6 +71,7 @@ def test_published_attention(answer: Prediction, reference: dict[str, np.ndarray
     np.testing.assert_allclose(rows[:, :, prompt:].transpose(2, 0, 1, 3), reference["attn_step_rows"], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_published_logits(
     published_policy: Policy, asked: Observation, answer: Prediction, reference: dict[str, np.ndarray]
 ) -> None:
@@ -83,6 +85,7 @@ def test_published_logits(
     np.testing.assert_allclose(best - best[:, :1], top - top[:, :1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_published_image_features(
     published_policy: Policy, asked: Observation, reference: dict[str, np.ndarray]
 ) -> None:
@@ -92,6 +95,7 @@ def test_published_image_features(
     np.testing.assert_allclose(seen / seen.shape[1] ** 0.5, reference["image_features"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_published_statistics_without_a_mask(
     published: tuple[Path, dict[str, np.ndarray]], asked: Observation, answer: Prediction
 ) -> None:
@@ -175,6 +179,7 @@ def replay(folder: Path, policy: Policy, prediction: Prediction) -> tuple[np.nda
     return np.concatenate(blocks, axis=2), np.stack(logprobs)
 
 
+@pytest.mark.slow
 def test_rows_equal_eager_maps(run: tuple[Path, Policy, Prediction]) -> None:
     folder, policy, prediction = run
     rows, logprobs = replay(folder, policy, prediction)
@@ -206,6 +211,7 @@ def test_vision_rows_equal_eager_maps(run: tuple[Path, Policy, Prediction]) -> N
     np.testing.assert_allclose(prediction.attention[1].weights, maps, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_teacher_forcing_gives_the_same_log_probabilities(run: tuple[Path, Policy, Prediction]) -> None:
     _, policy, prediction = run
     assert isinstance(policy, Differentiable)
@@ -215,6 +221,7 @@ def test_teacher_forcing_gives_the_same_log_probabilities(run: tuple[Path, Polic
     np.testing.assert_allclose(taken.numpy(), prediction.token_logprobs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_reach_image_and_words(run: tuple[Path, Policy, Prediction]) -> None:
     _, policy, prediction = run
     assert isinstance(policy, Differentiable)

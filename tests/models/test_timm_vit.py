@@ -209,6 +209,7 @@ LOST = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", LOST.split())
 def test_a_lost_tensor_is_named(lost: str, tmp_path: Path) -> None:
     _, tensors, model_id = dinov2(4)

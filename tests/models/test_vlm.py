@@ -141,6 +141,7 @@ def test_refuses_a_forced_text(force: Rationale | str, sentence: str, tiny_vlms:
         models.load(tiny_vlms["smolvlm"]).predict(observation(), force=force)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in WRITERS if not case.startswith("qwen")])
 def test_teacher_forcing_gives_the_same_log_probabilities(case: str, tiny_vlms: dict[str, Path]) -> None:
     policy = models.load(tiny_vlms[case])

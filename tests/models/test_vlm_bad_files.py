@@ -22,6 +22,7 @@ from tests.contracts.policy_cases import observation
 from tests.tiny_vlm import WRITERS, copied, edit, write_paligemma, write_qwen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seen", "sentence"),
     [

@@ -27,6 +27,7 @@ def parts(spans: tuple[Span, ...]) -> list[tuple[str, str, int]]:
     return [(span.part.value, span.name, span.stop - span.start) for span in spans]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRITERS)
 def test_every_token_lies_where_it_looks(case: str, tiny_vlms: dict[str, Path]) -> None:
     """With a tower whose layers add nothing, a token knows its own patch alone: a spot there changes it most."""
@@ -168,6 +169,7 @@ def test_pieces_of_words_belong_to_the_instruction(tmp_path: Path) -> None:
     assert len(said) > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chat_template.jinja", "chat_template.json", "tokenizer_config.json"])
 def test_a_chat_template_wherever_it_stands(name: str, tmp_path: Path) -> None:
     folder = write_llava(tmp_path / "it")
@@ -188,6 +190,7 @@ def test_a_chat_template_wherever_it_stands(name: str, tmp_path: Path) -> None:
     assert (before[-2], after[-2]) == ("ASSISTANT", "Assistant")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [

@@ -105,6 +105,7 @@ def test_a_number_type_that_is_not_known_is_refused(tmp_path: Path, stored: dict
         Weights(CheckpointFiles(tmp_path, tmp_path), device="abacus")
 
 
+@pytest.mark.slow
 def test_a_head_stored_without_the_embeddings_it_is_tied_to(tmp_path: Path) -> None:
     folder = write_action_token_paligemma(tmp_path, rationale=False)
     expected = models.load(folder).predict(observation())

@@ -33,6 +33,7 @@ def _play(counter: Counter, seed: int, task: str | None = None) -> list[Moment]:
     return moments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_expert_succeeds_and_never_goes_back_in_its_plan(counter: Counter, kind: Kind) -> None:
     for seed in range(4):
@@ -41,6 +42,7 @@ def test_the_expert_succeeds_and_never_goes_back_in_its_plan(counter: Counter, k
         assert left == sorted(left, reverse=True), (kind, seed, left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_doing_nothing_never_succeeds(counter: Counter, kind: Kind) -> None:
     for seed in range(3):
@@ -75,6 +77,7 @@ def test_near_means_nearer_than_to_anything_else(counter: Counter) -> None:
     assert not Moment(last.goal, moved, last.yaw, 0.0, last.tool, last.tilt, last.gap).is_reached()
 
 
+@pytest.mark.slow
 def test_what_the_teacher_says_is_true(counter: Counter) -> None:
     for kind in KINDS:
         for moment in _play(counter, 2, kind.value)[::3]:

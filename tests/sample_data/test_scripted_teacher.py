@@ -17,6 +17,7 @@ from tests.tiny_episode import contents
 EPISODES = Path(__file__).parents[2] / "sample_data" / "episodes"
 
 
+@pytest.mark.slow
 def test_it_agrees_with_the_recording(tmp_path: Path) -> None:
     source, teacher = open_source(EPISODES), make_teacher("scripted", TeacherSettings())
     ids = ("carrot-on-plate-0", "stack-blocks-1")

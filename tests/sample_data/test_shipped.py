@@ -19,6 +19,7 @@ def test_six_episodes_of_each_task() -> None:
     assert all(count >= 6 for count in tasks.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EPISODES, ids=lambda path: path.stem)
 def test_an_episode_is_whole(path: Path) -> None:
     with h5py.File(path) as file:

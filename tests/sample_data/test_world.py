@@ -33,6 +33,7 @@ def _play(table: Tabletop, seed: int) -> list[Moment]:
     return moments
 
 
+@pytest.mark.slow
 def test_the_expert_succeeds_and_passes_all_phases_in_order(table: Tabletop) -> None:
     wins = 0
     for seed in range(12):

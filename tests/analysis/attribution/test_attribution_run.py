@@ -161,6 +161,7 @@ def test_a_target_is_read_and_told_alike(text: str, target: Target) -> None:
     assert Target.read(json.loads(json.dumps(target.stored()))) == target
 
 
+@pytest.mark.slow
 def test_command_explains_and_finds_it_again(tiny_tuned: Path, tiny_episode: Path, tmp_path: Path) -> None:
     told = ["attribute", str(tiny_tuned), str(tiny_episode), "--workspace", str(tmp_path / "w"), "--steps", "0:2"]
     told += ["--method", "occlusion", "--set", "size=4", "--set", "stride=4", "--target", "x", "--json"]
@@ -182,6 +183,7 @@ def test_command_explains_and_finds_it_again(tiny_tuned: Path, tiny_episode: Pat
     assert two["computed"] == 0 and two["maps"] == one["maps"] and two["record"] == one["record"]
 
 
+@pytest.mark.slow
 def test_command_says_what_is_wrong(tiny_base: Path, tiny_episode: Path, tmp_path: Path) -> None:
     told = ["attribute", str(tiny_base), str(tiny_episode), "--workspace", str(tmp_path), "--steps", "0"]
     for more, message in (

@@ -94,6 +94,7 @@ def eager(world: World, target: Target) -> Eager:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
 def test_relevancy_and_attention_gradient_equal_an_eager_implementation(world: World, number: int) -> None:
     target = targets(world)[number]
@@ -146,6 +147,7 @@ def test_saliency_and_input_gradient_equal_autograd(world: World, number: int) -
     assert all(parameter.grad is None for parameter in world.policy.model.parameters()), "weights gathered gradients"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["mean embedding", "blurred image"])
 def test_integrated_gradients_add_up(world: World, baseline: str) -> None:
     target = targets(world)[3]

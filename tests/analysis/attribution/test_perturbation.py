@@ -80,6 +80,7 @@ def test_iss_by_hand_and_its_standard_error() -> None:
     np.testing.assert_allclose(errors, [np.sqrt(3 / 3), np.sqrt(0.5 / 2)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bright", range(4))
 def test_iss_finds_the_patch_that_the_action_depends_on(bright: int) -> None:
     levels = [30, 30, 30, 30]

@@ -34,6 +34,7 @@ def explained(policy: Planted, method: str, target: Target, **more: object) -> A
     return chosen(policy, seen(), target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.text} {target.scalar}")
 @pytest.mark.parametrize("method", SETTINGS)
 @pytest.mark.parametrize("lies", [False, True])

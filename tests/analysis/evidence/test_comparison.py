@@ -83,6 +83,7 @@ def test_many_metrics_are_corrected_for() -> None:
     assert compare(*together, correction="none").rows[0].corrected == rows[0].p
 
 
+@pytest.mark.slow
 def test_a_model_against_itself_finds_nothing(tmp_path: Path) -> None:
     policy, own = Planted("patch"), subjects(6)
     probes = [probe(name) for name in ("action", "attention", "instruction")]
@@ -96,6 +97,7 @@ def test_a_model_against_itself_finds_nothing(tmp_path: Path) -> None:
     assert "no difference shown" in describe.pair_text(pair)
 
 
+@pytest.mark.slow
 def test_a_planted_difference_is_found_and_its_steps_are_named(tmp_path: Path) -> None:
     own, probes = subjects(12), [probe("action"), probe("attention")]
     pair = measure_pair(

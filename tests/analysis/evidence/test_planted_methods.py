@@ -39,6 +39,7 @@ def seen(step: int = 2) -> Observation:
     return Observation({"front": frame}, found.instruction)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lies", [False, True])
 @pytest.mark.parametrize(("name", "settings"), PATCHES)
 def test_the_planted_patch_is_ranked_first(name: str, settings: dict[str, Setting], lies: bool) -> None:

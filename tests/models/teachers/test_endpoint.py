@@ -45,6 +45,7 @@ def clip(width: int = 40) -> Clip:
     return Clip("e", "move the cup", 3, 6, (frame,), np.zeros((3, 7)), objects={"cup": None})
 
 
+@pytest.mark.slow
 def test_the_question_holds_prompt_and_frames_and_the_answer_becomes_a_rationale(server: Endpoint) -> None:
     said = teacher(server, image_side=64).explain(clip(width=400))
     assert (dict(said.parts), said.start, said.stop, said.author) == (GOOD, 3, 6, "m")
@@ -94,6 +95,7 @@ def test_an_endpoint_that_never_answers(server: Endpoint) -> None:
         teacher(server).explain(clip())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
