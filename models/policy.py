@@ -62,6 +62,31 @@ class Differentiable(Policy, Protocol):
 
 
 @runtime_checkable
+class Placing(Policy, Protocol):
+    """A policy whose embeddings alone do not tell how its prompt is read: positions on an image's grid, say."""
+
+    def placed(self, observation: Observation) -> Differentiable:
+        """The same policy, bound to the prompt of ``observation``: every prompt it is given is read as that one is."""
+        ...
+
+
+@runtime_checkable
+class ActionDifferentiable(Policy, Protocol):
+    """A policy of continuous actions that can be differentiated with respect to what it reads."""
+
+    def embed(self, observation: Observation) -> torch.Tensor:
+        """What the language tower reads, images merged in: shape [1, P, width], the first P positions of the layout."""
+        ...
+
+    def chunk_from(self, observation: Observation, embedded: torch.Tensor) -> torch.Tensor:
+        """The chunk [T, D] in robot units that follows from ``embedded``; what else is read is ``observation``'s.
+
+        A policy that denoises starts from the noise of `predict`, and the gradient goes through all its steps.
+        """
+        ...
+
+
+@runtime_checkable
 class BatchScoring(Differentiable, Protocol):
     """A Differentiable policy that scores a given answer for many changed inputs at once, without generating."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analysis.attribution.attribution_map import AttributionMap
-from analysis.attribution.explained import Explained, gradient, why_no_gradient
+from analysis.attribution.explained import Explained, gradient, why_no_single_pass
 from analysis.attribution.settings import setting, settings_of
 from analysis.attribution.target import Target
 from analysis.cancelled import Asked, Progress
@@ -35,7 +35,7 @@ class AttentionGradient:
     head: int | None = setting(None, "one head of these layers; all if empty", least=0)
 
     def why_not(self, policy: Policy) -> str | None:
-        return why_no_gradient(policy)
+        return why_no_single_pass(policy)
 
     def __call__(
         self,
@@ -47,6 +47,8 @@ class AttentionGradient:
         progress: Progress | None = None,
         cancelled: Asked | None = None,
     ) -> AttributionMap:
+        if (reason := self.why_not(policy)) is not None:
+            raise UserError(reason)
         check_layers(self.layers, policy.info.layers)
         if self.head is not None and self.head >= policy.info.heads:
             raise UserError(f"there is no head {self.head}; the policy has heads 0 to {policy.info.heads - 1}")

@@ -9,28 +9,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.attribution.target import Target, action_tokens, check_target
+from analysis.attribution.target import Target, action_tokens, check_target, positions_of
 from analysis.cancelled import Asked, Progress, check
 from models.errors import UserError
-from models.policy import ActionTokens, BatchScoring, Differentiable, Policy
+from models.policy import ActionDifferentiable, ActionTokens, BatchScoring, Differentiable, Placing, Policy
 from models.types import ActionBins, Observation, Prediction
 
 
 def why_no_gradient(policy: Policy) -> str | None:
     """Why gradients cannot be had of a policy; None where they can."""
-    if isinstance(policy, Differentiable):
+    if isinstance(policy, Differentiable | ActionDifferentiable | Placing):
         return None
+    return f"{policy.info.name} offers no embeddings that its answer could be differentiated with respect to"
+
+
+def why_no_single_pass(policy: Policy) -> str | None:
+    """The same of methods that look into the pass of the language model which gave the answer."""
     info = policy.info
     if info.denoising_steps:
-        return f"{info.name} denoises its actions in {info.denoising_steps} steps, and offers no gradient through them"
-    if info.action_space is not None and info.action_space.bins is None:
-        return f"{info.name} reads its actions off a regression head and has no log-probabilities to differentiate"
-    return f"{info.name} offers no embeddings that its answer could be differentiated with respect to"
+        return (
+            f"{info.name} denoises its actions in {info.denoising_steps} passes, so there is no one pass to look into"
+        )
+    return why_no_gradient(policy)
 
 
 class Explained:
     """One number of a prediction as a function of the prompt's embeddings and those of what was said before it.
 
+    Of continuous actions it is a number of the chunk, and nothing was said before.
     Raises UserError for a policy without gradients, or a target that has no such number.
     """
 
@@ -45,38 +51,58 @@ class Explained:
         forwards: int = 1,
     ):
         """``forwards``: how many there will be, for ``progress``."""
-        if not isinstance(policy, Differentiable):
+        policy = policy.placed(observation) if isinstance(policy, Placing) else policy
+        if not isinstance(policy, Differentiable | ActionDifferentiable):
             raise UserError(why_no_gradient(policy) or "")
         check_target(target, prediction)
         if target.vector:
             raise UserError("a gradient explains one number; choose one action dimension or a log-probability")
-        self._policy, self._prediction, self._target = policy, prediction, target
+        self._policy, self._observation = policy, observation
+        self._prediction, self._target = prediction, target
         self._progress, self._cancelled, self._total = progress, cancelled, forwards
         self._bins = self._own_bins()
         tokens = action_tokens(target, prediction)
+        if isinstance(policy, ActionDifferentiable) and target.scalar != "action":
+            raise UserError(f"{policy.info.name} has no log-probabilities; choose the value of one action dimension")
         self.rows = tuple(sorted({each.token for each in self._bins} if target.scalar == "action" else set(tokens)))
         self.forwards = 0
         with torch.no_grad():
-            self.prompt = policy.embed(observation).detach()
+            self.prompt = self.embed(observation).detach()
             self.inputs = self._with_said(self.prompt)
         self.prompt_length = self.prompt.shape[1]
 
     @property
     def queries(self) -> tuple[int, ...]:
-        """Positions whose rows produce the target."""
+        """Positions whose rows produce the target; of a regression head all that it reads for the step."""
+        if isinstance(self._policy, ActionDifferentiable):
+            step = Target(step=self._target.step, scalar="action")
+            return tuple(position - 1 for position in positions_of(step, self._prediction))
         return tuple(self.prompt_length - 1 + row for row in self.rows)
 
     def __call__(self, inputs: Float[Tensor, "B L width"]) -> Float[Tensor, " B"]:
         """The number for each sample. Raises Cancelled once that was asked for."""
         check(self._cancelled)
-        logprobs = self._log_probabilities(inputs)
+        values = self._values(inputs)
         self.forwards += len(inputs)
         if self._progress is not None:
             self._progress(min(self.forwards, self._total), self._total)
+        return values
+
+    def _values(self, inputs: Float[Tensor, "B L width"]) -> Float[Tensor, " B"]:
+        policy, target = self._policy, self._target
+        if isinstance(policy, ActionDifferentiable):
+            chunks = [policy.chunk_from(self._observation, inputs[i : i + 1]) for i in range(len(inputs))]
+            column = self._prediction.action_names.index(target.action)
+            return torch.stack([chunk[target.step, column] for chunk in chunks])
+        logprobs = self._log_probabilities(inputs)
         if self._target.scalar == "action":
             return torch.stack([self._expected(logprobs, each) for each in self._bins]).sum(dim=0)
         said = torch.as_tensor(self._prediction.tokens[list(self.rows)], device=logprobs.device)
         return logprobs.gather(2, said[None, :, None].expand(len(logprobs), -1, 1))[:, :, 0].sum(dim=1)
+
+    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
+        """Another prompt of the same length, as the policy reads it."""
+        return self._policy.embed(observation)
 
     def batch_limit(self) -> int:
         """Samples that a forward and its backward have memory for at once."""
@@ -93,7 +119,7 @@ class Explained:
         return whole
 
     def _with_said(self, prompt: Float[Tensor, "1 P width"]) -> Float[Tensor, "1 L width"]:
-        if not isinstance(self._policy, BatchScoring):
+        if not isinstance(self._policy, BatchScoring):  # nor were there words before a continuous action
             return prompt
         words = self._policy.embed_words(self._prediction.tokens[: max(self.rows)].tolist())
         return torch.cat([prompt, words.to(prompt.dtype)], dim=1).detach()
@@ -102,6 +128,7 @@ class Explained:
         policy, prompt = self._policy, self.prompt_length
         if isinstance(policy, BatchScoring):
             return policy.batch_log_probabilities(inputs[:, :prompt], inputs[:, prompt:], self.rows)
+        assert isinstance(policy, Differentiable)
         tokens = self._prediction.tokens.tolist()
         each = [policy.log_probabilities(inputs[i : i + 1], tokens)[list(self.rows)] for i in range(len(inputs))]
         return torch.stack(each)
@@ -115,7 +142,7 @@ class Explained:
 
     def _own_bins(self) -> Sequence[ActionBins]:
         target = self._target
-        if target.scalar != "action":
+        if target.scalar != "action" or isinstance(self._policy, ActionDifferentiable):
             return ()
         if not isinstance(self._policy, ActionTokens):
             raise UserError(f"{self._policy.info.name} does not say which tokens stand for which action values")

@@ -16,7 +16,7 @@ from analysis.attribution.features import filled
 from analysis.attribution.settings import setting, settings_of
 from analysis.attribution.target import Target
 from analysis.cancelled import Asked, Progress
-from models.policy import Differentiable, Policy
+from models.policy import Policy
 from models.types import Observation, Part, Prediction, TokenLayout
 
 
@@ -51,7 +51,7 @@ class IntegratedGradients:
         said = prediction if prediction is not None else policy.predict(observation)
         total = self.steps + 2  # the ends are needed for the delta
         explained = Explained(policy, observation, said, target, progress, cancelled, total)
-        start = self._start(policy, observation, said.layout, explained)
+        start = self._start(observation, said.layout, explained)
         scores, delta = Captum(explained).attribute(
             explained.inputs,
             baselines=start,
@@ -74,9 +74,7 @@ class IntegratedGradients:
             notes={"value": ends[0], "value at the baseline": ends[1]},
         )
 
-    def _start(
-        self, policy: Policy, observation: Observation, layout: TokenLayout, explained: Explained
-    ) -> Float[Tensor, "1 L width"]:
+    def _start(self, observation: Observation, layout: TokenLayout, explained: Explained) -> Float[Tensor, "1 L width"]:
         inputs = explained.inputs
         if self.baseline == "zero":
             return torch.zeros_like(inputs)
@@ -84,10 +82,9 @@ class IntegratedGradients:
         images = layout.positions(Part.IMAGE)
         images = images[images < inputs.shape[1]]
         if self.baseline == "blurred image":
-            assert isinstance(policy, Differentiable)
             blurred = {camera: filled(frame, "blur") for camera, frame in observation.images.items()}
             with torch.no_grad():
-                seen = policy.embed(Observation(blurred, observation.instruction, observation.state))
+                seen = explained.embed(Observation(blurred, observation.instruction, observation.state))
             start[:, images] = seen[:, images].to(start.dtype)
             return start
         kept = {*layout.positions(Part.SPECIAL).tolist(), *images.tolist()}

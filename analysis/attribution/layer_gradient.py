@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.attribution.attribution_map import AttributionMap
-from analysis.attribution.explained import Explained, why_no_gradient
+from analysis.attribution.explained import Explained, why_no_single_pass
 from analysis.attribution.settings import setting, settings_of
 from analysis.attribution.target import Target
 from analysis.cancelled import Asked, Progress
@@ -35,7 +35,7 @@ class LayerGradient:
     layer: int | None = setting(None, "layer of the language model, 0 first; the middle one if empty", least=0)
 
     def why_not(self, policy: Policy) -> str | None:
-        if (reason := why_no_gradient(policy)) is not None:
+        if (reason := why_no_single_pass(policy)) is not None:
             return reason
         try:
             decoder_layers(policy)

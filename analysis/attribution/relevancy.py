@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analysis.attribution.attribution_map import AttributionMap
-from analysis.attribution.explained import Explained, gradient, why_no_gradient
+from analysis.attribution.explained import Explained, gradient, why_no_single_pass
 from analysis.attribution.settings import setting, settings_of
 from analysis.attribution.target import Target
 from analysis.cancelled import Asked, Progress
@@ -33,7 +33,7 @@ class Relevancy:
     first_layer: int = setting(0, "layers below it are left out", least=0)
 
     def why_not(self, policy: Policy) -> str | None:
-        return why_no_gradient(policy)
+        return why_no_single_pass(policy)
 
     def __call__(
         self,
@@ -45,6 +45,8 @@ class Relevancy:
         progress: Progress | None = None,
         cancelled: Asked | None = None,
     ) -> AttributionMap:
+        if (reason := self.why_not(policy)) is not None:
+            raise UserError(reason)
         check_layers((self.first_layer,), policy.info.layers)
         said = prediction if prediction is not None else policy.predict(observation)
         explained = Explained(policy, observation, said, target, progress, cancelled)
@@ -55,7 +57,8 @@ class Relevancy:
             raise UserError(f"{policy.info.name} does not run its attention where it can be watched")
         queries = list(explained.queries)
         # only the target's rows are needed: R's rows are those of (I + E_top) ... (I + E_first), from the left
-        flow = torch.eye(explained.inputs.shape[1], dtype=torch.float64)[queries]
+        length = watched.layers[0].shape[-1]
+        flow = torch.eye(length, dtype=torch.float64)[queries]
         identity = flow.clone()
         for layer in sorted(watched.layers, reverse=True):
             if layer >= self.first_layer:

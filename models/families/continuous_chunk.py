@@ -7,7 +7,7 @@ row is that of its own position.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,17 @@ def continuous_prediction(
         layout=layout,
         attention=attention,
     )
+
+
+def in_robot_units(
+    values: Float[Tensor, "T A"], restore: Callable[[Float[np.ndarray, "T A"]], Float[np.ndarray, "T D"]]
+) -> Float[Tensor, "T D"]:
+    """What ``restore`` makes of ``values``, for gradients: affine in each value, it may leave out the last ones."""
+    nothing = np.zeros(tuple(values.shape), np.float32)
+    offset = restore(nothing)
+    slope = restore(nothing + 1) - offset
+    told = values[:, : offset.shape[1]]
+    return told * torch.from_numpy(slope).to(told) + torch.from_numpy(offset).to(told)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from models.capture import LANGUAGE, RowCollector, Rows, check_layers, collectin
 from models.checkpoint_files import CheckpointFiles
 from models.cut_attention import Cuttable, active_cuts, cutting
 from models.errors import UserError
-from models.families.continuous_chunk import continuous_prediction
+from models.families.continuous_chunk import continuous_prediction, in_robot_units
 from models.families.openvla import open_images
 from models.families.openvla_oft_config import DataSet, OftConfig
 from models.families.openvla_oft_network import OftNetwork, load_oft_network
@@ -63,7 +63,7 @@ class Question:
 
 
 class OpenVLAOFTPolicy(Cuttable):
-    """A Policy and Knockable. Holds no state between calls; several threads may call it at once."""
+    """A Policy, Knockable, ActionDifferentiable. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -105,12 +105,6 @@ class OpenVLAOFTPolicy(Cuttable):
         return continuous_prediction(actions, self.info.action_space, layout, records)
 
     def _run(self, question: Question, collector: RowCollector | None, asked: range) -> Float[Tensor, "T D"]:
-        network, first = self.model, question.prompt.length - 1
-        pixels = tuple(
-            torch.from_numpy(np.stack([image.pixels for image in tower])).to(network.vla.device, network.vla.dtype)
-            for tower in question.seen
-        )
-        state = torch.from_numpy(question.state)[None] if question.state is not None else None
         if collector is not None:
             rows = slice(asked.start, asked.stop) if len(asked) else None
             collector.expect(rows, self._length(question.prompt))
@@ -119,9 +113,28 @@ class OpenVLAOFTPolicy(Cuttable):
             empty = np.zeros((self._data_set.chunk, self._config.head.dimensions))
             layout = with_actions(question.prompt.layout, self.info.action_space, empty)
             cuts.expect_all(layout, 0, len(layout.tokens), shifted=True)
-        embedded = network.embed(question.prompt.ids, pixels, state, self._actions, self._config.base.eos)
-        hidden = network(embedded)[0, first : first + self._actions]
-        actions: Tensor = network.action_head(hidden, self._data_set.chunk).float()
+        return self._chunk(self._embed(question))
+
+    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
+        return self._embed(self._question(observation))
+
+    def chunk_from(self, observation: Observation, embedded: Float[Tensor, "1 P width"]) -> Float[Tensor, "T D"]:
+        return in_robot_units(self._chunk(embedded), self._data_set.actions.restore)
+
+    def _embed(self, question: Question) -> Float[Tensor, "1 P width"]:
+        network = self.model
+        pixels = tuple(
+            torch.from_numpy(np.stack([image.pixels for image in tower])).to(network.vla.device, network.vla.dtype)
+            for tower in question.seen
+        )
+        state = torch.from_numpy(question.state)[None] if question.state is not None else None
+        return network.embed(question.prompt.ids, pixels, state)
+
+    def _chunk(self, prompt: Float[Tensor, "1 P width"]) -> Float[Tensor, "T D"]:
+        """Normalised; read off the prompt's last position and all empty ones but the last."""
+        network, first = self.model, prompt.shape[1] - 1
+        hidden = network(network.with_empty(prompt, self._actions, self._config.base.eos))
+        actions: Tensor = network.action_head(hidden[0, first : first + self._actions], self._data_set.chunk).float()
         return actions
 
     def _question(self, observation: Observation) -> Question:

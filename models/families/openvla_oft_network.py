@@ -26,16 +26,18 @@ class OftNetwork(nn.Module):
         ids: tuple[int, ...],
         pixels: tuple[Float[Tensor, "I 3 h w"], ...],
         state: Float[Tensor, "1 S"] | None,
-        actions: int,
-        eos: int,
     ) -> Float[Tensor, "1 P width"]:
-        """BOS, patches of all images, state, words, as many empty positions as there are ``actions``, end token."""
-        words = self._words((*ids, eos))
+        """BOS, patches of all images, state, words."""
+        words = self._words(ids)
         pieces = [words[:, :1], self.vla.image_features(pixels).flatten(0, 1)[None]]
         if state is not None and self.proprio_projector is not None:
             pieces.append(self.proprio_projector(state.to(words.device, words.dtype))[None])
-        empty = words.new_zeros(1, actions, words.shape[2])
-        return torch.cat([*pieces, words[:, 1:-1], empty, words[:, -1:]], dim=1)
+        return torch.cat([*pieces, words[:, 1:]], dim=1)
+
+    def with_empty(self, prompt: Float[Tensor, "1 P width"], actions: int, eos: int) -> Float[Tensor, "1 L width"]:
+        """``prompt``, as many empty positions as there are ``actions``, end token."""
+        end = self._words((eos,))
+        return torch.cat([prompt, end.new_zeros(1, actions, end.shape[2]), end.to(prompt.dtype)], dim=1)
 
     def forward(self, embedded: Float[Tensor, "1 P width"]) -> Float[Tensor, "1 P width"]:
         """Hidden states after the last norm; every position looks at every other."""

@@ -25,6 +25,7 @@ from models.families.continuous_chunk import (
     ChunkPlaces,
     DenoisingRows,
     continuous_prediction,
+    in_robot_units,
     starting_noise,
     with_chunk,
 )
@@ -77,7 +78,7 @@ def load_pi0(files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | N
 
 
 class PI0Policy(Cuttable):
-    """A Policy and Knockable. Holds no state between calls; several threads may call it at once."""
+    """A Policy, Knockable, ActionDifferentiable. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class PI0Policy(Cuttable):
         check_layers(capture.layers if capture else None, max(self.info.layers, self.info.expert_layers))
         seen = self._seen(observation)
         prompt = self._prompts(seen, observation.instruction)
-        state = torch.from_numpy(self._robot.read_state(observation, self._data_set))[None]
+        state = self._state(observation)
         layout = with_chunk(prompt.layout, self._config.chunk)
         places = ChunkPlaces(len(prompt.layout.tokens) - 1, len(layout.tokens), self._config.chunk)
         rows = DenoisingRows(self._sites, capture, places, self._config.denoising_steps) if capture else None
@@ -113,7 +114,9 @@ class PI0Policy(Cuttable):
         with torch.inference_mode(), collected, cutting(self._sites, layout) as cuts:
             if cuts is not None:
                 cuts.expect_all(layout, 0, places.prefix, shifted=False)
-            cache = self._read(prompt, seen, rows)
+            if rows:
+                rows.expect_prefix()
+            cache = self._read(self._embed(prompt, seen))
             if cuts is not None:
                 cuts.expect_all(layout, places.prefix, places.suffix, shifted=False)
             values = self._denoise(state, cache, places.prefix, rows)
@@ -131,17 +134,29 @@ class PI0Policy(Cuttable):
             for camera, feature in cameras.items()
         }
 
-    def _read(self, prompt: Prompt, seen: dict[str, SeenImage], rows: DenoisingRows | None) -> DynamicCache:
-        """Keys and values of the prefix."""
-        if rows:
-            rows.expect_prefix()
+    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
+        seen = self._seen(observation)
+        return self._embed(self._prompts(seen, observation.instruction), seen)
+
+    def chunk_from(self, observation: Observation, embedded: Float[Tensor, "1 P width"]) -> Float[Tensor, "T D"]:
+        values = self._denoise(self._state(observation), self._read(embedded), embedded.shape[1], None)[0]
+        return in_robot_units(values, lambda each: self._robot.robot_actions(each, observation, self._data_set))
+
+    def _state(self, observation: Observation) -> Float[Tensor, "1 S"]:
+        return torch.from_numpy(self._robot.read_state(observation, self._data_set))[None]
+
+    def _embed(self, prompt: Prompt, seen: dict[str, SeenImage]) -> Float[Tensor, "1 P width"]:
+        """Images and words."""
         vlm, device = self.model.model.vlm, self.model.device
         pixels = torch.from_numpy(np.stack([each.pixels for each in seen.values()])).to(device, self.model.dtype)
         images = vlm.get_image_features(pixels).pooler_output.flatten(0, 1)[None]
         words = vlm.get_input_embeddings()(torch.tensor([prompt.ids], dtype=torch.long, device=device))
-        prefix = torch.cat([images, words], dim=1)
-        everything = torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
-        cache: DynamicCache = vlm(
+        return torch.cat([images, words], dim=1)
+
+    def _read(self, prefix: Float[Tensor, "1 P width"]) -> DynamicCache:
+        """Keys and values of the prefix."""
+        everything = torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device)
+        cache: DynamicCache = self.model.model.vlm(
             inputs_embeds=prefix,
             attention_mask=everything,
             position_ids=everything.cumsum(-1) - 1,  # PaliGemma alone would count from one

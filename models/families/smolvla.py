@@ -24,6 +24,7 @@ from models.families.continuous_chunk import (
     ChunkPlaces,
     DenoisingRows,
     continuous_prediction,
+    in_robot_units,
     starting_noise,
     with_chunk,
 )
@@ -69,7 +70,7 @@ def load_smolvla(
 
 
 class SmolVLAPolicy(Cuttable):
-    """A Policy and Knockable. Holds no state between calls; several threads may call it at once."""
+    """A Policy, Knockable, ActionDifferentiable. Holds no state between calls; several threads may call it at once."""
 
     def __init__(
         self,
@@ -102,7 +103,9 @@ class SmolVLAPolicy(Cuttable):
         with torch.inference_mode(), collected, cutting(self._sites, layout) as cuts:
             if cuts is not None:
                 cuts.expect_all(layout, 0, places.prefix, shifted=False)
-            cache = self._read(prompt, state, rows)
+            if rows:
+                rows.expect_prefix()
+            cache = self.model.read(self._embed(prompt, state))
             if cuts is not None:
                 cuts.expect_all(layout, places.prefix, places.suffix, shifted=False)
             actions = self._denoise(cache, rows)
@@ -114,10 +117,12 @@ class SmolVLAPolicy(Cuttable):
         assert self.info.action_space is not None
         return continuous_prediction(restored, self.info.action_space, layout, records)
 
-    def _read(self, prompt: Prompt, state: Float[Tensor, "1 S"], rows: DenoisingRows | None) -> PrefixCache:
-        if rows:
-            rows.expect_prefix()
-        return self.model.read(self._embed(prompt, state))
+    def embed(self, observation: Observation) -> Float[Tensor, "1 P width"]:
+        return self._embed(self._prompts(observation), self._state(observation))
+
+    def chunk_from(self, observation: Observation, embedded: Float[Tensor, "1 P width"]) -> Float[Tensor, "T D"]:
+        values = self._denoise(self.model.read(embedded), None)[0, :, : self._folder.action_size]
+        return in_robot_units(values, self._folder.scaling(ACTION, self._data_set).restore)
 
     def _denoise(self, cache: PrefixCache, rows: DenoisingRows | None) -> Tensor:
         noise = starting_noise(self._config.chunk, self._config.action_dim)

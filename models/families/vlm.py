@@ -24,7 +24,7 @@ from models.families.vlm_answer import Answer, prediction
 from models.families.vlm_generation import GenerationRules
 from models.families.vlm_kinds import VLM_KINDS
 from models.families.vlm_pictures import Picture, Pictures
-from models.families.vlm_reading import CausalReading, Reading, WholeReading
+from models.families.vlm_reading import CausalReading, GridAt, GridReading, Reading, WholeReading
 from models.families.vlm_tower import features
 from models.families.weights import Weights, load_transformers, read_transformers_config
 from models.policy import Policy
@@ -55,6 +55,8 @@ def load_vlm(files: CheckpointFiles, spec: CheckpointSpec, action_stats: str | N
     reading = kind.reading(model)
     if isinstance(reading, WholeReading):
         return DifferentiableVisionLanguageModel(spec, model, tokenizer, prompts, pictures, rules, reading)
+    if isinstance(reading, GridReading):
+        return GridVisionLanguageModel(spec, model, tokenizer, prompts, pictures, rules, reading)
     return VisionLanguageModel(spec, model, tokenizer, prompts, pictures, rules, reading)
 
 
@@ -185,7 +187,7 @@ class DifferentiableVisionLanguageModel(VisionLanguageModel, TeacherForcing):
         self, embedded: Float[Tensor, "B L width"], prompt: int, keep: Int[Tensor, " R"], cache: DynamicCache | None
     ) -> Float[Tensor, "B R V"]:
         inputs = {
-            name: value.expand(len(embedded), -1)
+            name: value.expand(*value.shape[:-2], len(embedded), -1)
             for name, value in self._reading.whole(prompt, embedded.shape[1], embedded.device).items()
         }
         cached = {"past_key_values": cache, "use_cache": True} if cache is not None else {"use_cache": False}
@@ -196,6 +198,19 @@ class DifferentiableVisionLanguageModel(VisionLanguageModel, TeacherForcing):
 def _one_text(tokens: Sequence[int]) -> list[str]:
     """Names of parts, as `models.decoding.GreedyRun` asks for them."""
     return [UNNAMED] * (len(tokens) + 1)
+
+
+class GridVisionLanguageModel(VisionLanguageModel):
+    """Where positions on an image's grid are read beside the embeddings: Placing as well."""
+
+    _reading: GridReading
+
+    def placed(self, observation: Observation) -> DifferentiableVisionLanguageModel:
+        prompt, pictures = self._read(observation)
+        reading = GridAt(self._reading, self._ids(prompt), pictures)
+        return DifferentiableVisionLanguageModel(
+            self.info, self.model, self._tokenizer, self._prompts, self._pictures, self._rules, reading
+        )
 
 
 def _words(force: Rationale | str) -> str:

@@ -63,7 +63,7 @@ class GridReading:
     """Qwen2-VL: an image's tokens have a row and a column as positions, text after it continues from the larger.
 
     The positions are handed over with every forward: left to itself, the model keeps them on its module, where
-    another thread's prompt would change them. They are not in the embeddings, so this is no WholeReading.
+    another thread's prompt would change them. They are not in the embeddings, so only `GridAt` is a WholeReading.
     """
 
     def __init__(self, model: PreTrainedModel):
@@ -80,3 +80,22 @@ class GridReading:
             return {"position_ids": along.expand(3, 1, count)}
 
         return {"position_ids": positions}, following
+
+
+class GridAt:
+    """A `GridReading` bound to one prompt: any embeddings of its length are read on its grid."""
+
+    def __init__(self, reading: GridReading, ids: Int[Tensor, "1 P"], pictures: Sequence[Picture]):
+        self._reading = reading
+        inputs, self._following = reading.prompt(ids, pictures)
+        self._positions = inputs["position_ids"]
+
+    def prompt(self, ids: Int[Tensor, "1 P"], pictures: Sequence[Picture]) -> tuple[Inputs, Following]:
+        return self._reading.prompt(ids, pictures)
+
+    def whole(self, prompt: int, length: int, device: torch.device) -> Inputs:
+        """Raises ValueError for a prompt of another length."""
+        if prompt != (own := self._positions.shape[2]):
+            raise ValueError(f"a prompt of {prompt} positions is read by the grid of one of {own}")
+        after = self._following(prompt, length - prompt)["position_ids"]
+        return {"position_ids": torch.cat([self._positions, after], dim=2).to(device)}

@@ -19,7 +19,7 @@ from analysis.cancelled import Cancelled
 from models.errors import UserError
 from models.fake_chunk import PlantedChunkPolicy
 from models.fakes import PlantedPolicy
-from models.policy import Differentiable, Policy
+from models.policy import ActionDifferentiable, Differentiable, Placing, Policy
 from models.types import Observation, Part, Prediction
 from tests.contracts.policy_cases import CASES, observation_for
 
@@ -92,7 +92,7 @@ def test_greyed_out_only_with_a_reason(case: Case, method: AttributionMethod) ->
     reason = method.why_not(case.policy)
     needs_gradients = "gradient" in method.name or method.name in ("relevancy", "saliency")
     if reason is None:
-        assert isinstance(case.policy, Differentiable) or not needs_gradients
+        assert isinstance(case.policy, Differentiable | ActionDifferentiable | Placing) or not needs_gradients
         return
     assert 10 < len(reason) < 200 and "\n" not in reason
     assert needs_gradients or (method.name == "attention-rollout" and case.policy.info.denoising_steps > 0)
