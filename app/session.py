@@ -251,6 +251,17 @@ def changed_on_frame(key: str) -> None:
         keep_edits(after_click(edits(), found, st.session_state.get("what_if_fill", "mean")))
 
 
+def picked_patch() -> tuple[str, int] | None:
+    """The episode's camera and patch that the link asks to hide, once: it is one of the changes from then on."""
+    patch, camera = st.query_params.pop("hide", ""), st.query_params.get("camera", "")
+    return (camera, int(patch)) if patch.isdecimal() and len(patch) < 9 else None
+
+
+def picked_word() -> str:
+    """The word that the link asks about; empty: none."""
+    return str(st.query_params.get("word", ""))[:80]
+
+
 def step(length: int) -> int:
     """The step that a page without a player looks at; it is shared with the player through the URL."""
     wish = st.query_params.get("step", "")
@@ -261,14 +272,16 @@ def step(length: int) -> int:
     return found
 
 
-def act_out(known: object) -> None:
-    """These rollouts were asked for; kept for this session."""
-    st.session_state["acted_out"] = known
+def act_out(world: str, scenes: int) -> None:
+    """The link asks for what came of acting out the changes in so many scenes of a simulated world."""
+    st.query_params.update({"world": world, "scenes": str(scenes)})
 
 
-def acted_out(known: object) -> bool:
-    """Whether exactly these rollouts were asked for last."""
-    return bool(st.session_state.get("acted_out") == known)
+def acted_out(worlds: Sequence[str]) -> tuple[str, int] | None:
+    """The world, of those offered, and number of scenes that the link asks for."""
+    world, scenes = st.query_params.get("world", ""), st.query_params.get("scenes", "")
+    fits = world in worlds and scenes.isdecimal() and len(scenes) < 4 and int(scenes) > 0
+    return (world, int(scenes)) if fits else None
 
 
 def keep_step(value: int) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from analysis.attribution.features import SeenObject
 from analysis.cameras import CameraPlan, default_cameras, plan_cameras
 from analysis.interventions.chart import effect_provenance
 from analysis.interventions.effect import Effect
-from analysis.interventions.in_world import Consequence, Scenes, consequence
+from analysis.interventions.in_world import Consequence, Scenes, consequence, keep_consequence, kept_consequence
 from analysis.interventions.intervene import changed, intervene, intervention_run, kept
 from analysis.interventions.question import Intervention, Situation, ask, situation
 from analysis.interventions.registry import as_text
@@ -19,7 +21,7 @@ from analysis.workspace import ACTED_OUT
 from app.library import Library
 from app.run_records import Asked
 from app.shared_policies import PolicyChoice
-from app.tasks import Progress, Task, tasks_of
+from app.tasks import Progress, Task, TaskState, tasks_of
 from models.policy import Policy
 from models.types import CheckpointSpec, Prediction, TokenLayout
 
@@ -74,6 +76,12 @@ class Place:
             cameras=None if usual else [*self.cameras.chosen],
         )
 
+    def result(self, scenes: Scenes, interventions: Sequence[Intervention]) -> Path:
+        """Where what came of acting out a change is kept."""
+        asked = f"{self.run(interventions).address} {scenes}"
+        id = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        return self.library.workspace.path / ACTED_OUT / "results" / f"{id}.json"
+
     def situation(self, policy: Policy) -> Situation:
         """Runs the policy where its answer is not kept yet."""
         asked, cameras = self.asked, self.cameras
@@ -113,10 +121,24 @@ def lead_to(place: Place, scenes: Scenes, interventions: Sequence[Intervention])
     """The task whose result is a `Consequence`: rollouts in a simulated world, kept as episodes of the workspace."""
 
     def work(policies: tuple[Policy, ...], progress: Progress, cancelled: Callable[[], bool]) -> Consequence:
-        return consequence(policies[0], scenes, interventions, place.library.workspace.path / ACTED_OUT, progress)
+        folder = place.library.workspace.path / ACTED_OUT
+        found = consequence(policies[0], scenes, interventions, folder, progress)
+        keep_consequence(place.result(scenes, interventions), found)
+        return found
 
-    key = ("what if", place.asked, scenes, as_text(interventions))
-    return tasks_of(place.library).submit(key, work, [place.choice], "Rollouts")
+    return tasks_of(place.library).submit(_leading(place, scenes, interventions), work, [place.choice], "Rollouts")
+
+
+def led_to(place: Place, scenes: Scenes, interventions: Sequence[Intervention]) -> Task | Consequence | None:
+    """The task that is under way or failed, else what is kept; None where this was not acted out here."""
+    task = tasks_of(place.library).get(_leading(place, scenes, interventions))
+    if task is not None and task.state is not TaskState.DONE:
+        return task
+    return kept_consequence(place.result(scenes, interventions))
+
+
+def _leading(place: Place, scenes: Scenes, interventions: Sequence[Intervention]) -> Hashable:
+    return ("what if", place.asked, scenes, as_text(interventions))
 
 
 def told(place: Place, effect: Effect) -> Provenance:

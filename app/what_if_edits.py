@@ -18,6 +18,7 @@ from analysis.interventions.instruction_edits import (
 )
 from analysis.interventions.knock_outs import KnockOutHead, KnockOutRoute
 from analysis.interventions.question import Intervention
+from models.types import TokenLayout
 
 IMAGE = (HidePatches, HideBox, HideObject, HideImage)
 INSTRUCTION = (
@@ -72,6 +73,16 @@ def hidden_patches(edits: Sequence[Intervention], camera: str) -> tuple[int, ...
     """Numbers of the patches of a camera that are hidden."""
     of_camera = [each for each in edits if isinstance(each, HidePatches) and each.camera == camera]
     return tuple(sorted({patch for each in of_camera for patch in each.patches}))
+
+
+def hiding(layout: TokenLayout, camera: str, patch: int) -> Intervention | None:
+    """What hides one patch of a camera, counted over all tiles that it is read in; None where there is none such."""
+    grids = [span.grid for span in layout.spans if span.grid is not None and span.grid.camera == camera]
+    for grid in grids:
+        if 0 <= patch < grid.rows * grid.columns:
+            return HidePatches(camera, (patch,)) if len(grids) == 1 else HideBox(camera, grid.rectangle(patch))
+        patch -= grid.rows * grid.columns
+    return None
 
 
 def _with_patches(edits: Sequence[Intervention], camera: str, patches: frozenset[int], on: bool, fill: Fill) -> Edits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -83,6 +84,7 @@ def intervene(
     rationale_shuffled: Annotated[str | None, typer.Option(help="words or sentences")] = None,
     rationale_random: Annotated[int | None, typer.Option(help="replace so many words at random")] = None,
     rationale_step: Annotated[int | None, typer.Option(help="what the policy says at this other step")] = None,
+    rationale_episode: Annotated[str | None, typer.Option(help="id of the episode of --rationale-step")] = None,
     knock_out: RouteOption = None,
     knock_out_head: HeadOption = None,
     edits: Annotated[str | None, typer.Option(help="JSON as in a link of the what-if page")] = None,
@@ -119,7 +121,7 @@ def intervene(
     asked += [instruction_edits.NegatedInstruction()] if instruction_negated else []
     asked += [instruction_edits.ShuffledInstruction(seed)] if instruction_shuffled else []
     asked += [instruction_edits.BlankInstruction()] if instruction_blank else []
-    asked += [rationale_edits.OtherRationale(rationale_step)] if rationale_step is not None else []
+    asked += [rationale_edits.OtherRationale(rationale_step, rationale_episode)] if rationale_step is not None else []
     asked += [rationale_edits.OwnRationale({"text": rationale})] if rationale is not None else []
     asked += [_swap(text) for text in rationale_swap or ()]
     asked += [rationale_edits.DropPart(part) for part in rationale_drop or ()]
@@ -127,6 +129,8 @@ def intervene(
     asked += [rationale_edits.RandomWords(rationale_random, seed)] if rationale_random is not None else []
     asked += [parse_route(text) for text in knock_out or ()]
     asked += [parse_head(text) for text in knock_out_head or ()]
+    if rationale_episode is not None and rationale_step is None:
+        raise UserError("--rationale-episode needs --rationale-step: at which of its steps")
     if not asked:
         raise UserError("there is nothing to change: name at least one change, such as --mask-object or --knock-out")
     opened = open_episode(episode, id, workspace)
@@ -136,10 +140,12 @@ def intervene(
     opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras = cameras_of(policy, opened, camera)
+    elsewhere = partial(open_episode, episode, workspace=workspace)
     said: list[dict[str, Any]] = []
     effects: dict[int, Effect] = {}
     for step in wanted:
-        found = ask_both(policy, situation(policy, opened, opened.step(step), cameras), asked)
+        here = situation(policy, opened, opened.step(step), cameras, other=elsewhere)
+        found = ask_both(policy, here, asked)
         effects[step] = found
         values = {"step": step} | effect_values(found)
         said.append(values)
@@ -211,6 +217,9 @@ def _text(step: int, effect: Effect) -> str:
             bits = [each.bits for each in effect.divergences if (each.step, each.name) == (row, name)]
             odds = f"   JS {bits[0]:.3f} bit" if bits else ""
             lines.append(f"  {number}{name:>10} [{unit}]  {one:+.4f} -> {other:+.4f}   {other - one:+.4f}{odds}")
+    if len(effect.change) > 1:
+        named = zip(before.action_names, before.action_units, effect.distance, strict=True)
+        lines.append("  mean |change| of the chunk: " + ", ".join(f"{n} {far:.4f} {unit}" for n, unit, far in named))
     if effect.divergences:
         lines.append(f"  mean Jensen-Shannon divergence {effect.mean_bits:.3f} bit")
     if before.text or after.text:

@@ -12,9 +12,9 @@ from analysis.attention_map import image_map, patch_grid
 from analysis.attention_share import sink_positions, without_sink
 from analysis.cameras import CameraPlan
 from analysis.evaluation.rationale_truth import Scene, judge
-from analysis.evidence.things import is_robot, named_things, things_in_view
 from analysis.metrics.coverage import object_mask, patch_coverage, visible_share
 from analysis.metrics.grounding import in_object
+from analysis.things import is_robot, named_things, things_in_view
 from analysis.types import Episode, Step
 from models.policy import Policy
 from models.types import Capture, Part, Prediction

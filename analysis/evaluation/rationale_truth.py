@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from analysis.evidence.things import words_of
+from analysis.things import words_of
 from models.teachers.answer import invented_things
 from models.types import Rationale
 

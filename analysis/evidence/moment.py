@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from analysis.cameras import CameraPlan
 from analysis.evidence.drawn import NOTHING_DRAWN, DrawnBoxes
-from analysis.evidence.things import is_robot, named_things, things_in_view
 from analysis.metrics.coverage import object_mask, patch_coverage, visible_share
+from analysis.things import is_robot, named_things, things_in_view
 from analysis.types import Episode, Step
 from models.policy import Policy
 from models.types import Capture, Observation, Part, PatchGrid, Prediction

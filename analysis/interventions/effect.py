@@ -11,12 +11,13 @@ from jaxtyping import Float
 from analysis.evidence.effect import change
 from analysis.metrics.divergence import jensen_shannon
 from analysis.prediction_structure import finite
-from models.types import ActionDistribution, ActionSpace, Part, Prediction
+from models.types import ActionDistribution, CheckpointSpec, Part, Prediction
 
 CONTINUOUS = (
-    "This policy's actions are continuous: it tells no distribution, so the change of the action is all there is. "
-    "Denoising starts from the same noise both times."
+    "This policy's actions are continuous: it tells no distribution, so there is no Jensen-Shannon divergence. "
+    "How far the action moves is told in its units and as a share of its range."
 )
+SAME_NOISE = " Denoising starts from the same noise both times."
 NO_ACTION = "This model predicts no actions: only its words can change."
 LATER = "The action is written before the words here, so changed words cannot change it."
 
@@ -50,14 +51,17 @@ class Effect:
         return float(np.mean([each.bits for each in self.divergences])) if self.divergences else float("nan")
 
     @property
+    def distance(self) -> Float[np.ndarray, " D"]:
+        """Mean |change| over the steps of the chunk, in the unit of each dimension; nan where no step is shared."""
+        return np.abs(self.change).mean(axis=0) if len(self.change) else np.full(self.change.shape[1], np.nan)
+
+    @property
     def text_changed(self) -> bool:
         return self.before.text != self.after.text
 
 
-def effect(
-    before: Prediction, after: Prediction, edits: tuple[str, ...], space: ActionSpace | None, forced: bool
-) -> Effect:
-    """``forced``: a rationale was forced on the policy."""
+def effect(before: Prediction, after: Prediction, edits: tuple[str, ...], spec: CheckpointSpec, forced: bool) -> Effect:
+    """``spec``: of the policy. ``forced``: a rationale was forced on it."""
     steps = min(len(before.actions), len(after.actions))
     found = {(entry.step, entry.name): entry for entry in after.action_distribution}
     divergences = tuple(
@@ -65,9 +69,9 @@ def effect(
         for each in before.action_distribution
         if (other := found.get((each.step, each.name))) is not None and other.values.shape == each.values.shape
     )
-    size = change(before, after, space).action
+    size = change(before, after, spec.action_space).action
     moved = after.actions[:steps] - before.actions[:steps]
-    return Effect(before, after, edits, moved, divergences, size, _note(before, after, space, forced))
+    return Effect(before, after, edits, moved, divergences, size, _note(before, after, spec, forced))
 
 
 def effect_values(effect: Effect) -> dict[str, Any]:
@@ -82,6 +86,7 @@ def effect_values(effect: Effect) -> dict[str, Any]:
                 "before": _finite(before.actions[:, column]),
                 "after": _finite(after.actions[:, column]),
                 "change": _finite(effect.change[:, column]),
+                "mean_absolute_change": finite(effect.distance[column]),
             }
             for column, (name, unit) in enumerate(zip(before.action_names, before.action_units, strict=True))
         ],
@@ -100,15 +105,17 @@ def _bits(one: ActionDistribution, other: ActionDistribution) -> float:
     return float(jensen_shannon(one.probabilities, other.probabilities))
 
 
-def _note(before: Prediction, after: Prediction, space: ActionSpace | None, forced: bool) -> str:
-    if space is None:
+def _note(before: Prediction, after: Prediction, spec: CheckpointSpec, forced: bool) -> str:
+    if spec.action_space is None:
         return NO_ACTION
     if len(before.actions) != len(after.actions):
         missing = "before" if len(before.actions) < len(after.actions) else "after"
         return f"The policy wrote no whole action {missing} the change."
     if forced and _acts_first(after):
         return LATER
-    return "" if before.action_distribution else CONTINUOUS
+    if before.action_distribution:
+        return ""
+    return CONTINUOUS + SAME_NOISE if spec.denoising_steps else CONTINUOUS
 
 
 def _acts_first(prediction: Prediction) -> bool:

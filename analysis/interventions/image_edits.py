@@ -107,7 +107,7 @@ class HideImage(_ImageEdit):
     fill: Fill = "mean"
 
     def describe(self) -> str:
-        return f"the whole image{f' of {self.camera}' if self.camera else ''} replaced by {FILLS[self.fill]}"
+        return f"{f'the whole image of {self.camera}' if self.camera else 'every image'} replaced by {FILLS[self.fill]}"
 
     def change(self, question: Question, situation: Situation) -> Question:
         cameras = [camera_of(question, self.camera)] if self.camera else [*question.observation.images]

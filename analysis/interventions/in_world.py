@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from analysis.atomic_file import written_once
+from analysis.atomic_file import replaced, written_once
 from analysis.attribution.features import SeenObject
 from analysis.evaluation.closed_loop import Rollout, check_fit, roll_out
 from analysis.evaluation.world import World, open_world
@@ -87,6 +87,24 @@ def consequence_values(found: Consequence) -> dict[str, Any]:
     return values | {"changed_steps": found.changed, "steps": found.steps, "episodes": [*map(list, found.episodes)]}
 
 
+def keep_consequence(path: Path, found: Consequence) -> None:
+    """Writes a consequence as JSON, in place of one that is there."""
+    with replaced(path) as part:
+        part.write_text(json.dumps(asdict(found)), encoding="utf-8")
+
+
+def kept_consequence(path: Path) -> Consequence | None:
+    """The consequence that `keep_consequence` wrote; None where there is none, or one that cannot be read."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        scenes = Scenes(held["scenes"]["world"], held["scenes"]["task"], tuple(held["scenes"]["seeds"]))
+        before, after = (tuple(Rollout(**each) for each in held[name]) for name in ("before", "after"))
+        pairs = tuple((one, other) for one, other in held["episodes"])
+        return Consequence(scenes, before, after, held["changed"], held["steps"], pairs)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def consequence(
     policy: Policy,
     scenes: Scenes,
@@ -141,7 +159,8 @@ class ChangedPolicy:
     ):
         self._policy, self._interventions, self._world, self._tick = policy, interventions, world, tick
         self.changed, self.why = 0, ""
-        known_by = "\n".join((policy.info.digest, as_text(interventions), scenes.world, scenes.task))
+        opened = f"{policy.info.family} {policy.info.action_space}"  # as which, with whose statistics
+        known_by = "\n".join((policy.info.digest, opened, as_text(interventions), scenes.world, scenes.task))
         name = f"{policy.info.name}, changed" if interventions else policy.info.name
         self.info = replace(policy.info, name=name, digest=hashlib.sha256(known_by.encode()).hexdigest()[:16])
 

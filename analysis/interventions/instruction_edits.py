@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from analysis.evidence import text_edits
-from analysis.evidence.things import ROBOT, named
+from analysis import text_edits
 from analysis.interventions.question import Question, Situation
+from analysis.things import ROBOT, named
 from models.errors import UserError
 from models.policy import Policy
 

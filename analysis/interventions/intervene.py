@@ -37,7 +37,7 @@ def intervene(
     question = changed(policy, situation, interventions)
     after = ask(policy, question) if answer is None else answer
     edits = tuple(each.describe() for each in interventions)
-    return effect(situation.answer, after, edits, policy.info.action_space, question.force is not None)
+    return effect(situation.answer, after, edits, policy.info, question.force is not None)
 
 
 def intervention_run(

@@ -86,6 +86,8 @@ def situation(
         source = episode if id is None or other is None else other(id)
         if not 0 <= index < source.meta.length:
             raise UserError(f"there is no step {index}; the episode has steps 0 to {source.meta.length - 1}")
+        if missing := [camera for camera in cameras.chosen if camera not in source.meta.cameras]:
+            raise UserError(f"the episode {source.meta.id!r} has no camera {missing[0]!r}, which the policy sees here")
         return policy.predict(cameras.seen(source.step(index).observation)).rationale
 
     known = [

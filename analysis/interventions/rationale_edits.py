@@ -5,14 +5,12 @@ Every edit starts from what is forced already (several edits combine), else from
 
 from __future__ import annotations
 
-import random
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from analysis.evidence import text_edits
+from analysis import text_edits
 from analysis.interventions.question import Question, Situation, with_rationale
 from models.errors import UserError
 from models.policy import Policy
@@ -45,7 +43,7 @@ class DropPart(_RationaleEdit):
     def rationale(self, old: Rationale, situation: Situation) -> Rationale:
         if self.part not in old.parts:
             raise UserError(f"the rationale has no part {self.part!r}; it has {', '.join(old.parts) or 'none'}")
-        return replace(old, parts={name: text for name, text in old.parts.items() if name != self.part})
+        return text_edits.without_part(old, self.part)
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,7 @@ class SwapWords(_RationaleEdit):
 
     def rationale(self, old: Rationale, situation: Situation) -> Rationale:
         new = text_edits.swapped(old, self.one, self.other)
-        if dict(new.parts) == dict(old.parts):
-            raise UserError(f"the rationale says neither {self.one!r} nor {self.other!r}")
-        return new
+        return _changed(old, new, f"it says neither {self.one!r} nor {self.other!r}")
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,7 @@ class ShuffleWords(_RationaleEdit):
         return f"words of the rationale shuffled inside each part (seed {self.seed})"
 
     def rationale(self, old: Rationale, situation: Situation) -> Rationale:
-        parts = {name: text_edits.shuffled(text, self.seed) or text for name, text in old.parts.items()}
-        return _changed(old, parts, "it has no part of two different words")
+        return _changed(old, text_edits.shuffled_words(old, self.seed), "it has no part of two different words")
 
 
 @dataclass(frozen=True)
@@ -92,16 +87,7 @@ class ShuffleSentences(_RationaleEdit):
         return f"sentences of the rationale shuffled across parts (seed {self.seed})"
 
     def rationale(self, old: Rationale, situation: Situation) -> Rationale:
-        cut = {name: _sentences(text) for name, text in old.parts.items()}
-        every = [sentence for sentences in cut.values() for sentence in sentences]
-        draw, mixed = random.Random(self.seed), list(every)
-        for _ in range(20):
-            draw.shuffle(mixed)
-            if mixed != every:
-                break
-        rest = iter(mixed)
-        parts = {name: " ".join(next(rest) for _ in sentences) for name, sentences in cut.items()}
-        return _changed(old, parts, "it has no two different sentences")
+        return _changed(old, text_edits.shuffled_sentences(old, self.seed), "it has no two different sentences")
 
 
 @dataclass(frozen=True)
@@ -118,9 +104,8 @@ class RandomWords(_RationaleEdit):
     def rationale(self, old: Rationale, situation: Situation) -> Rationale:
         instruction = Rationale({"": situation.observation.instruction})
         pool = text_edits.words_in(old, instruction)
-        return _changed(
-            old, text_edits.with_random_words(old, self.count, pool, self.seed).parts, "it has no word to replace"
-        )
+        new = text_edits.with_random_words(old, self.count, pool, self.seed)
+        return _changed(old, new, "it has no word to replace")
 
 
 @dataclass(frozen=True)
@@ -185,11 +170,7 @@ def _current(question: Question, situation: Situation) -> Rationale:
     return situation.answer.rationale
 
 
-def _changed(old: Rationale, parts: Mapping[str, str], why: str) -> Rationale:
-    if dict(parts) == dict(old.parts):
+def _changed(old: Rationale, new: Rationale, why: str) -> Rationale:
+    if dict(new.parts) == dict(old.parts):
         raise UserError(f"the rationale cannot be changed so: {why}")
-    return replace(old, parts=parts)
-
-
-def _sentences(text: str) -> list[str]:
-    return [found for found in re.split(r"(?<=[.;!?])\s+", text) if found]
+    return new

@@ -15,12 +15,13 @@ from app.runs import AUTOMATIC_PARAMETERS
 from app.selection import camera_names
 from app.sidebar import Chosen
 from app.tasks import tasks_of
-from app.views.what_if_editors import attention_editor, fill_editor, instruction_editor, rationale_editor
+from app.views.what_if_attention import attention_editor
+from app.views.what_if_editors import fill_editor, instruction_editor, rationale_editor
 from app.views.what_if_frames import shown_frames
 from app.views.what_if_result import draw_effect
 from app.views.what_if_world import closed_loop
 from app.what_if import Place, Seen, change, look, told
-from app.what_if_edits import without
+from app.what_if_edits import hiding, without
 from models.errors import UserError
 
 
@@ -38,6 +39,8 @@ def show(chosen: Chosen) -> None:
     left, right = st.columns([5, 6], gap="medium")
     with left:
         seen = _seen(place, chosen)
+        if seen is not None:
+            edits = _with_picked(place, seen, edits)
         _frames(place, seen, edits)
     with right:
         if seen is not None:
@@ -79,6 +82,19 @@ def _seen(place: Place, chosen: Chosen) -> Seen | None:
     return task.result if isinstance(task.result, Seen) else None
 
 
+def _with_picked(place: Place, seen: Seen, edits: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
+    """With the patch hidden that was picked in the player."""
+    picked = session.picked_patch()
+    if picked is None or edits:
+        return edits
+    named = {source: camera for camera, source in place.cameras.pairs}
+    camera = named.get(picked[0], place.cameras.pairs[0][0])
+    hidden = hiding(seen.layout, camera, picked[1])
+    if hidden is not None:
+        session.keep_edits([hidden])
+    return session.edits()
+
+
 def _frames(place: Place, seen: Seen | None, edits: tuple[Intervention, ...]) -> None:
     meta = place.library.episode(place.asked.dataset, place.asked.episode).meta
     what_if_frames(place.asked.dataset, meta.id, meta.digest, place.step, shown_frames(place, seen, edits))
@@ -86,13 +102,15 @@ def _frames(place: Place, seen: Seen | None, edits: tuple[Intervention, ...]) ->
 
 
 def _editors(place: Place, seen: Seen, edits: tuple[Intervention, ...]) -> None:
-    instruction, rationale, attention = st.tabs(["Instruction", "Rationale", "Attention"])
+    word, said = session.picked_word(), seen.answer.text
+    titles = ["Instruction", "Rationale", "Attention"]
+    instruction, rationale, attention = st.tabs(titles, default=titles[bool(word and word in said)])
     with instruction:
         instruction_editor(place, seen, edits)
     with rationale:
         rationale_editor(place, seen, edits)
     with attention:
-        attention_editor(place, seen, edits)
+        attention_editor(place, seen)
 
 
 def _outcome(place: Place, seen: Seen | None, edits: tuple[Intervention, ...]) -> None:

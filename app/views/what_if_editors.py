@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import streamlit as st
 
 from analysis.attribution.features import Fill
+from analysis.catalogue import Filter
 from analysis.interventions import instruction_edits as instructions
 from analysis.interventions import rationale_edits as rationales
 from analysis.interventions.image_edits import FILLS
-from analysis.interventions.knock_outs import KnockOutHead, KnockOutRoute
 from analysis.interventions.question import Intervention, Question, Situation
+from analysis.types import EpisodeMeta
 from app import session
 from app.plain_text import plain
+from app.selection import episode_label
 from app.what_if import Place, Seen
-from app.what_if_edits import INSTRUCTION, added, with_fill, with_instruction
+from app.what_if_edits import IMAGE, INSTRUCTION, added, with_fill, with_instruction
 from models.errors import UserError
-from models.knock_out import NAMED
-from models.types import RATIONALE_TITLES, CheckpointSpec, Part, Rationale, TokenLayout
+from models.types import RATIONALE_TITLES, Rationale
 
 Edits = tuple[Intervention, ...]
+OFFERED = 50  # episodes in a select box; more are searched
 PRESETS: dict[str, Intervention] = {
     "Blank": instructions.BlankInstruction(),
     "Shuffled": instructions.ShuffledInstruction(),
@@ -28,24 +31,16 @@ PRESETS: dict[str, Intervention] = {
     "Negated": instructions.NegatedInstruction(),
     "Paraphrase": instructions.ParaphrasedInstruction(),
 }
-PART_NAMES = {
-    Part.ACTION: "action",
-    Part.RATIONALE: "rationale",
-    Part.INSTRUCTION: "instruction",
-    Part.IMAGE: "image",
-    Part.STATE: "state",
-    Part.PROMPT: "fixed words of the prompt",
-    Part.SPECIAL: "special tokens (sinks)",
-}
 
 
 def fill_editor(edits: Edits) -> None:
-    """What hidden pixels become."""
+    """What hidden pixels become; it begins with what the link's changes have."""
     options = list(get_args(Fill))
+    now = next((each.fill for each in edits if isinstance(each, IMAGE)), "mean")
     st.segmented_control(
         "Hidden pixels become",
         options,
-        default="mean",
+        default=now,
         key="what_if_fill",
         format_func=lambda fill: FILLS[fill],
         on_change=lambda: session.keep_edits(with_fill(session.edits(), _chosen_fill())),
@@ -115,29 +110,49 @@ def _rationale_buttons(place: Place, said: Rationale, edits: Edits) -> None:
     left, right = st.columns(2, vertical_alignment="bottom")
     part = left.selectbox("Part", parts, format_func=lambda name: RATIONALE_TITLES.get(name, name), key="drop_part")
     right.button(
-        "Drop this part", width="stretch", disabled=part is None, on_click=_add, args=(rationales.DropPart(part or ""),)
+        "Drop this part", width="stretch", disabled=part is None, on_click=add, args=(rationales.DropPart(part or ""),)
     )
     one, other, swap = st.columns([2, 2, 2], vertical_alignment="bottom")
-    first = one.text_input("Swap", value="left", key="swap_one", max_chars=80).strip()
-    second = other.text_input("with", value="right", key="swap_other", max_chars=80).strip()
+    word = session.picked_word()
+    first = one.text_input("Swap", value=word or "left", key=f"swap_one_{word}", max_chars=80).strip()
+    second = other.text_input("with", value="" if word else "right", key=f"swap_other_{word}", max_chars=80).strip()
     swapping = rationales.SwapWords(first, second)
-    swap.button("Swap", width="stretch", disabled=not first or not second, on_click=_add, args=(swapping,))
+    swap.button("Swap", width="stretch", disabled=not first or not second, on_click=add, args=(swapping,))
     count, random = st.columns(2, vertical_alignment="bottom")
     number = int(count.number_input("Words at random", 1, 500, 2, key="random_words"))
     random.button(
         "Replace them",
         width="stretch",
-        on_click=_add,
+        on_click=add,
         args=(rationales.RandomWords(number),),
         help="The control of another edit: as many random words changed.",
     )
-    step, take = st.columns(2, vertical_alignment="bottom")
-    length = place.library.episode(place.asked.dataset, place.asked.episode).meta.length
-    index = int(step.number_input("Another step", 0, max(length - 1, 0), 0, key="other_step"))
-    take.button("Take what it says there", width="stretch", on_click=_add, args=(rationales.OtherRationale(index),))
+    _elsewhere(place)
     words, sentences = st.columns(2)
-    words.button("Shuffle words", width="stretch", on_click=_add, args=(rationales.ShuffleWords(),))
-    sentences.button("Shuffle sentences", width="stretch", on_click=_add, args=(rationales.ShuffleSentences(),))
+    words.button("Shuffle words", width="stretch", on_click=add, args=(rationales.ShuffleWords(),))
+    sentences.button("Shuffle sentences", width="stretch", on_click=add, args=(rationales.ShuffleSentences(),))
+
+
+def _elsewhere(place: Place) -> None:
+    """What the policy says at another step, of this episode or another one of the data set."""
+    asked = place.asked
+    own, others = place.library.episode(asked.dataset, asked.episode).meta, place.library.workspace.index
+    usable = Filter(datasets=(asked.dataset,), broken=False)
+    many = others.query(usable, size=0).total > OFFERED
+    words = st.text_input("Search episodes", key="other_search", max_chars=200) if many else ""
+    found = others.query(replace(usable, text=words or ""), size=OFFERED).entries
+    metas = {own.id: own} | {one.entry.id: one.entry for one in found if isinstance(one.entry, EpisodeMeta)}
+    episode, step, take = st.columns([4, 2, 3], vertical_alignment="bottom")
+    picked = episode.selectbox(
+        "What it says in",
+        list(metas),
+        format_func=lambda id: "this episode" if id == own.id else episode_label(metas[id]) if id in metas else id,
+        key=f"other_episode_{asked.dataset}_{own.id}",
+    )
+    chosen = metas.get(picked or own.id, own)
+    index = int(step.number_input("at step", 0, max(chosen.length - 1, 0), 0, key=f"other_step_{chosen.id}"))
+    other = rationales.OtherRationale(index, None if chosen.id == own.id else chosen.id)
+    take.button("Take these words", width="stretch", on_click=add, args=(other,))
 
 
 def _own_rationale(said: Rationale | None, edits: Edits) -> None:
@@ -158,60 +173,7 @@ def _own_rationale(said: Rationale | None, edits: Edits) -> None:
             st.rerun()
 
 
-def attention_editor(place: Place, seen: Seen, edits: Edits) -> None:
-    """Routes and heads; greyed out where the policy's attention cannot be cut."""
-    if (why := seen.why_not.get("attention")) is not None:
-        st.caption(f":material/block: {plain(why)}.")
-        return
-    spec = place.spec
-    _route(spec, ends_of(seen.answer.layout))
-    _head(spec)
-    st.caption(
-        "Only the direct route is cut: what other positions took up in lower layers still arrives. "
-        "The rest of each row is renormalised."
-    )
-
-
-def ends_of(layout: TokenLayout) -> dict[str, str]:
-    """What a route may begin or end at, as `KnockOutRoute` writes it -> as a person reads it."""
-    found: dict[str, str] = {}
-    for part, title in PART_NAMES.items():
-        names = list(dict.fromkeys(span.name for span in layout.spans if span.part is part))
-        found |= {str(part): title} if names else {}
-        if part in NAMED and len(names) > 1:
-            found |= {f"{part}:{name}": f"{title}: {RATIONALE_TITLES.get(name, name)}" for name in names}
-    return found
-
-
-def _route(spec: CheckpointSpec, ends: dict[str, str]) -> None:
-    left, right = st.columns(2)
-    names = list(ends)
-    queries = left.selectbox("From", names, format_func=lambda end: ends.get(end, end), key="route_from")
-    image = names.index(Part.IMAGE) if Part.IMAGE in names else 0
-    keys = right.selectbox("to", names, index=image, format_func=lambda end: ends.get(end, end), key="route_to")
-    expert = spec.expert_layers if queries == Part.ACTION else 0
-    count, heads = expert or spec.layers, (spec.expert_heads if expert else 0) or spec.heads
-    first, last = (
-        st.slider("Layers", 0, count - 1, (0, count - 1), key=f"route_layers_{count}") if count > 1 else (0, 0)
-    )
-    picked = st.multiselect("Heads", list(range(heads)), key=f"route_heads_{heads}", placeholder="all of them")
-    layers = None if (first, last) == (0, count - 1) else tuple(range(first, last + 1))
-    route = KnockOutRoute(queries or "", keys or "", layers, tuple(sorted(picked)) or None)
-    st.button("Knock this route out", on_click=_add, args=(route,), disabled=queries is None or keys is None)
-
-
-def _head(spec: CheckpointSpec) -> None:
-    streams = ["language", *(["action expert"] if spec.expert_layers else [])]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        stream = st.selectbox("Stream", streams, key="head_stream") if len(streams) > 1 else streams[0]
-        expert = stream == "action expert"
-        layers, heads = (spec.expert_layers, spec.expert_heads) if expert else (spec.layers, spec.heads)
-        layer = int(st.number_input("Layer", 0, max(layers - 1, 0), 0, key=f"head_layer_{stream}", width=130))
-        head = int(st.number_input("Head", 0, max(heads - 1, 0), 0, key=f"head_head_{stream}", width=130))
-        st.button("Knock this head out", on_click=_add, args=(KnockOutHead(layer, head, stream or "language"),))
-
-
-def _add(one: Intervention) -> None:
+def add(one: Intervention) -> None:
     session.keep_edits(added(session.edits(), one))
 
 

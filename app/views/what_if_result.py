@@ -59,6 +59,8 @@ def _headline(effect: Effect) -> None:
             f"{effect.mean_bits:.3f} bit",
             help="Mean over action tokens; 0 the same, 1 bit nothing in common.",
         )
+    elif len(effect.change):
+        first.metric("Jensen-Shannon divergence", "none", help="There are no distributions to compare.")
     if np.isfinite(effect.size):
         second.metric("Change of the action", f"{effect.size:.1%} of its range", help="Mean over dimensions and steps.")
     if effect.before.text or effect.after.text:
@@ -67,16 +69,25 @@ def _headline(effect: Effect) -> None:
 
 def _table(effect: Effect, step: int) -> str:
     bits = {(each.step, each.name): each.bits for each in effect.divergences}
-    head = _row("th", ["action", "before", "after", "change", *(["JS, bit"] if bits else [])])
+    chunk = len(effect.change) > 1
+    head = [
+        "action",
+        "before",
+        "after",
+        "change",
+        *(["|change|, chunk"] if chunk else []),
+        *(["JS, bit"] if bits else []),
+    ]
     rows = []
     for column, (name, unit) in enumerate(zip(effect.before.action_names, effect.before.action_units, strict=True)):
         one, other = effect.before.actions[step, column], effect.after.actions[step, column]
         cells = [f"{html.escape(name)} <span class='same'>{html.escape(unit)}</span>"]
         cells += [f"{one:+.4f}", f"{other:+.4f}", f"{other - one:+.4f}"]
+        cells += [f"{effect.distance[column]:.4f}"] if chunk else []
         cells += [f"{bits[step, name]:.3f}" if (step, name) in bits else "–"] if bits else []
         same = " class='same'" if one == other and bits.get((step, name), 0.0) < 0.0005 else ""
         rows.append(_row("td", cells).replace("<tr>", f"<tr{same}>"))
-    return f"<table class='what-if-table' data-what-if-table>{head}{''.join(rows)}</table>"
+    return f"<table class='what-if-table' data-what-if-table>{_row('th', head)}{''.join(rows)}</table>"
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

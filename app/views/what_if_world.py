@@ -17,11 +17,12 @@ from analysis.workspace import ACTED_OUT
 from app import session
 from app.components import chart_export
 from app.components.task_status import task_status
-from app.tasks import tasks_of
+from app.tasks import Task, TaskState, tasks_of
 from app.views.what_if_result import table
-from app.what_if import Place, lead_to
+from app.what_if import Place, lead_to, led_to
 from models.errors import UserError
 
+MOST = 100  # scenes
 COUNTED = (
     ("succeeds", lambda one: one.success),
     ("lifts the right thing", lambda one: one.grasped),
@@ -35,24 +36,31 @@ def closed_loop(place: Place, edits: tuple[Intervention, ...]) -> None:
     if (why := _why_not(place)) is not None:
         st.caption(f":material/block: {why}")
         return
+    worlds = list(WORLDS)
+    link = session.acted_out(worlds)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        world = st.selectbox("Simulated world", list(WORLDS), key="what_if_world", width=200)
-        count = int(st.number_input("Scenes", 1, 100, 3, key="what_if_scenes", width=130))
+        index = worlds.index(link[0]) if link else 0
+        world = st.selectbox("Simulated world", worlds, index=index, key="what_if_world", width=200) or worlds[0]
+        count = int(
+            st.number_input("Scenes", 1, MOST, min(link[1], MOST) if link else 3, key="what_if_scenes", width=130)
+        )
         asked = st.button("Act it out", help="With and without the change at every step.")
-    meta = place.library.episode(place.asked.dataset, place.asked.episode).meta
-    scenes = scenes_of(meta, world or next(iter(WORLDS)), count)
-    known = (place.asked, scenes, edits)
+    scenes = scenes_of(place.library.episode(place.asked.dataset, place.asked.episode).meta, world, count)
     if asked:
-        session.act_out(known)
-    if not session.acted_out(known):
+        session.act_out(world, count)
+        lead_to(place, scenes, edits)
+    found = led_to(place, scenes, edits) if asked or link == (world, count) else None
+    if isinstance(found, Task) and task_status(tasks_of(place.library), found).state is TaskState.DONE:
+        found = led_to(place, scenes, edits)
+    if isinstance(found, Consequence):
+        _draw(place, edits, found)
+        st.caption(f"Kept as `{place.result(scenes, edits).stem}`; the address of this page brings it back.")
+    elif found is None:
+        missing = "" if link is None or asked else "What this link asks for was not acted out in this workspace. "
         st.caption(
-            f"Scene {scenes.seeds[0]} is this episode's own; more scenes of the same task follow it. "
+            f"{missing}Scene {scenes.seeds[0]} is this episode's own; more scenes of the same task follow it. "
             "The rollouts are kept as episodes."
         )
-        return
-    task = task_status(tasks_of(place.library), lead_to(place, scenes, edits))
-    if isinstance(task.result, Consequence):
-        _draw(place, edits, task.result)
 
 
 def _why_not(place: Place) -> str | None:

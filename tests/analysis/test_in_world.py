@@ -15,7 +15,7 @@ from analysis.evaluation import world as worlds
 from analysis.evaluation.world import Standing
 from analysis.interventions import in_world
 from analysis.interventions.image_edits import HideObject
-from analysis.interventions.in_world import Scenes, consequence, scenes_of, share
+from analysis.interventions.in_world import Scenes, consequence, keep_consequence, kept_consequence, scenes_of, share
 from analysis.interventions.question import Intervention
 from analysis.types import EpisodeMeta, SceneObject
 from models.errors import UserError
@@ -86,6 +86,23 @@ def test_rollouts_are_episodes_and_are_not_made_twice(tmp_path: Path) -> None:
     assert consequence(PlantedPolicy(), scenes, HIDDEN, tmp_path) == found and not Lamp.begun
     other = consequence(PlantedPolicy(), replace(scenes, task="other"), HIDDEN, tmp_path)
     assert other.episodes != found.episodes
+
+
+def test_what_came_of_it_is_kept_as_a_file(tmp_path: Path) -> None:
+    found = consequence(PlantedPolicy(), scenes_of(META, "lamp", 2), HIDDEN, tmp_path)
+    assert kept_consequence(tmp_path / "result.json") is None
+    keep_consequence(tmp_path / "result.json", found)
+    assert kept_consequence(tmp_path / "result.json") == found
+    (tmp_path / "result.json").write_text('{"scenes": 3}')
+    assert kept_consequence(tmp_path / "result.json") is None
+
+
+def test_the_same_weights_opened_with_other_statistics_act_anew(tmp_path: Path) -> None:
+    scenes, policy = scenes_of(META, "lamp", 1), PlantedPolicy()
+    wider = PlantedPolicy(replace(policy.info, action_space=replace(policy.info.action_space, high=(2.0,))))
+    assert (
+        consequence(policy, scenes, HIDDEN, tmp_path).episodes != consequence(wider, scenes, HIDDEN, tmp_path).episodes
+    )
 
 
 def test_a_rollout_that_was_cut_short_is_made_again(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from analysis.attribution.features import SeenObject
 from analysis.cameras import plan_cameras
 from analysis.episodes import open_source
 from analysis.interventions import image_edits, instruction_edits, knock_outs, rationale_edits
-from analysis.interventions.effect import CONTINUOUS, LATER, Effect
+from analysis.interventions.effect import CONTINUOUS, LATER, SAME_NOISE, Effect
 from analysis.interventions.intervene import changed, intervene, intervention_run, kept
 from analysis.interventions.question import Intervention, Situation, ask, situation
 from analysis.interventions.registry import KINDS, as_settings, as_text, from_settings, from_text
@@ -179,8 +179,11 @@ def test_continuous_actions_have_no_distribution() -> None:
     seen = observation_for(policy.info)
     here = Situation(seen, policy.layout(seen), policy.predict(seen))
     found = intervene(policy, here, [image_edits.HideImage(fill="black")])
-    assert found.note == CONTINUOUS and found.divergences == () and np.isnan(found.mean_bits)
+    assert found.note == CONTINUOUS + SAME_NOISE and found.divergences == () and np.isnan(found.mean_bits)
     assert found.change.shape == found.before.actions.shape
+    np.testing.assert_allclose(found.distance, np.abs(found.change).mean(axis=0))
+    at_once = PlantedChunkPolicy(replace(policy.info, denoising_steps=0))
+    assert intervene(at_once, here, [image_edits.HideImage(fill="black")]).note == CONTINUOUS
 
 
 def test_knock_outs_reach_a_real_network(tmp_path: Path) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from analysis.evaluation.closed_loop import Rollout
 from analysis.interventions.image_edits import HideBox, HideObject, HidePatches
+from analysis.interventions.in_world import Consequence, Scenes, keep_consequence
 from analysis.interventions.instruction_edits import BlankInstruction, NegatedInstruction
 from app.figures_what_if import action_dumbbells, distributions
 from app.library import Library
 from app.run_records import Asked
 from app.tasks import Task, TaskState, tasks_of
-from app.views.what_if_editors import ends_of
+from app.views.what_if_attention import ends_of
 from app.views.what_if_frames import shown_frames
 from app.views.what_if_result import word_diff
-from app.what_if import Place, Seen, change, look
-from app.what_if_edits import added, after_click, hidden_patches, with_fill, with_instruction, without
-from models.types import Part, Span, TokenLayout
+from app.what_if import Place, Seen, change, led_to, look
+from app.what_if_edits import added, after_click, hidden_patches, hiding, with_fill, with_instruction, without
+from models.types import Part, PatchGrid, Span, TokenLayout
 from tests.browser.world import checkpoint_named
 
 
@@ -38,6 +41,15 @@ def test_objects_and_boxes() -> None:
     edits = after_click(edits, {"camera": "a", "box": [1, 2, 30, 40], "on": True}, "black")
     assert edits[-1] == HideBox("a", (1.0, 2.0, 30.0, 40.0), "black")
     assert {each.fill for each in with_fill(edits, "grey")} == {"grey"}
+
+
+def test_a_patch_that_was_picked_in_the_player_is_hidden_whatever_its_tile() -> None:
+    whole, left = PatchGrid("top", 2, 2, (0, 0, 40, 40)), PatchGrid("top", 2, 2, (0, 0, 20, 40))
+    one = TokenLayout(("",) * 4, (Span(Part.IMAGE, "top", 0, 4, whole),))
+    tiled = TokenLayout(("",) * 8, (Span(Part.IMAGE, "top", 0, 4, whole), Span(Part.IMAGE, "top", 4, 8, left)))
+    assert hiding(one, "top", 3) == HidePatches("top", (3,))
+    assert hiding(tiled, "top", 5) == HideBox("top", (10.0, 0.0, 20.0, 20.0))
+    assert hiding(one, "top", 4) is None and hiding(one, "wrist", 0) is None
 
 
 NONSENSE = [{}, {"camera": 3, "patches": [1]}, {"camera": "a", "patches": "x"}, {"camera": "a", "box": [1]}]
@@ -98,6 +110,18 @@ def test_a_question_is_answered_once_and_kept(place: Place) -> None:
 def test_a_change_that_the_step_does_not_allow_fails_in_a_sentence(place: Place) -> None:
     task = ended(place.library, change(place, (HideObject("dragon"),)))
     assert task.state is TaskState.FAILED and "there is no 'dragon' in view at step 2" in task.message
+
+
+def test_what_came_of_acting_out_is_found_by_what_was_asked(place: Place) -> None:
+    scenes, edits = Scenes("tabletop", "a task", (7, 8)), (HideObject("red block"),)
+    rollouts = tuple(Rollout(seed, "a task", True, True, False, 3) for seed in scenes.seeds)
+    found = Consequence(scenes, rollouts, rollouts, 4, 6, (("a", "b"), ("c", "d")))
+    assert led_to(place, scenes, edits) is None
+    keep_consequence(place.result(scenes, edits), found)
+    assert led_to(place, scenes, edits) == found
+    assert led_to(replace(place, step=4), scenes, edits) == found  # the changes are made at every step
+    assert led_to(place, replace(scenes, seeds=(7,)), edits) is None
+    assert led_to(place, scenes, (BlankInstruction(),)) is None
 
 
 def test_frames_show_patches_objects_and_what_is_hidden(place: Place) -> None:

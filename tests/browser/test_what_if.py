@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.browser.conftest import Tab
+from tests.browser.world import checkpoint_named
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 TABLE = "[data-what-if-table]"
@@ -42,6 +44,22 @@ def test_patches_are_hidden_by_dragging_and_taken_back(tab: Tab) -> None:
     tab.page.get_by_role("button", name="✕").click()
     tab.page.get_by_text("Nothing yet.").wait_for(timeout=30_000)
     assert tab.parameter("edits") is None
+
+
+def test_what_was_picked_in_the_player_is_asked_about(tab: Tab, world: Path) -> None:
+    tab.page.set_default_timeout(240_000)
+    tuned = checkpoint_named(world, "tuned").digest
+    tab.open(episode="plain", step=3, checkpoint=tuned, query="word.1", patch=5)
+    tab.wait_for_rows()
+    word = tab.page.locator(".chips.part-rationale button").nth(1).inner_text()
+    tab.page.get_by_role("link", name="What if here").click()
+    tab.page.locator(TABLE).wait_for(timeout=240_000)
+    assert tab.page.get_by_text("1 patch of shoulder replaced by the mean colour").count() == 1
+    assert (tab.parameter("step"), tab.parameter("checkpoint"), tab.parameter("hide")) == ("3", tuned, None)
+    assert tab.page.get_by_label("Swap", exact=True).input_value() == word
+    tab.page.get_by_label("What it says in").click()
+    others = tab.page.get_by_role("option").all_inner_texts()
+    assert others[0] == "this episode" and len(others) > 1
 
 
 def test_a_broken_link_is_said(tab: Tab) -> None:

@@ -9,9 +9,9 @@ from typing import ClassVar
 from analysis.evidence.effect import change
 from analysis.evidence.moment import Moment
 from analysis.evidence.probe import Values
-from analysis.evidence.text_edits import negated, other_object, paraphrased, shuffled
-from analysis.evidence.things import named
 from analysis.records import Setting
+from analysis.text_edits import negated, other_object, paraphrased, shuffled
+from analysis.things import named
 from models.errors import UserError
 from models.policy import Policy
 

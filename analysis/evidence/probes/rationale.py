@@ -9,9 +9,9 @@ from typing import ClassVar
 from analysis.evidence.effect import change
 from analysis.evidence.moment import Moment
 from analysis.evidence.probe import Values
-from analysis.evidence.text_edits import changed_words, swapped, with_random_words, without_part, words_in
-from analysis.evidence.things import named
 from analysis.records import Setting
+from analysis.text_edits import changed_words, swapped, with_random_words, without_part, words_in
+from analysis.things import named
 from models.errors import UserError
 from models.policy import Policy
 from models.types import Part, Prediction, Rationale
@@ -46,7 +46,7 @@ class RationaleProbe:
         edits = {
             "swap": self._swap(moment, own),
             "another step": other if other is not None and other.parts != own.parts else None,
-            "drop": without_part(own, moment.step.index),
+            "drop": _without_one(own, moment.step.index),
         }
         pool = words_in(*[each for each in (own, other) if each is not None])
         before = self._forced(moment, own)
@@ -87,6 +87,12 @@ class RationaleProbe:
         if before is None or after is None:
             return math.nan
         return change(before, after, moment.policy.info.action_space).size
+
+
+def _without_one(own: Rationale, turn: int) -> Rationale | None:
+    """Without one of its parts, counted round; None where it has only one."""
+    names = list(own.parts)
+    return without_part(own, names[turn % len(names)]) if len(names) > 1 else None
 
 
 def _first(answer: Prediction) -> bool:

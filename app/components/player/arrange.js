@@ -17,7 +17,7 @@ function trajectory(player, reverse, time, actions) {
   const [pane] = player.panes;
   return [
     el("div", { class: "columns" },
-      el("div", { class: "left" }, pane.stage.node, pane.cameras.node, time, player.downloads.node),
+      el("div", { class: "left" }, pane.stage.node, pane.cameras.node, time, el("div", { class: "onward" }, pane.whatIf.node, player.downloads.node)),
       el("div", { class: "right" }, pane.status.node, pane.note, player.controls.node,
         titled("Where the query looks", pane.shares.node), reverse, pane.strips.node, pane.waiting, player.header.recorded), actions),
   ];
@@ -35,7 +35,7 @@ function comparison(player, reverse, time, actions) {
 }
 
 function withCameras(pane) {
-  return el("div", { class: "pane" }, pane.stage.node, pane.cameras.node);
+  return el("div", { class: "pane" }, pane.stage.node, pane.cameras.node, pane.whatIf.node);
 }
 
 function titled(title, node) {

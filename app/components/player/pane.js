@@ -14,6 +14,7 @@ import { RunStatus } from "./run_status.js";
 import { ShareBar } from "./share_bar.js";
 import { Stage } from "./stage.js";
 import { TokenStrips } from "./token_strips.js";
+import { WhatIfLink } from "./what_if_link.js";
 
 export class Pane {
   constructor(player, pane, status, index) {
@@ -33,6 +34,7 @@ export class Pane {
     this.depth = new DepthView(this);
     this.strips = new TokenStrips({ onQuery: (query) => player.ask(query) });
     this.shares = new ShareBar();
+    this.whatIf = new WhatIfLink(player, pane);
     this.status = new RunStatus({
       onStart: () => this.run.command("start", player.view.step), onStop: () => this.run.command("stop", player.view.step),
     });
@@ -209,6 +211,7 @@ export class Pane {
     this.waiting.hidden = Boolean(bundle);
     this.waiting.textContent = this.run ? this.whyEmpty() : "Choose a checkpoint in the side bar to see what it attends to, says and does.";
     this.shares.show(has ? spanShares(bundle, attention.row.map(Math.abs)) : []);
+    this.whatIf.show(bundle);
   }
 
   whyEmpty() {

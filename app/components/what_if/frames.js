@@ -116,7 +116,7 @@ function figure(frame, data, mode, send) {
     svg.append(outline);
   }
   listen(svg, frame, mode, send);
-  return element("figure", {}, element("div", { class: "stage" }, image, svg), element("figcaption", {}, frame.source));
+  return element("figure", {}, element("div", { class: "stage" }, image, svg), element("figcaption", {}, frame.source === frame.camera ? frame.source : `${frame.source}, the policy's ${frame.camera}`));
 }
 
 function objects(frames, known, send) {

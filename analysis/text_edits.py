@@ -1,12 +1,16 @@
-"""Changes of an instruction or a rationale that a verdict compares, each drawn from a seed. Pure."""
+"""Changes of an instruction or a rationale, what is random in them drawn from a seed. Pure.
+
+Interventions make them on request, and verdicts compare what they do.
+"""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
-from analysis.evidence.things import named
+from analysis.things import named
 from models.types import Rationale
 
 SYNONYMS = (  # the first that fits is used, both ways: what is asked for stays the same
@@ -22,6 +26,7 @@ SYNONYMS = (  # the first that fits is used, both ways: what is asked for stays 
     ("stack", "put"),
 )
 WORD = re.compile(r"[^\W_]+", re.UNICODE)
+SENTENCE = re.compile(r"(?<=[.;!?])\s+")  # what stands between two
 
 
 def shuffled(text: str, seed: int) -> str | None:
@@ -69,16 +74,28 @@ def swapped(rationale: Rationale, one: str, other: str) -> Rationale:
         part: replaced_name(replaced_name(text, one, mark), other, one).replace(mark, other)
         for part, text in rationale.parts.items()
     }
-    return Rationale(parts, rationale.start, rationale.stop, rationale.author)
+    return replace(rationale, parts=parts)
 
 
-def without_part(rationale: Rationale, index: int) -> Rationale | None:
-    """Without one of its parts, counted round; None where it has only one."""
-    if len(rationale.parts) < 2:
-        return None
-    dropped = list(rationale.parts)[index % len(rationale.parts)]
-    parts = {part: text for part, text in rationale.parts.items() if part != dropped}
-    return Rationale(parts, rationale.start, rationale.stop, rationale.author)
+def without_part(rationale: Rationale, part: str) -> Rationale:
+    """Without one of its parts."""
+    return replace(rationale, parts={name: text for name, text in rationale.parts.items() if name != part})
+
+
+def shuffled_words(rationale: Rationale, seed: int) -> Rationale:
+    """The words of every part in another order, inside the part; the same where no part has another."""
+    return replace(rationale, parts={name: shuffled(text, seed) or text for name, text in rationale.parts.items()})
+
+
+def shuffled_sentences(rationale: Rationale, seed: int) -> Rationale:
+    """All sentences in another order, across parts, of which each keeps its number; the same where there is none."""
+    cut = {name: [each for each in SENTENCE.split(text) if each] for name, text in rationale.parts.items()}
+    every = [sentence for sentences in cut.values() for sentence in sentences]
+    draw, mixed = random.Random(seed), list(every)
+    while len(set(every)) > 1 and mixed == every:
+        draw.shuffle(mixed)
+    rest = iter(mixed)
+    return replace(rationale, parts={name: " ".join(next(rest) for _ in own) for name, own in cut.items()})
 
 
 def changed_words(one: Rationale, other: Rationale) -> int:
@@ -98,8 +115,8 @@ def with_random_words(rationale: Rationale, count: int, pool: Sequence[str], see
     for part, index in draw.sample(places, min(count, len(places))):
         others = [word for word in pool if word != words[part][index]]
         words[part][index] = draw.choice(others) if others else words[part][index]
-    parts: Mapping[str, str] = {part: " ".join(own) for part, own in words.items()}
-    return Rationale(parts, rationale.start, rationale.stop, rationale.author)
+    parts = {part: " ".join(own) for part, own in words.items()}
+    return replace(rationale, parts=parts)
 
 
 def words_in(*rationales: Rationale) -> tuple[str, ...]:
