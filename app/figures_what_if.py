@@ -35,11 +35,11 @@ def action_dumbbells(effect: Effect, step: int) -> go.Figure:
     for label, colour, symbol in (("before", BEFORE, "circle"), ("after", AFTER, "diamond")):
         marker = {"size": 11, "color": colour, "symbol": symbol}
         figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=label, marker=marker))
-    reach = "share of the range" if effect.divergences else "share of what both answers reach"
+    title = "share of the range" if effect.divergences else "share of what both answers reach"
     figure.update_layout(
         height=70 + 32 * len(names),
         margin={"l": 10, "r": 10, "t": 10, "b": 40},
-        xaxis={"title": reach, "range": [-0.04, 1.04], "tickformat": ".0%", "zeroline": False},
+        xaxis={"title": title, "range": [-0.04, 1.04], "tickformat": ".0%", "zeroline": False},
         yaxis={"autorange": "reversed", "type": "category", "title": None},
         legend={"orientation": "h", "y": 1.0, "x": 1.0, "xanchor": "right", "yanchor": "bottom"},
         font={"size": 13},
