@@ -7,12 +7,13 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from analysis.pictures.chart import Chart
-from analysis.pictures.chart_files import CHARTS, table
+from analysis.pictures.chart_files import CHARTS
+from analysis.pictures.provenance import Provenance
 from app.library import Library
 from app.picture_route import MEDIA
 from models.errors import UserError
@@ -28,18 +29,23 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True)
 class Exported:
-    chart: Chart
+    """A chart of a page; its numbers are gathered when somebody wants them."""
+
+    place: str  # on the page
+    about: Provenance
+    chart: Callable[[], Chart]
     figure: Drawn | None = None
 
     @property
     def key(self) -> str:
-        """Of its numbers and its caption: the same chart drawn again has the same."""
-        return hashlib.sha256(table(self.chart)).hexdigest()[:32]
+        """Of what it is about: a chart that is drawn again with more samples takes the place of the earlier one."""
+        facts = {name: value for name, value in self.about.facts.items() if name not in ("samples", "records")}
+        return hashlib.sha256(json.dumps([self.place, facts], default=str).encode()).hexdigest()[:32]
 
     @property
     def name(self) -> str:
         """Of its file, without the ending."""
-        about = self.chart.provenance
+        about = self.about
         words = "-".join((about.title, *(one.digest[:8] for one in about.models)))
         return re.sub(r"[^A-Za-z0-9._]+", "-", words).strip("-.").lower()[:80] or "chart"
 
@@ -76,14 +82,13 @@ def chart_file(library: Library, given: Mapping[str, str]) -> tuple[bytes, str, 
     """
     found, format = exports_of(library).find(given.get("key", "")), given.get("format", "")
     if format == "figure" and found.figure is not None:
-        about = found.chart.provenance
-        said = {"caption": about.caption, "facts": about.facts}
+        said = {"caption": found.about.caption, "facts": found.about.facts}
         body = f'{{"about": {json.dumps(said, default=str)}, "figure": {found.figure.to_json()}}}'
         return body.encode(), "application/json", f"{found.name}.json"
     make = CHARTS.get(f".{format}")
     if make is None:
         raise UserError(f"{format[:40]!r} is no format; there are {', '.join(ending[1:] for ending in CHARTS)}")
-    return make(found.chart), MEDIA[f".{format}"], f"{found.name}.{format}"
+    return make(found.chart()), MEDIA[f".{format}"], f"{found.name}.{format}"
 
 
 _making = threading.Lock()

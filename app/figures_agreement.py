@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 import plotly.graph_objects as go
 
@@ -38,7 +39,11 @@ def agreement_dots(labels: Sequence[LabelAgreement], titles: Sequence[str], scal
         height=110 + 46 * len(labels),
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         xaxis={"title": "agreement", "range": [-0.4, 1.05], "zeroline": True},
-        yaxis={"tickvals": list(range(len(labels))), "ticktext": list(titles), "autorange": "reversed"},
+        yaxis={
+            "tickvals": list(range(len(labels))),
+            "ticktext": [escape(title) for title in titles],
+            "autorange": "reversed",
+        },
         legend={"orientation": "h", "y": -0.22},
     )
     return figure
@@ -50,8 +55,8 @@ def confusion_heat(pair: PairAgreement) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
             z=counts,
-            x=list(pair.categories),
-            y=list(pair.categories),
+            x=[escape(category) for category in pair.categories],
+            y=[escape(category) for category in pair.categories],
             text=counts,
             texttemplate="%{text}",
             colorscale="Blues",
@@ -62,8 +67,8 @@ def confusion_heat(pair: PairAgreement) -> go.Figure:
     figure.update_layout(
         height=90 + 42 * len(pair.categories),
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        xaxis={"title": pair.second, "side": "bottom"},
-        yaxis={"title": pair.first, "autorange": "reversed"},
+        xaxis={"title": escape(pair.second), "side": "bottom"},
+        yaxis={"title": escape(pair.first), "autorange": "reversed"},
     )
     return figure
 
@@ -85,7 +90,7 @@ def drift_lines(points: Sequence[DriftPoint]) -> go.Figure:
             },
             mode="lines+markers",
             line={"dash": "dot" if against == "gold" else "solid"},
-            name=f"{annotator}, {against}",
+            name=escape(f"{annotator}, {against}"),
             hovertemplate="%{y:.0%} of %{customdata}<extra>%{fullData.name}</extra>",
             customdata=[point.compared for point in mine],
         )

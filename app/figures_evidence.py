@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 import plotly.graph_objects as go
 
@@ -110,10 +111,11 @@ def _rows(
 ) -> go.Figure:
     colours = [CERTAIN if certain is None or sure else OPEN for sure in (certain or [True] * len(values))]
     hover = texts or [f"{label}: {rounded(v.value)}, n = {v.n}" for label, v in zip(labels, values, strict=True)]
+    hover = [escape(text) for text in hover]
     figure = go.Figure(
         go.Scatter(
             x=[v.value for v in values],
-            y=list(labels),
+            y=[escape(label) for label in labels],
             mode="markers",
             marker={"size": 10, "color": colours},
             error_x=_errors(values),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -18,10 +19,10 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], value: str, title: s
         figure.add_scatter(
             x=[line["samples"] for line in shown],
             y=[line[value] for line in shown],
-            name=name,
+            name=escape(name),
             mode="lines" if len(shown) > 1 else "markers",
             line={"color": COLOURS[number % len(COLOURS)], "width": 2},
-            hovertemplate=f"{name}<br>%{{x:,}} samples<br>%{{y:.4g}}<extra></extra>",
+            hovertemplate=f"{escape(name)}<br>%{{x:,}} samples<br>%{{y:.4g}}<extra></extra>",
         )
     figure.update_layout(
         height=300,
@@ -34,3 +35,13 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], value: str, title: s
         font={"size": 13},
     )
     return figure
+
+
+def points(runs: Mapping[str, Sequence[Mapping[str, Any]]], value: str) -> list[dict[str, object]]:
+    """The numbers of `curves`."""
+    return [
+        {"run": name, "samples": line["samples"], value: line[value]}
+        for name, lines in runs.items()
+        for line in lines
+        if line.get(value) is not None
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -19,11 +21,11 @@ def action_dumbbells(effect: Effect, step: int) -> go.Figure:
         one, other = float(effect.before.actions[step, column]), float(effect.after.actions[step, column])
         low, high = reach(effect, step, name, column)
         ends = [(value - low) / (high - low) for value in (one, other)]
-        said = [f"{name}, {when}: {value:+.4f} {unit}" for when, value in (("before", one), ("after", other))]
+        said = [escape(f"{name}, {when}: {value:+.4f} {unit}") for when, value in (("before", one), ("after", other))]
         figure.add_trace(
             go.Scatter(
                 x=ends,
-                y=[name, name],
+                y=[escape(name)] * 2,
                 mode="lines+markers",
                 line={"color": AFTER, "width": 3},
                 marker={"size": 12, "color": [BEFORE, AFTER], "symbol": ["circle", "diamond"]},
@@ -61,13 +63,13 @@ def distributions(divergence: Divergence, unit: str) -> go.Figure:
                 mode="lines",
                 line={"shape": "hvh", "color": colour, "width": 2},
                 fill="tozeroy",
-                hovertemplate="%{x:+.4f} " + unit + ": %{y:.3f}",
+                hovertemplate="%{x:+.4f} " + escape(unit) + ": %{y:.3f}",
             )
         )
     figure.update_layout(
         height=230,
         margin={"l": 10, "r": 10, "t": 10, "b": 40},
-        xaxis={"title": f"{divergence.name}, {unit}", "zeroline": False},
+        xaxis={"title": escape(f"{divergence.name}, {unit}"), "zeroline": False},
         yaxis={"title": "probability", "rangemode": "tozero"},
         legend={"orientation": "h", "y": 1.0, "x": 1.0, "xanchor": "right", "yanchor": "bottom"},
         hovermode="x unified",

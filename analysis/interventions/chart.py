@@ -15,7 +15,7 @@ from analysis.types import EpisodeMeta
 from models.types import CheckpointSpec
 
 JENSEN_SHANNON = "Jensen-Shannon divergence of the odds of an action token"
-METHOD = f"The step asked with and without the changes; change: after minus before; {JENSEN_SHANNON}, in bits"
+METHOD = f"the step asked with and without the changes; change: after minus before; {JENSEN_SHANNON}, in bits"
 ROW, LEFT, MIDDLE, RIGHT = 30, 150, 380, 330  # pixels
 
 
@@ -29,13 +29,17 @@ def effect_provenance(
 ) -> Provenance:
     """``settings``: how the policy was opened, where not as usual."""
     changes = dict.fromkeys(edit for found in effects.values() for edit in found.edits)
+    said: dict[str, Setting] = {}
+    if len(effects) == 1:
+        (one,) = effects.values()
+        said = {"said before": one.before.text, "said after": one.after.text if one.text_changed else ""}
     return Provenance(
         title="Action before and after a change",
         data=episode_words(meta, list(effects)),
         method=METHOD,
         samples=f"{len(effects)} step{'' if len(effects) == 1 else 's'}",
         models=(Model.of(spec),),
-        settings={"changes": list(changes), **{name: value for name, value in settings.items() if value is not None}},
+        settings={"changes": list(changes), **{name: value for name, value in {**settings, **said}.items() if value}},
     )
 
 

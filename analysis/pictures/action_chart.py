@@ -19,7 +19,7 @@ from analysis.pictures.view import View
 from analysis.types import Episode
 from models.errors import UserError
 
-METHOD = "The first action of each step's chunk: what the policy would have done at the recorded observation"
+METHOD = "the first action of each step's chunk: what the policy would have done at the recorded observation"
 RECORDED = "recorded"
 Values = Float[np.ndarray, " T"]  # nan where a step was not run
 

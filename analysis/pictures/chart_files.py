@@ -19,6 +19,7 @@ from analysis.pictures.shapes_png import pixels
 from analysis.pictures.shapes_svg import FAMILY, elements
 from models.errors import UserError
 
+TAKEN = ("caption", "facts", "file", "allow_pickle")  # by us, and by NumPy's own arguments
 MARGIN, TITLE, TEXT, NARROWEST = 20, 16, 13, 640  # pixels
 
 
@@ -83,7 +84,7 @@ def npz(chart: Chart) -> bytes:
     out = io.BytesIO()
     about = chart.provenance
     words = {"caption": np.array("\n".join(about.caption)), "facts": np.array(json.dumps(about.facts, default=str))}
-    columns = {name.replace("/", " "): _array(values) for name, values in chart.columns.items()}
+    columns = {_array_name(name): _array(values) for name, values in chart.columns.items()}
     np.savez_compressed(out, allow_pickle=False, **{**columns, **chart.arrays, **words})
     return out.getvalue()
 
@@ -104,6 +105,11 @@ def write_chart(chart: Chart, path: Path) -> None:
     """Raises UserError for another ending, or where nothing can be written."""
     check_ending(path)
     write_bytes(path, CHARTS[path.suffix.lower()](chart))
+
+
+def _array_name(column: str) -> str:
+    """As a column is called in an NPZ, where some names are taken and a slash would be a folder."""
+    return f"{column} " if column in TAKEN else column.replace("/", " ")
 
 
 def _array(values: Sequence[object]) -> np.ndarray:

@@ -16,7 +16,7 @@ from analysis.types import EpisodeMeta
 from models.types import ActionDistribution
 
 PROBABLE = 1e-3  # of the largest probability: bins below it are not drawn
-METHOD = "Softmax over the bins of each action token, given what was written before it"
+METHOD = "softmax over the bins of each action token, given what was written before it"
 NONE = "No odds of bins were kept at this step: it was not run, or the actions are continuous."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,15 @@ QUIET = {"displayModeBar": False}
 Rows = Sequence[Mapping[str, object]]
 
 
-def chart(figure: go.Figure, rows: Rows, about: Provenance, key: str) -> None:
-    """Draws a figure. ``rows``: its numbers."""
+def chart(figure: go.Figure, rows: Rows | Callable[[], Rows], about: Provenance, key: str) -> None:
+    """Draws a figure. ``rows``: its numbers; where there are many, called when somebody wants them."""
+
+    def made() -> Chart:
+        return Chart(about, columns_of(rows() if callable(rows) else rows))
+
     with st.container(gap=None):
         st.plotly_chart(figure, key=key, config=QUIET)
-        _control(Exported(Chart(about, columns_of(rows)), figures_export.OnPaper(figure)), key)
+        _control(Exported(key, about, made, figures_export.OnPaper(figure)))
 
 
 def table(rows: Rows, about: Provenance, key: str, numbers: Rows | None = None, link: str = "", **options: Any) -> None:
@@ -42,10 +46,10 @@ def table(rows: Rows, about: Provenance, key: str, numbers: Rows | None = None, 
 
 def save(made: Chart, key: str) -> None:
     """Draws the control alone, for what is shown in another way."""
-    _control(Exported(made), key)
+    _control(Exported(key, made.provenance, lambda: made))
 
 
-def _control(exported: Exported, key: str) -> None:
+def _control(exported: Exported) -> None:
     component = st.components.v2.component(
         "vla_lens_chart_export",
         html=HTML,
@@ -53,13 +57,13 @@ def _control(exported: Exported, key: str) -> None:
         js=(FOLDER / "control.js").read_text(encoding="utf-8"),
     )
     component(
-        key=f"export_{key}",
+        key=f"export_{exported.place}",
         data={
             "base": BASE,
             "modules": CHART_EXPORT.address,
             "plotly": f"{BASE}/plotly/{figures_export.VERSION}/plotly.min.js" if exported.figure is not None else "",
             "key": exports_of(library.current()).keep(exported),
-            "title": exported.chart.provenance.title,
+            "title": exported.about.title,
             "name": exported.name,
         },
     )

@@ -85,7 +85,7 @@ def _confusion(pairs: Sequence[PairAgreement], about: Provenance) -> None:
     at = st.selectbox("Who said what", range(len(pairs)), key="confusion_pair", format_func=lambda i: names[i])
     pair = pairs[at or 0]
     rows = [
-        {pair.first: one, pair.second: other, "items": int(pair.table[row, column])}
+        {"first says": one, "second says": other, "items": int(pair.table[row, column])}
         for row, one in enumerate(pair.categories)
         for column, other in enumerate(pair.categories)
     ]

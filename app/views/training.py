@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -58,13 +59,8 @@ def _draw() -> None:
     for number, (value, title, log) in enumerate(PLOTS):
         lines = {name: run.lines for name, run in shown.items()}
         figure = figures_training.curves(lines, value, title, log)
+        points = partial(figures_training.points, lines, value)
         with columns[number % 2]:
-            points = [
-                {"run": name, "samples": line["samples"], value: line[value]}
-                for name, run in shown.items()
-                for line in run.lines
-                if line.get(value) is not None
-            ]
             chart_export.chart(figure, points, replace(about, title=f"Fine-tuning: {title}"), f"training_{value}")
 
 

@@ -9,11 +9,17 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.evidence.drawn import DrawnBoxes, KeyBox, read_drawn, write_drawn
 from analysis.evidence.episodes import subject
-from analysis.evidence.measurements import spread_steps, write_values
+from analysis.evidence.measurements import Measurements, spread_steps, write_values
+from analysis.evidence.pair import paired
 from analysis.evidence.probe import QUICK, probe
+from analysis.evidence.report import report_html
 from analysis.workspace import Workspace
-from app.library import WORKSPACE_VARIABLE
+from app import library
+from app.chart_exports import exports_of
+from app.evidence_asked import Asked, LookedAt, Model, known, measuring
+from app.library import WORKSPACE_VARIABLE, Library
 from app.server import MAIN
+from models.planted import Planted
 from models.types import CheckpointSpec
 from tests.browser.world import checkpoint_named, write_synthetic_episode
 from tests.tiny_checkpoints import write_action_token_paligemma
@@ -84,6 +90,12 @@ def test_what_is_measured_is_a_verdict_with_its_numbers(monkeypatch: pytest.Monk
     assert f"n = {EPISODES}" in said
     assert "Sign-flip p = 0.016" in said  # 2 / 2^7
     assert tuned.digest in said
+    held = [one for one in exports_of(library.current())._held.values() if tuned.digest in " ".join(one.about.caption)]
+    numbers = next(one for one in held if one.about.title == "Is the instruction used?").chart()
+    assert "other object" in numbers.columns["quantity"] and set(numbers.columns["n"]) == {EPISODES}
+    assert f"{EPISODES} episodes" in numbers.provenance.samples and "measured: action" in " ".join(
+        numbers.provenance.caption
+    )
     base = checkpoint_named(world, "base")
     pretend(world, base, {"attention": {"image share": 0.2}, "action": {"action x": 0.1}})
     test = run(monkeypatch, world, checkpoint=base.digest, other=tuned.digest)
@@ -116,3 +128,21 @@ def test_one_episode_counts_its_steps(monkeypatch: pytest.MonkeyPatch, world: Pa
     assert test.button(key="evidence_measure").label == "Measure 4 steps"  # nothing was measured with that box
     next(button for button in test.button if button.label == "Remove").click().run()
     assert not test.exception and read_drawn(world, digest).keys == ()
+
+
+def test_a_comparison_keeps_pictures_of_the_steps_that_differ_most(world: Path) -> None:
+    policies = Planted("nothing"), Planted("patch")
+    here = Library(Workspace.open(world))
+    dataset = here.workspace.datasets()[0].name
+    metas = tuple(here.workspace.episode(f"e{number}", dataset).meta for number in range(2))
+    asked = Asked(dataset, metas, 1, ("action",))
+    found = measuring(here, asked, tuple(Model(policy.info) for policy in policies))(policies, lambda *_: None, bool)
+    assert isinstance(found, LookedAt) and found.layers.why_not
+    assert [each.step.place.step for each in found.steps] == [2, 2]
+    html = report_html(paired(*(policy.info for policy in policies), *_known(here, asked, policies), found.layers,
+                              "holm", asked.settings), found.steps)  # fmt: skip
+    assert html.count('src="data:image/jpeg;base64,') == 6 and "steps of each episode: 1" in html
+
+
+def _known(here: Library, asked: Asked, policies: tuple[Planted, Planted]) -> list[Measurements]:
+    return [known(here, asked, Model(policy.info)) for policy in policies]

@@ -36,9 +36,10 @@ class ActionProbe:
         recorded = moment.step.action[None].astype(np.float64)
         units = said.action_units == meta.action_units or not any(meta.action_units)
         fits = said.action_names == meta.action_names and units and len(said.actions) > 0
-        error = action_distance(said.actions[:1], recorded, said.action_names, moment.policy.info.action_space)
-        values = {"action error": error if fits else float("nan"), "action entropy": _entropy(moment)}
-        return values | _scaled(moment)
+        error = float("nan")  # where the episode's action has other dimensions
+        if fits:
+            error = action_distance(said.actions[:1], recorded, said.action_names, moment.policy.info.action_space)
+        return {"action error": error, "action entropy": _entropy(moment)} | _scaled(moment)
 
 
 def _scaled(moment: Moment) -> Values:
