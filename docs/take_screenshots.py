@@ -1,7 +1,7 @@
 """Takes the screenshots of README and docs from the shipped data: ``python docs/take_screenshots.py``.
 
-Serves the real app on a workspace of its own, waits until every step has been run, and photographs both pages in light
-and dark, at 1280 and 1920 pixels.
+Serves the real app on a workspace of its own, and photographs every page in light and dark, at 1280 and 1920 pixels, once it
+stands still: the player when every step has been run, What if when its answer is there, Evidence when it has measured.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,15 +22,34 @@ from tests.browser.world import CHROMIUM, serving  # noqa: E402
 
 OUT = ROOT / "docs" / "screenshots"
 EPISODE = "spoon-on-towel-0"
-SHOTS: dict[str, dict[str, str | int]] = {
-    "trajectory": {"page": "trajectory", "episode": EPISODE, "step": 6},
-    "compare": {"page": "compare", "episode": EPISODE, "step": 6},
+HIDDEN = '[{"kind":"hide object","name":"spoon"}]'
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A page, what to press on it, and what is there once it is finished."""
+
+    parameters: Mapping[str, str | int]
+    ready: str  # CSS
+    press: str = ""  # the name of a button
+
+
+SHOTS: Mapping[str, Shot] = {
+    "trajectory": Shot({"page": "trajectory", "episode": EPISODE, "step": 6}, ".lens[data-step]"),
+    "compare": Shot({"page": "compare", "episode": EPISODE, "step": 6}, ".lens[data-step]"),
+    "what-if": Shot({"page": "what-if", "episode": EPISODE, "step": 6, "edits": HIDDEN}, "[data-what-if-table]"),
+    "evidence": Shot({"page": "evidence", "episode": EPISODE}, "text=Is the instruction used?", "Measure"),
+    "catalogue": Shot({"page": "catalogue"}, ".catalogue img"),
+    "data-set": Shot({"page": "data-set"}, ".js-plotly-plot"),
+    "review": Shot({"page": "review"}, "[data-testid=stMainBlockContainer] p"),
+    "projects": Shot({"page": "projects"}, "[data-testid=stMainBlockContainer] p"),
+    "training": Shot({"page": "training"}, "[data-testid=stMainBlockContainer] p"),
 }
 SCREENS = (("light", 1280, 800), ("dark", 1280, 800), ("light", 1920, 1080), ("dark", 1920, 1080))
 COMPLETE = """() => {
     const busy = [...document.querySelectorAll("*")].flatMap((node) => (node.shadowRoot ? [node.shadowRoot] : []))
         .flatMap((root) => [...root.querySelectorAll(".run-status")]);
-    return busy.length > 0 && busy.every((node) => node.hidden);
+    return busy.every((node) => node.hidden);
 }"""
 
 
@@ -37,35 +58,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, help="an existing workspace; the shipped data if left out")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--only", nargs="+", choices=list(SHOTS), default=list(SHOTS))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        take_all(options.workspace or Path(folder), options.out)
+        take_all(options.workspace or Path(folder), options.out, options.only)
     return 0
 
 
-def take_all(workspace: Path, out: Path) -> None:
-    """Photographs every page on every screen."""
+def take_all(workspace: Path, out: Path, names: Sequence[str]) -> None:
+    """Photographs these pages on every screen."""
     from playwright.sync_api import sync_playwright
 
     with serving(workspace) as address, sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        for name, parameters in SHOTS.items():
+        for name in names:
+            shot = SHOTS[name]
             for scheme, width, height in SCREENS:
                 page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-                take(page, f"{address}/?{urlencode(parameters)}", out / f"{name}-{scheme}-{width}.png")
+                take(page, address, shot, out / f"{name}-{scheme}-{width}.png")
                 page.close()
         chromium.close()
 
 
-def take(page: Any, link: str, path: Path) -> None:
+def take(page: Any, address: str, shot: Shot, path: Path) -> None:
     """Waits until the page stands still, then writes the picture."""
-    page.goto(link)
-    page.wait_for_selector(".lens[data-step]", timeout=60_000)
+    page.goto(f"{address}/?{urlencode(shot.parameters)}")
+    if shot.press:
+        button, ready = page.get_by_role("button", name=shot.press).first, page.locator(shot.ready).first
+        button.or_(ready).first.wait_for(timeout=120_000)
+        if button.is_visible():
+            button.click()
+    page.locator(shot.ready).first.wait_for(timeout=900_000)
     page.wait_for_function(COMPLETE, timeout=600_000)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(3000)
     page.screenshot(path=str(path))
-    print(path)
+    print(path, flush=True)
 
 
 if __name__ == "__main__":
