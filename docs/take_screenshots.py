@@ -1,7 +1,8 @@
 """Takes the screenshots of README and docs from the shipped data: ``python docs/take_screenshots.py``.
 
-Serves the real app on a workspace of its own, and photographs every page in light and dark, at 1280 and 1920 pixels, once it
-stands still: the player when every step has been run, What if when its answer is there, Evidence when it has measured.
+Serves the real app on a workspace of its own, and photographs every page in light and dark, at 1280 and 1920 pixels,
+once it stands still: the player when every step has been run, What if when its answer is there, Evidence when it has
+measured.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ PLOTS = (
 
 def show() -> None:
     """Draws the page; it reads the curves again while runs are under way."""
+    st.markdown("#### Training runs")
     st.fragment(_draw, run_every=10.0)()
 
 
