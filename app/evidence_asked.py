@@ -50,10 +50,9 @@ class Asked:
     drawn: Mapping[str, DrawnBoxes] = field(default_factory=dict)  # by the episode's id, where something was drawn
     map: AskedMap = MEAN  # that is tested for faithfulness
 
-    @property
-    def probes(self) -> list[Probe]:
-        made = [probe(name) for name in self.measures]
-        return [replace(each, map=self.map) if isinstance(each, FaithfulnessProbe) else each for each in made]
+    def probes(self, spec: CheckpointSpec) -> list[Probe]:
+        made, map = [probe(name) for name in self.measures], self.map.fitted(spec)
+        return [replace(each, map=map) if isinstance(each, FaithfulnessProbe) else each for each in made]
 
     @property
     def settings(self) -> dict[str, str]:
@@ -145,13 +144,13 @@ def subjects(library: Library, asked: Asked, model: Model) -> list[Subject]:
 def known(library: Library, asked: Asked, model: Model) -> Measurements:
     """What the records hold."""
     own = subjects(library, asked, model)
-    return stored(model.spec, own, asked.probes, library.workspace.records, asked.steps)
+    return stored(model.spec, own, asked.probes(model.spec), library.workspace.records, asked.steps)
 
 
 def to_do(library: Library, asked: Asked, model: Model) -> int:
     """Steps that something is still to be measured at."""
     own, records = subjects(library, asked, model), library.workspace.records
-    return sum(1 for _ in missing(own, asked.probes, model.spec.digest, records, asked.steps))
+    return sum(1 for _ in missing(own, asked.probes(model.spec), model.spec.digest, records, asked.steps))
 
 
 def measuring(library: Library, asked: Asked, models: tuple[Model, ...]) -> Callable[..., Any]:
@@ -167,7 +166,7 @@ def measuring(library: Library, asked: Asked, models: tuple[Model, ...]) -> Call
             return lambda done, total: progress(number * total + done, parts * total)
 
         measured = [
-            measure(policy, each, asked.probes, records, asked.steps, part(number))
+            measure(policy, each, asked.probes(policy.info), records, asked.steps, part(number))
             for number, (policy, each) in enumerate(zip(policies, own, strict=True))
         ]
         if len(policies) < 2:

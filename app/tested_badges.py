@@ -71,7 +71,7 @@ def map_test_order(library: Library, asked: Mapping[str, Any]) -> Order:
     measure = measuring(library, measured, (model,))
 
     def work(policies: Any, progress: Any, cancelled: Any) -> Any:
-        if (why := measured.probes[0].why_not(policies[0])) is not None:
+        if (why := measured.probes(model.spec)[0].why_not(policies[0])) is not None:
             raise UserError(f"This map cannot be tested: {why}.")
         try:
             measure(policies, progress, cancelled)

@@ -25,7 +25,7 @@ def draws(kind: str, n: int, mean: float, random: np.random.Generator) -> np.nda
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "n", "least"),
-    # few episodes of which half are zero: about 0.91 (n = 12) and 0.935 (n = 24), as docs/metrics.md says
+    # few episodes of which half are zero: about 0.91 (n = 12) and 0.92 (n = 24), as docs/metrics.md says
     [("normal", 8, 0.92), ("normal", 24, 0.92), ("mixed", 12, 0.88), ("mixed", 24, 0.90), ("skewed", 24, 0.89)],
 )
 def test_intervals_hold_the_truth_about_as_often_as_they_say(kind: str, n: int, least: float) -> None:
@@ -40,7 +40,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(kind: str, n: int, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "n"), [("normal", 6), ("normal", 24), ("mixed", 12)])
+@pytest.mark.parametrize(("kind", "n"), [("normal", 6), ("normal", 24), ("mixed", 10)])
 def test_the_permutation_test_raises_no_more_false_alarms_than_it_says(kind: str, n: int) -> None:
     random = np.random.default_rng(7)
     runs = 5 * RUNS
@@ -53,7 +53,7 @@ def test_the_permutation_test_raises_no_more_false_alarms_than_it_says(kind: str
 def test_many_metrics_together_raise_no_more_false_alarms_than_one() -> None:
     random = np.random.default_rng(11)
     alarms = sum(
-        min(corrected([sign_flip(random.normal(0, 1, 12), seed=run) for _ in range(10)])) < 0.05 for run in range(200)
+        min(corrected([sign_flip(random.normal(0, 1, 10), seed=run) for _ in range(10)])) < 0.05 for run in range(200)
     )
     assert alarms / 200 <= 0.05 + CLOSE * np.sqrt(0.05 * 0.95 / 200)
 
