@@ -14,6 +14,7 @@ from analysis.interventions.effect import Effect
 from analysis.interventions.in_world import Consequence, Scenes, consequence, keep_consequence, kept_consequence
 from analysis.interventions.intervene import changed, intervene, intervention_run, kept
 from analysis.interventions.question import Intervention, Situation, ask, situation
+from analysis.interventions.rationale_edits import spelled_out
 from analysis.interventions.registry import as_text
 from analysis.pictures.provenance import Provenance
 from analysis.records import Run, Setting
@@ -122,7 +123,8 @@ def lead_to(place: Place, scenes: Scenes, interventions: Sequence[Intervention])
 
     def work(policies: tuple[Policy, ...], progress: Progress, cancelled: Callable[[], bool]) -> Consequence:
         folder = place.library.workspace.path / ACTED_OUT
-        found = consequence(policies[0], scenes, interventions, folder, progress)
+        changes = spelled_out(interventions, place.situation(policies[0]))
+        found = consequence(policies[0], scenes, changes, folder, progress)
         keep_consequence(place.result(scenes, interventions), found)
         return found
 

@@ -161,7 +161,8 @@ def intervene(
         write_chart(effect_chart(effects, effect_provenance(policy.info, opened.meta, effects, opened_as)), out)
     led: dict[str, Any] = {}
     if act_out is not None:
-        found_there = consequence(policy, scenes_of(opened.meta, world, act_out), asked, rollouts)
+        changes = rationale_edits.spelled_out(asked, here)
+        found_there = consequence(policy, scenes_of(opened.meta, world, act_out), changes, rollouts)
         led = {"acted_out": consequence_values(found_there)}
         if not as_json:
             print_values(led["acted_out"], as_json)

@@ -6,12 +6,12 @@ Every edit starts from what is forced already (several edits combine), else from
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from analysis import text_edits
-from analysis.interventions.question import Question, Situation, with_rationale
+from analysis.interventions.question import Intervention, Question, Situation, with_rationale
 from models.errors import UserError
 from models.policy import Policy
 from models.rationale_text import UNNAMED
@@ -152,6 +152,14 @@ class OwnRationale(_RationaleEdit):
 
 
 REWORDING = (DropPart, SwapWords, ShuffleWords, ShuffleSentences, RandomWords, OtherRationale, OwnRationale)
+
+
+def spelled_out(interventions: Sequence[Intervention], situation: Situation) -> tuple[Intervention, ...]:
+    """With what is said at another step as own words: for worlds, where there is no episode to look it up in."""
+    return tuple(
+        OwnRationale(dict(each.rationale(Rationale({}), situation).parts)) if isinstance(each, OtherRationale) else each
+        for each in interventions
+    )
 
 
 def same_length(edit: _RationaleEdit, situation: Situation, seed: int = 0) -> RandomWords:

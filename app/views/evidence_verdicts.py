@@ -11,7 +11,7 @@ from analysis.evidence.charts import INTERVALS, estimate_cells, provenance
 from analysis.evidence.faithful import Badge, Faithfulness
 from analysis.evidence.measurements import Measurements
 from analysis.evidence.pair import Judged
-from analysis.evidence.verdict import Number, Verdict, Word
+from analysis.evidence.verdict import Number, Sample, Verdict, Word
 from analysis.metrics.bootstrap import bootstrap_mean
 from analysis.pictures.provenance import Provenance
 from app.components import chart_export
@@ -96,8 +96,9 @@ def _lens(measured: Measurements, about: Provenance) -> None:
     if not layers:
         st.caption("The action lens was not measured, or the layers of this policy cannot be read one by one.")
         return
+    sample = Sample.of(measured)
     over = {
-        name: [bootstrap_mean(measured.per_episode(f"lens {layer} {name}")) for layer in range(layers)]
+        name: [bootstrap_mean(sample.values(f"lens {layer} {name}")) for layer in range(layers)]
         for name in ("to last", "agrees")
     }
     rows = [
@@ -105,7 +106,7 @@ def _lens(measured: Measurements, about: Provenance) -> None:
         for layer, (last, agrees) in enumerate(zip(over["to last"], over["agrees"], strict=True))
     ]
     chart_export.chart(lens_figure(over["to last"], over["agrees"]), rows, about, "evidence_lens")
-    st.caption(f"{LENS}. Means over episodes.")
+    st.caption(f"{LENS}. Means over {sample.unit}s.")
 
 
 def _heads(measured: Measurements, about: Provenance) -> None:
@@ -114,7 +115,8 @@ def _heads(measured: Measurements, about: Provenance) -> None:
     if not names:
         st.caption("Attention was not measured.")
         return
-    shares = sorted(((bootstrap_mean(measured.per_episode(name)), name) for name in names), key=lambda e: -e[0].value)
+    sample = Sample.of(measured)
+    shares = sorted(((bootstrap_mean(sample.values(name)), name) for name in names), key=lambda e: -e[0].value)
     rows = [
         {
             **_head(name),
@@ -141,9 +143,10 @@ def _routes(measured: Measurements, about: Provenance) -> None:
     if not names:
         return
     st.markdown("**What does the action read?** Its attention to each part knocked out")
-    shown = [Number(_part(name), bootstrap_mean(measured.per_episode(name)), measured.unit) for name in names]
+    sample = Sample.of(measured)
+    shown = [sample.number(_part(name), sample.values(name), measured.unit) for name in names]
     chart_export.chart(numbers_figure(shown), _rows(shown), about, "evidence_routes")
-    st.caption(f"{ROUTES} ({measured.unit}). Means over episodes.")
+    st.caption(f"{ROUTES} ({measured.unit}). Means over {sample.unit}s.")
 
 
 def _part(measurement: str) -> str:

@@ -160,6 +160,9 @@ def test_what_another_step_says() -> None:
     here = replace(here, said_at=lambda episode, step: Rationale({"observation": f"{episode} {step}"}))
     assert changed(policy, here, [rationale_edits.OtherRationale(4)]).force.text == "None 4"
     assert changed(policy, here, [rationale_edits.OtherRationale(2, "b")]).force.text == "b 2"
+    blank = instruction_edits.BlankInstruction()
+    for_a_world = rationale_edits.spelled_out([rationale_edits.OtherRationale(4), blank], here)
+    assert for_a_world == (rationale_edits.OwnRationale({"observation": "None 4"}), blank)
 
 
 def test_what_a_policy_cannot_is_said() -> None:
