@@ -35,6 +35,12 @@ class Model:
     cameras: str | None = None  # as the URL writes them
 
     @property
+    def settings(self) -> dict[str, str]:
+        """How it is opened where not as usual, as a caption says it."""
+        told = {"action statistics": self.action_stats, "family": self.family, "cameras": self.cameras}
+        return {name: value for name, value in told.items() if value}
+
+    @property
     def choice(self) -> PolicyChoice:
         return PolicyChoice(self.spec.digest, action_stats=self.action_stats, family=self.family)
 

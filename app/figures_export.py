@@ -21,6 +21,7 @@ class OnPaper:
     def to_json(self) -> str | None:
         """Data and layout."""
         paper = go.Figure(self._figure)
+        paper.layout.title = None  # it stands above, with the caption
         paper.update_layout(template="plotly_white", width=WIDTH, paper_bgcolor="white", plot_bgcolor="white")
         said: str | None = paper.to_json()
         return said

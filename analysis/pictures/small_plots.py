@@ -11,7 +11,7 @@ from analysis.pictures.shapes import Drawing, Path, Shape, Text, beside, stacked
 from analysis.pictures.step_view import WIDTH
 
 ACROSS, GAP, LEFT, TOP, HIGH = 3, 16, 52, 22, 92  # plots in a row; pixels
-COLOURS = ("first", "second")  # of the first and the second policy
+COLOURS = ("#d9730d", "#0f86c4")  # of the first and the second policy: the player's
 
 
 class Frame:

@@ -127,4 +127,4 @@ def _one(asked: Asked, model: Model) -> None:
             st.rerun()
     measured = known(here, asked, model)
     if measured.steps:
-        evidence_verdicts.show(judged(model.spec, measured, asked.map), asked)
+        evidence_verdicts.show(judged(model.spec, measured, asked.map), asked, model.settings)

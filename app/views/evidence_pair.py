@@ -57,7 +57,12 @@ def show(asked: Asked, first: Model, second: Model | None) -> None:
         or "holm"
     )
     one, two = (known(here, asked, model) for model in (first, second))
-    settings = {**asked.settings, "correction": correction}
+    opened = {
+        f"{name} of the {which}": value
+        for which, model in (("first", first), ("second", second))
+        for name, value in model.settings.items()
+    }
+    settings = {**asked.settings, "correction": correction, **opened}
     try:
         pair = paired(first.spec, second.spec, one, two, layers, correction, settings)  # type: ignore[arg-type]
     except UserError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -33,8 +33,8 @@ ROUTES = (
 )
 
 
-def show(found: Judged, asked: Asked) -> None:
-    """Draws what measurements say of one model."""
+def show(found: Judged, asked: Asked, opened: Mapping[str, str]) -> None:
+    """Draws what measurements say of one model. ``opened``: how, for captions."""
     episodes, steps = len(found.measured.episodes), len(found.measured.steps)
     st.markdown(f"##### {plain(found.spec.name)}")
     st.caption(
@@ -43,7 +43,7 @@ def show(found: Judged, asked: Asked) -> None:
     )
 
     def told(title: str, method: str) -> Provenance:
-        return provenance(title, (found,), method, asked.settings)
+        return provenance(title, (found,), method, {**asked.settings, **opened})
 
     columns = st.columns(2)
     for index, verdict in enumerate(found.verdicts):

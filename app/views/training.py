@@ -52,7 +52,7 @@ def _draw() -> None:
         "Fine-tuning runs",
         f"Training runs {', '.join(f'{name} at {run.path}' for name, run in shown.items())}",
         samples="; ".join(f"{name}: {run.steps[0]:,} of {run.steps[1]:,} steps" for name, run in shown.items()),
-        models=tuple(Model(f"{name} (begun with this base)", run.base) for name, run in shown.items()),
+        models=tuple(Model(f"base of {name}", run.base or "not known") for name, run in shown.items()),
         settings={name: dict(run.settings) for name, run in shown.items()},
     )
     chart_export.table([_row(run) for run in shown.values()], about, "training_table")
