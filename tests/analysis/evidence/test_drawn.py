@@ -10,17 +10,23 @@ import pytest
 
 from analysis.annotations import AnnotatedEpisode
 from analysis.annotations.ecot import read_annotation
+from analysis.commands import compare
+from analysis.commands.options import Opening
 from analysis.evidence.drawn import DrawnBoxes, KeyBox, read_drawn, write_drawn
+from analysis.evidence.episodes import episodes_at
 from analysis.evidence.measurements import Subject, measure
 from analysis.evidence.moment import Moment
 from analysis.evidence.probe import probe
 from analysis.evidence.verdicts import grounded
 from analysis.records import RecordStore
+from analysis.running import Running
 from models.errors import UserError
 from models.planted import Planted
 from tests import tiny_ecot
 from tests.analysis.evidence.planted_episodes import box, subjects
 
+SAMPLE = Path(__file__).resolve().parents[3] / "sample_data" / "episodes" / "carrot-on-plate-0.hdf5"
+OPENING, LYING = (Opening(Path(name), None, None, None, Running("cpu", None)) for name in ("true", "lying"))
 HERE, THERE = (0.0, 0.0, 10.0, 10.0), (8.0, 4.0, 18.0, 14.0)
 CUP = DrawnBoxes().with_key(KeyBox("cup", "front", 6, THERE)).with_key(KeyBox("cup", "front", 2, HERE))
 
@@ -66,6 +72,21 @@ def test_grounding_follows_a_box_that_moves(tmp_path: Path) -> None:
     subject = replace(subject, drawn=drawn)
     found = measure(Planted("patch"), [subject], [probe("attention")], RecordStore(tmp_path), 6)
     assert np.sign(found.per_step("attention in object")).tolist() == [1, 1, 1, -1, -1, -1]
+
+
+def test_the_command_line_uses_what_was_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "open_policy", lambda opening: Planted("patch", patch=0, lies=opening is LYING))
+    (episode,) = episodes_at([SAMPLE])
+
+    def found() -> tuple[float, str]:
+        pair, _, _ = compare.measured_pair((OPENING, LYING), [SAMPLE], tmp_path, 1, ["attention"], "holm", None, False)
+        return pair.first.measured.per_step("named area")[0], pair.settings["boxes drawn by a person"]
+
+    area, said = found()
+    assert said == "on 0 of the episodes"
+    key = KeyBox("corner", episode.meta.cameras[0], 0, (0.0, 0.0, 64.0, 64.0))  # a 16th of the frame, empty so far
+    write_drawn(tmp_path, episode.meta.digest, DrawnBoxes((key,)))
+    assert found() == (pytest.approx(area + 1 / 16, abs=1e-3), "on 1 of the episodes")
 
 
 @pytest.mark.parametrize(("patch", "says"), [(0, "above chance"), (10, "below chance")])
