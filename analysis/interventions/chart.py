@@ -29,18 +29,23 @@ def effect_provenance(
 ) -> Provenance:
     """``settings``: how the policy was opened, where not as usual."""
     changes = dict.fromkeys(edit for found in effects.values() for edit in found.edits)
-    said: dict[str, Setting] = {}
+    notes: tuple[str, ...] = ()
     if len(effects) == 1:
         (one,) = effects.values()
-        said = {"said before": one.before.text, "said after": one.after.text if one.text_changed else ""}
+        notes = (_said("before", one.before.text), _said("after", one.after.text if one.text_changed else ""), one.note)
     return Provenance(
         title="Action before and after a change",
         data=episode_words(meta, list(effects)),
         method=METHOD,
         samples=f"{len(effects)} step{'' if len(effects) == 1 else 's'}",
         models=(Model.of(spec),),
-        settings={"changes": list(changes), **{name: value for name, value in {**settings, **said}.items() if value}},
+        settings={"changes": list(changes), **{name: value for name, value in settings.items() if value}},
+        notes=notes,
     )
+
+
+def _said(when: str, words: str) -> str:
+    return f"Said {when}: {words}" if words else ""
 
 
 def effect_rows(effects: Mapping[int, Effect]) -> list[dict[str, object]]:

@@ -42,6 +42,7 @@ class Provenance:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     episodes: tuple[str, ...] = ()  # digests, where there are several
     records: tuple[str, ...] = ()  # addresses, where there are several
+    notes: tuple[str, ...] = ()  # what else a person should read with it
 
     @property
     def caption(self) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ class Provenance:
         settings = "; ".join(f"{name}: {_text(value)}" for name, value in self.settings.items())
         lines.append(f"Settings: {settings}" if settings else "")
         lines.append(f"Records {_first(self.records)}" if self.records else "")
-        return (*(line for line in lines if line), TOOL)
+        return (*(line for line in (*lines, *self.notes) if line), TOOL)
 
     @property
     def facts(self) -> dict[str, object]:
@@ -67,6 +68,7 @@ class Provenance:
             "settings": dict(self.settings),
             "episodes": list(self.episodes),
             "records": list(self.records),
+            "notes": list(self.notes),
             "tool": TOOL,
         }
 

@@ -352,7 +352,7 @@ def test_the_command_prints_json_and_draws_it(tmp_path: Path) -> None:
     lines = (tmp_path / "effect.csv").read_text().splitlines()
     head = " ".join(line for line in lines if line.startswith("#"))
     assert json.loads(done.output)["checkpoint"] in head and "step 2 of 0" in head and "asked with and without" in head
-    assert all(each in head for each in said["edits"])
+    assert all(each in head for each in said["edits"]) and f"Said before: {said['text_before']}" in head
     table = [line.split(",") for line in lines if not line.startswith("#")]
     assert table[0][:6] == ["step", "chunk step", "dimension", "unit", "before", "after"]
     assert [float(row[4]) for row in table[1:]] == [action["before"][0] for action in said["actions"]]
