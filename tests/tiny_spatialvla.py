@@ -51,13 +51,15 @@ def write_tiny_spatialvla(
     tied: bool = False,
     data_sets: Sequence[str] = ("bridge_orig/1.0.0",),
     processor: Mapping[str, Any] | None = None,
+    rationale: Mapping[str, Any] | None = None,
     shard: bool = False,
     **text_settings: Any,
 ) -> Path:
     """Write a checkpoint of random weights that sees its image.
 
     ``spatial``: action tokens are read with rows of their own; ``tied``: the head is the embeddings; ``processor``:
-    fields of processor_config.json that differ; ``text_settings`` go to the text tower.
+    fields of processor_config.json that differ; ``rationale``: the section of config.json that a tuned one has;
+    ``text_settings`` go to the text tower.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +86,7 @@ def write_tiny_spatialvla(
         "text_config": text,
         "vision_config": vision,
         **({"vision_zoe_config": zoe} if zoe else {}),
+        **({"rationale": rationale} if rationale else {}),
     }
     _write(folder / "config.json", config)
     _write(folder / "preprocessor_config.json", _preprocessor())

@@ -70,7 +70,7 @@ def _row(run: TrainingRun) -> dict[str, object]:
     settings, last = run.settings, run.lines[-1] if run.lines else {}
     return {
         "run": run.name,
-        "taught as": family_title(run.family) if run.family else None,
+        "base": family_title(run.family) if run.family else None,
         "state": "finished" if run.finished else "under way or stopped",
         "steps": f"{done:,} of {total:,}",
         "lambda": settings.get("reasoning_weight"),

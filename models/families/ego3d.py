@@ -60,7 +60,7 @@ def depth_on_image(depth: Float[Tensor, "B d d"], height: int, width: int) -> Fl
 
 
 def patch_points(
-    depth: Float[Tensor, "B 1 h w"], intrinsic: Float[Tensor, "*B 3 3"], patch: int, reso: int
+    depth: Float[Tensor, "B 1 h w"], intrinsic: Float[Tensor, "3 3"], patch: int, reso: int
 ) -> Float[Tensor, "B P xyz"]:
     """reso x reso points a patch in the camera's frame, metres: row by row of the patch, x y z of each.
 

@@ -84,6 +84,7 @@ class SpatialVLAModel(nn.Module):
     """Image to what Gemma 2 reads in place of its tokens. Holds no state between calls."""
 
     spatial_embed_tokens: nn.Embedding | None
+    intrinsic: Float[Tensor, "3 3"]
 
     def __init__(self, settings: SpatialVLASettings, text: Any, vision: Any, zoe: Any, dtype: torch.dtype):
         super().__init__()
@@ -98,6 +99,8 @@ class SpatialVLAModel(nn.Module):
             )
             self.position_embedding_3d = Ego3DPositions(settings.reso**2, vision.hidden_size, settings.frequencies)
         self._sees_depth = zoe is not None
+        # of the camera, float32 in any case: what is passed to a forward is cast where weights are sharded
+        self.register_buffer("intrinsic", torch.eye(3), persistent=False)
         self.spatial_embed_tokens = (
             nn.Embedding(settings.spatial_tokens, text.hidden_size) if settings.use_spatial_tokens else None
         )
@@ -113,12 +116,11 @@ class SpatialVLAModel(nn.Module):
         input_ids: Int[Tensor, "B S"],
         token_type_ids: Int[Tensor, "B S"],
         pixel_values: Float[Tensor, "B 3 h w"],
-        intrinsic: Float[Tensor, "B 3 3"],
         use_cache: bool = False,
         logits_to_keep: int = 0,
     ) -> Any:
         """Prompt and answer at once, for training. ``token_type_ids``: 0 over the prompt, which is first, then 1."""
-        features = self.image_features(pixel_values, self.depth(pixel_values), intrinsic)
+        features = self.image_features(pixel_values, self.depth(pixel_values))
         return self.language_model(
             inputs_embeds=self.merged(input_ids, features),
             prefix=(token_type_ids == 0).sum(1),
@@ -148,17 +150,14 @@ class SpatialVLAModel(nn.Module):
             return depth_on_image(metres.float(), *pixels.shape[-2:])
 
     def image_features(
-        self,
-        pixels: Float[Tensor, "B 3 h w"],
-        depth: Float[Tensor, "B 1 h w"] | None,
-        intrinsic: Float[Tensor, "#B 3 3"],
+        self, pixels: Float[Tensor, "B 3 h w"], depth: Float[Tensor, "B 1 h w"] | None
     ) -> Float[Tensor, "B P out"]:
         """One vector a patch, scaled as Gemma 2's own embeddings are when its first layer reads them."""
         pixels = pixels.to(self.language_model.dtype)
         seen: Tensor = self.vision_tower((pixels - 0.5) / 0.5).last_hidden_state
         if depth is not None:
             with torch.autocast(depth.device.type, enabled=False):  # half precision would move points by pixels
-                points = patch_points(depth, intrinsic, self._patch, self._reso)
+                points = patch_points(depth, self.intrinsic, self._patch, self._reso)
             seen = seen + self.position_embedding_3d(points)
         projected: Tensor = self.multi_modal_projector(seen)
         return projected

@@ -39,7 +39,6 @@ class SpatialVLAReader:
     where: str  # the checkpoint's folder
     settings: SpatialVLASettings
     model: SpatialVLAModel
-    intrinsic: Float[Tensor, "1 3 3"]
     tokenizer: Tokenizer
     prompts: SpatialVLAPrompt
     images: ImagePreprocessing
@@ -53,8 +52,8 @@ class SpatialVLAReader:
         preprocessor = files.find(PREPROCESSOR)
         images = ImagePreprocessing.read(preprocessor.parent if preprocessor is not None else files.model)
         model = load_spatialvla_model(files.config(), settings, weights)
-        intrinsic = torch.from_numpy(camera)[None].to(weights.device)
-        return SpatialVLAReader(str(files.folder), settings, model, intrinsic, tokenizer, prompts, images)
+        model.intrinsic = torch.from_numpy(camera).to(weights.device)
+        return SpatialVLAReader(str(files.folder), settings, model, tokenizer, prompts, images)
 
     def __call__(self, observation: Observation) -> Read:
         """Raises UserError for an observation that the policy cannot read."""
@@ -87,10 +86,10 @@ class SpatialVLAReader:
     def _features(
         self, pixels: Float[Tensor, "B 3 h w"]
     ) -> tuple[Float[Tensor, "B n width"], Float[Tensor, "B 1 h w"] | None]:
-        pixels = pixels.to(self.intrinsic.device)
+        pixels = pixels.to(self.model.intrinsic.device)
         depth = self.model.depth(pixels)
-        return self.model.image_features(pixels, depth, self.intrinsic), depth
+        return self.model.image_features(pixels, depth), depth
 
     def _merged(self, read: Read, features: Float[Tensor, "*B n width"]) -> Float[Tensor, "1 P width"]:
-        ids = torch.tensor([read.prompt.ids], device=self.intrinsic.device)
+        ids = torch.tensor([read.prompt.ids], device=self.model.intrinsic.device)
         return self.model.merged(ids, features)

@@ -29,7 +29,7 @@ class JointTrainer(Trainer):
         self._settings = settings
         self._soft = SoftLabels(action_ids, settings.soft_bins) if settings.soft_bins else None
         self._sums = torch.zeros(2)  # of the two losses since they were last logged
-        self._since = self.state.global_step
+        self._since: int | None = None  # step after which they are summed up; a resumed run does not begin at 0
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         """The stream draws at random by itself."""
@@ -62,6 +62,7 @@ class JointTrainer(Trainer):
             output.logits, targets[:, first:], is_action[:, first:], is_reasoning[:, first:],
             self._settings.reasoning_weight, soft, counts,
         )  # fmt: skip
+        self._since = self.state.global_step if self._since is None else self._since
         self._sums += torch.stack([loss.action.detach(), loss.reasoning.detach()]).float().cpu()
         # gradients are averaged over processes, and each saw only its own part of the sum
         total = loss.total * (self.accelerator.num_processes if num_items_in_batch is not None else 1)
@@ -98,7 +99,7 @@ class JointTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds both parts of the loss, each a mean over the steps since the last line."""
         if "loss" in logs:
-            steps = max(1, self.state.global_step - self._since)
+            steps = max(1, self.state.global_step - (self._since or 0))
             sums = self.accelerator.reduce(self._sums.to(self.args.device), "sum").cpu() / steps
             logs |= {"action_loss": float(sums[0]), "reasoning_loss": float(sums[1])}
             self._sums, self._since = torch.zeros(2), self.state.global_step

@@ -144,8 +144,7 @@ class SpatialVLALearner:
 
     def inputs(self, ids: Int[Tensor, "B S"], suffix: Int[Tensor, "B S"], taught: Sequence[Taught]) -> dict[str, Any]:
         pixels = torch.from_numpy(np.stack([each.pixels[0] for each in taught]))
-        intrinsic = self.reader.intrinsic.expand(len(taught), -1, -1)
-        return {"input_ids": ids, "token_type_ids": suffix, "pixel_values": pixels, "intrinsic": intrinsic}
+        return {"input_ids": ids, "token_type_ids": suffix, "pixel_values": pixels}
 
     def write_weights(self, model: torch.nn.Module, folder: Path, dtype: torch.dtype) -> None:
         stored, state = self.files.tensors(), model.state_dict()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
@@ -203,26 +204,68 @@ def test_a_killed_run_ends_in_the_same_bytes(tiny_base: Path, folder: Path, tmp_
     assert curves[0] == curves[1]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_two_processes_give_what_one_gives(tiny_base: Path, folder: Path, tmp_path: Path) -> None:
-    """Rationales of different lengths fall to different processes: a mean of means would not do."""
-    tail = [str(tiny_base), str(folder), *SMALL, "--batch", "4"]
-    config = ROOT / "models" / "refine" / "accelerate" / "two-cpus.yaml"
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port"]
-    two = [*launch, "29611", "-m", "analysis", "finetune", *tail, "--out", str(tmp_path / "two")]
-    subprocess.run(two, env=_environment(), check=True, capture_output=True)
-    assert run("finetune", *tail, "--out", tmp_path / "one")[1] == ""
-    files = [tmp_path / out / "training" / "curves.jsonl" for out in ("one", "two")]
-    curves = [[json.loads(line) for line in file.open()] for file in files]
-    assert len(curves[0]) == len(curves[1]) == 4
+ACCELERATE = ROOT / "models" / "refine" / "accelerate"
+
+
+def _launch(config: Path, port: int, *command: str) -> list[str]:
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    return [*launch, "--main_process_port", str(port), "-m", *command]
+
+
+def _same(one: Path, two: Path) -> None:
+    """Both runs give the same losses and the same weights, but for the order of sums."""
+    curves = [[json.loads(line) for line in (out / "training" / "curves.jsonl").open()] for out in (one, two)]
+    assert len(curves[0]) == len(curves[1]) > 3
     for alone, shared in zip(*curves, strict=True):
         for key in ("loss", "action_loss", "reasoning_loss"):
             assert shared[key] == pytest.approx(alone[key], rel=1e-4)
-    assert json.loads((tmp_path / "two" / "provenance.json").read_text())["processes"] == 2
-    weights = [load_file(tmp_path / out / "model.safetensors") for out in ("one", "two")]
-    worst = max(float(np.abs(weights[0][name] - weights[1][name]).max()) for name in weights[0])
-    assert worst < 1e-5
+    assert json.loads((two / "provenance.json").read_text())["processes"] == 2
+    weights = [load_file(out / "model.safetensors") for out in (one, two)]
+    assert weights[0].keys() == weights[1].keys()
+    # a bias of keys changes no softmax: its gradient is rounding alone, which Adam makes large
+    names = [name for name in weights[0] if not name.endswith("k_proj.bias")]
+    assert max(float(np.abs(weights[0][name] - weights[1][name]).max()) for name in names) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("family", ["paligemma", "spatialvla"])
+def test_two_processes_give_what_one_gives(family: str, tiny_base: Path, folder: Path, tmp_path: Path) -> None:
+    """Rationales of different lengths fall to different processes: a mean of means would not do."""
+    spatial = family == "spatialvla"
+    base = write_tiny_spatialvla(tmp_path / "base", max_position_embeddings=128) if spatial else tiny_base
+    tail = [str(base), str(folder), *SMALL, "--batch", "4", *(("--mode", "full", "--frozen-layers", "0") * spatial)]
+    two = _launch(ACCELERATE / "two-cpus.yaml", 29611, "analysis", "finetune", *tail, "--out", str(tmp_path / "two"))
+    subprocess.run(two, env=_environment(), check=True, capture_output=True)
+    assert run("finetune", *tail, "--out", tmp_path / "one")[1] == ""
+    _same(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sharded_weights_come_out_whole_also_after_a_kill(folder: Path, tmp_path: Path) -> None:
+    """The shipped configuration, on two processes of the CPU, with low-rank changes that have to be merged."""
+    base = write_tiny_spatialvla(tmp_path / "base", depth=False, max_position_embeddings=128)
+    shipped = (ACCELERATE / "fsdp.yaml").read_text()
+    config = tmp_path / "fsdp.yaml"
+    changed = shipped.replace("num_processes: 8", "num_processes: 2").replace("precision: bf16", 'precision: "no"')
+    config.write_text(changed + "use_cpu: true\n")
+    tail = [str(base), str(folder), *SMALL, "--batch", "4", "--steps", "12", "--save-every", "4", "--mode", "lora"]
+    two = _launch(config, 29612, "tests.fsdp_on_cpu", "finetune", *tail, "--out", str(tmp_path / "two"))
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = subprocess.Popen(two, env=_environment(), **quiet)
+    state = tmp_path / "two" / "training" / "state" / "checkpoint-8"
+    while not state.exists() and running.poll() is None:
+        time.sleep(0.02)
+    every = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
+    for process in every:
+        process.kill()
+    psutil.wait_procs(every)
+    assert not (tmp_path / "two" / "config.json").exists()
+    done = subprocess.run(two, env=_environment(), check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout[done.stdout.index("{") :])["resumed"] in (4, 8)
+    assert run("finetune", *tail, "--out", tmp_path / "one")[1] == ""
+    _same(tmp_path / "one", tmp_path / "two")
 
 
 def test_only_what_reviewers_accepted_or_corrected_is_learned(folder: Path, tiny_base: Path, tmp_path: Path) -> None:

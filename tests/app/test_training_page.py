@@ -41,7 +41,7 @@ def test_all_runs_are_listed_with_their_state(trained: Path, monkeypatch: pytest
     test = run(monkeypatch, trained, page="Training")
     assert not test.exception
     rows = test.dataframe[0].value.to_dict("records")
-    assert [(row["run"], row["taught as"], row["state"], row["steps"]) for row in rows] == [
+    assert [(row["run"], row["base"], row["state"], row["steps"]) for row in rows] == [
         ("first", "OpenVLA", "finished", "40 of 40"),
         ("second", "OpenVLA", "under way or stopped", "20 of 40"),
     ]

@@ -48,6 +48,10 @@ CASES: Mapping[str, tuple[str, Writer]] = {  # case -> family, writer
         partial(write_tiny_spatialvla, depth=False, spatial=False, sliding_window=4096, shard=True),
     ),
     "spatial with words": ("refinevla", partial(write_tiny_spatialvla, depth=False, seed=1)),
+    "spatial, words first": (
+        "refinevla",
+        partial(write_tiny_spatialvla, depth=False, seed=6, rationale={"order": "rationale first", "max_tokens": 8}),
+    ),
     "SmolVLA": ("smolvla", write_smolvla),
     "SmolVLA of one camera": (
         "smolvla",

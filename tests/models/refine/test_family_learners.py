@@ -82,12 +82,6 @@ def run(case: Case, base: Path, out: Path, settings: TuneSettings = SETTINGS, st
     return tune(case.learner(base), case, settings, out, {"data": "made"}, "my policy", "float32", progress)
 
 
-def edit(folder: Path, **fields: object) -> Path:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | fields))
-    return folder
-
-
 def scored(learner: Learner, taught: Taught, order: Order) -> tuple[list[int], np.ndarray]:
     """The answer's ids and their log-probabilities in the forward that training does, beside a longer sample."""
     longer = replace(taught, example=replace(taught.example, prompt=[*taught.example.prompt, *[5] * 9]))
@@ -112,7 +106,7 @@ def agree(learner: Learner, order: Order, prediction: Prediction, prompt: tuple[
 @pytest.mark.parametrize("depth", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("order", [Order.REASON_FIRST, Order.ACT_FIRST])
 def test_spatialvla_is_taught_what_it_reads_and_writes(tmp_path: Path, order: Order, depth: bool) -> None:
-    base = edit(spatial(tmp_path / "base", depth=depth), rationale={"order": str(order), "max_tokens": 24})
+    base = spatial(tmp_path / "base", depth=depth, rationale={"order": str(order), "max_tokens": 24})
     policy = models.load(base)
     assert policy.info.family == "refinevla"
     prediction = policy.predict(SEEN, force=FOUR)
@@ -310,9 +304,9 @@ def test_a_demonstration_that_cannot_be_learned(tmp_path: Path, name: str, chang
 
 
 def test_words_that_come_first_are_not_read_as_actions(tmp_path: Path) -> None:
-    base = edit(spatial(tmp_path / "base"), rationale={"order": "rationale first", "max_tokens": 8})
+    base = spatial(tmp_path / "base", rationale={"order": "rationale first", "max_tokens": 8})
     assert models.alternatives(base) == ("refinevla", "spatialvla")
     with pytest.raises(UserError, match=r"before its actions, as config.json says.*open it as 'refinevla'"):
         models.load(base, family="spatialvla")
     with pytest.raises(UserError, match=r"rationale.order is 'last'"):
-        models.load(edit(base, rationale={"order": "last", "max_tokens": 8}))
+        models.load(spatial(tmp_path / "other", rationale={"order": "last", "max_tokens": 8}))

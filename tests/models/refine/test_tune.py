@@ -93,9 +93,9 @@ def test_a_stopped_run_ends_in_the_same_weights(tuned: Tuned, tiny_base: Path, t
     assert again.resumed == 4
     one, other = load_file(tuned.path / "model.safetensors"), load_file(again.path / "model.safetensors")
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert [line["loss"] for line in read_curves(again.path / "training" / "curves.jsonl")] == [
-        line["loss"] for line in read_curves(tuned.path / "training" / "curves.jsonl")
-    ]
+    curves = [read_curves(each.path / "training" / "curves.jsonl") for each in (again, tuned)]
+    for key in ("loss", "action_loss", "reasoning_loss"):
+        assert [line[key] for line in curves[0]] == [line[key] for line in curves[1]]
 
 
 def test_accumulated_forwards_give_the_same_step(tuned: Tuned, tiny_base: Path, tmp_path: Path) -> None:
