@@ -55,9 +55,13 @@ def _untested(steps: int, own: int, others: int) -> str:
     """Why there is no verdict yet. A badge holds for one map with its settings, so other tests are only counted."""
     needed = f"{LEAST_STEPS} or more steps of this episode, or {LEAST_EPISODES} or more episodes, are needed"
     if steps:
-        return f"Not tested: {own} steps of this episode and {steps - own} of others were tested; {needed}."
-    elsewhere = f" {others} steps were tested of other maps of this model." if others else ""
+        return f"Not tested: {_counted(own)} of this episode and {steps - own} of others were measured; {needed}."
+    elsewhere = f" {_counted(others)} measured of other maps of this model." if others else ""
     return f"Not tested: nothing was measured of this map on this model; {needed}.{elsewhere}"
+
+
+def _counted(steps: int) -> str:
+    return f"{steps} step{'' if steps == 1 else 's'}"
 
 
 def _compared(key: RunKey) -> dict[str, Setting]:

@@ -64,7 +64,7 @@ def test_a_badge_is_passed_failed_or_not_tested_and_says_why(tmp_path: Path) -> 
     ):
         other = badge(records, lying, own[0], map)
         assert other.badge == "not tested"
-        assert "12 steps were tested of other maps" in other.because
+        assert "12 steps measured of other maps" in other.because
 
 
 def test_only_tests_with_the_same_settings_count_and_each_step_once(tmp_path: Path) -> None:
