@@ -109,25 +109,27 @@ def measure(names: list[str], seeds: int, block: int = 8) -> None:
 
 
 def collect() -> None:
-    """Figures of what has been measured so far, into ``ablations.json``."""
+    """Figures of what has been measured here so far, into ``ablations.json``; rows measured elsewhere stay there."""
     from analysis.evaluation.kept_lines import read_lines
     from analysis.evaluation.summary import closed_loop, compare_rollouts, open_loop
     from sample_data.world.moment import ACTION_NAMES, ACTION_UNITS
 
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict] = json.loads(FILE.read_text()) if FILE.exists() else {}
     rollouts = {}
     for name in NAMES:
         opened = read_lines(RUNS / "results" / f"{name}-open.jsonl")
         rollouts[name] = read_lines(RUNS / "results" / f"{name}-closed.jsonl")
+        if not opened and not rollouts[name]:
+            continue
         found = [*open_loop(opened, ACTION_NAMES, ACTION_UNITS), *closed_loop(list(rollouts[name].values()))]
         settings = ROWS[name].as_json() if name in ROWS else DEFAULT.as_json() if name == "tuned" else {}
         figures = {figure.name: {**asdict(figure), "text": figure.text} for figure in found}
         rows[name] = {"settings": settings, "figures": figures}
     for name in ROWS:
-        if rollouts[name] and rollouts["default"]:
+        if rollouts.get(name) and rollouts.get("default"):
             tests = compare_rollouts(rollouts["default"], rollouts[name])
             rows[name]["against the default"] = {test.name: test.p for test in tests}
-    FILE.write_text(json.dumps(rows, indent=1) + "\n")
+    FILE.write_text(json.dumps({name: rows[name] for name in NAMES if name in rows}, indent=1) + "\n")
 
 
 def table(rows: dict[str, dict]) -> str:
