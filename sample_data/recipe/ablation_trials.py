@@ -22,12 +22,11 @@ from sample_data.recipe.together import Said, Together
 from sample_data.world.moment import ACTION_NAMES
 
 EVERY, LOOKED_AT = 4, 2  # steps of an episode that are measured; of those, how many for attention
-LONGEST = 75  # tokens of a rationale: the teacher's have up to 62
 MAX_STEPS = 45  # of a rollout: the expert takes up to 34
 
 
 def together(checkpoint: Path, order: Order) -> Together:
-    return Together(PaliGemmaLearner.open(CheckpointFiles.open(checkpoint), order, max_tokens=110), LONGEST)
+    return Together(PaliGemmaLearner.open(CheckpointFiles.open(checkpoint), order))
 
 
 def measure_open(checkpoint: Path, order: Order, episodes: Path, results: Path) -> None:

@@ -26,8 +26,8 @@ class Said:
 class Together:
     """A checkpoint that answers in batches."""
 
-    def __init__(self, learner: PaliGemmaLearner, longest: int) -> None:
-        self.learner, self.model, self.longest = learner, learner.model.eval(), longest
+    def __init__(self, learner: PaliGemmaLearner) -> None:
+        self.learner, self.model = learner, learner.model.eval()
         words = torch.ones(self.model.config.get_text_config().vocab_size, dtype=torch.bool)
         known = learner.vocabulary
         words[known.action.start : known.action.stop] = False
@@ -40,10 +40,12 @@ class Together:
         form = self.learner.robot.rationale
         self._read(shown)
         first = form is not None and form.order == str(Order.REASON_FIRST)
-        said = self._speak(self.learner.vocabulary.begin) if first else [[] for _ in shown]
+        said: list[list[int]] = [[] for _ in shown]
+        if form is not None and first:
+            said = self._speak(self.learner.vocabulary.begin, form.max_tokens)
         bins = self._act()
         if form is not None and not first:
-            said = self._speak(self.learner.vocabulary.eos)
+            said = self._speak(self.learner.vocabulary.eos, form.max_tokens)
         actions = self.learner.robot.action.centres(self.learner.scale)[bins, np.arange(bins.shape[1])]
         return [Said(action, self._rationale(ids)) for action, ids in zip(actions, said, strict=True)]
 
@@ -77,13 +79,13 @@ class Together:
         )  # fmt: skip
         self.logits = output.logits[:, -1]
 
-    def _speak(self, end: int) -> list[list[int]]:
-        """Words of each until ``end``. Who is done early waits with padding that nobody looks at."""
+    def _speak(self, end: int, longest: int) -> list[list[int]]:
+        """At most ``longest`` words of each, until ``end``. Who is done early waits with padding that nobody sees."""
         allowed = self.words.clone()
         allowed[end] = True
         rows, done = len(self.logits), torch.zeros(len(self.logits), dtype=torch.bool)
         said: list[list[int]] = [[] for _ in range(rows)]
-        for _ in range(self.longest):
+        for _ in range(longest):
             tokens = self.logits.masked_fill(~allowed, -torch.inf).argmax(-1)
             done |= tokens == end
             if done.all():
