@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from analysis.interventions.effect import Effect
+from analysis.interventions.frames import frame_arrays, frames_drawing
 from analysis.pictures.chart import Chart, columns_of
 from analysis.pictures.provenance import Model, Provenance, episode_words
-from analysis.pictures.shapes import Dot, Drawing, Path, Shape, Text
+from analysis.pictures.shapes import Dot, Drawing, Path, Shape, Text, stacked
 from analysis.records import Setting
 from analysis.types import EpisodeMeta
 from models.types import CheckpointSpec
@@ -20,8 +21,16 @@ ROW, LEFT, MIDDLE, RIGHT = 30, 150, 380, 330  # pixels
 
 
 def effect_chart(effects: Mapping[int, Effect], provenance: Provenance) -> Chart:
-    """``effects``: by step of the episode. Drawn is the first one, at the first step of its chunk."""
-    return Chart(provenance, columns_of(effect_rows(effects)), dumbbells(next(iter(effects.values()))))
+    """``effects``: by step of the episode. Drawn is the first one, at the first step of its chunk.
+
+    An NPZ has the frames that were changed, of every step.
+    """
+    first = next(iter(effects.values()))
+    drawing = stacked(frames_drawing(first.frames), dumbbells(first)) if first.frames else dumbbells(first)
+    arrays: dict[str, np.ndarray] = {}
+    for step, each in effects.items():
+        arrays |= frame_arrays(each.frames, f", step {step}")
+    return Chart(provenance, columns_of(effect_rows(effects)), drawing, arrays)
 
 
 def effect_provenance(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.evidence.effect import change
+from analysis.interventions.frames import ChangedFrame
 from analysis.metrics.divergence import jensen_shannon
 from analysis.prediction_structure import finite
 from models.types import ActionDistribution, CheckpointSpec, Part, Prediction
@@ -44,6 +45,7 @@ class Effect:
     divergences: tuple[Divergence, ...]
     size: float  # mean |change| / range of the dimension, 0 to 1; nan: no action, or no range is known
     note: str  # what a person should know
+    frames: tuple[ChangedFrame, ...] = ()  # as the policy saw them, where a change touched them
 
     @property
     def mean_bits(self) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from analysis.interventions.effect import Effect, effect
+from analysis.interventions.frames import changed_frames
 from analysis.interventions.question import Intervention, Question, Situation, ask
 from analysis.interventions.registry import as_settings
 from analysis.records import RecordStore, Run, RunKey, Setting
@@ -37,7 +39,8 @@ def intervene(
     question = changed(policy, situation, interventions)
     after = ask(policy, question) if answer is None else answer
     edits = tuple(each.describe() for each in interventions)
-    return effect(situation.answer, after, edits, policy.info, question.force is not None)
+    found = effect(situation.answer, after, edits, policy.info, question.force is not None)
+    return replace(found, frames=changed_frames(situation.observation, question.observation))
 
 
 def intervention_run(

@@ -73,7 +73,19 @@ class Text:
         return replace(self, x=self.x + x, y=self.y + y)
 
 
-Shape = Path | Dot | Box | Text
+@dataclass(frozen=True)
+class Picture:
+    x: float
+    y: float
+    width: float
+    height: float
+    png: bytes
+
+    def moved(self, x: float, y: float) -> Picture:
+        return replace(self, x=self.x + x, y=self.y + y)
+
+
+Shape = Path | Dot | Box | Text | Picture
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from itertools import pairwise
 
 from PIL import Image, ImageDraw
 
 from analysis.pictures.drawing import LARGEST, font, printable
-from analysis.pictures.shapes import LIGHT, Box, Dot, Drawing, Path, Shape, Text
+from analysis.pictures.shapes import LIGHT, Box, Dot, Drawing, Path, Picture, Shape, Text
 from models.errors import UserError
 
 SCALE = 2  # pixels of the picture for one of the drawing
@@ -27,8 +28,17 @@ def pixels(drawing: Drawing) -> Image.Image:
     sheet = Image.new("RGB", (size[0] * FINER, size[1] * FINER), LIGHT["paper"])
     pen = ImageDraw.Draw(sheet)
     for shape in drawing.shapes:
-        _draw(pen, shape, SCALE * FINER)
+        if isinstance(shape, Picture):
+            _paste(sheet, shape, SCALE * FINER)
+        else:
+            _draw(pen, shape, SCALE * FINER)
     return sheet.reduce(FINER)
+
+
+def _paste(sheet: Image.Image, shape: Picture, scale: int) -> None:
+    with Image.open(io.BytesIO(shape.png)) as image:
+        size = (round(shape.width * scale), round(shape.height * scale))
+        sheet.paste(image.convert("RGB").resize(size), (round(shape.x * scale), round(shape.y * scale)))
 
 
 def _draw(pen: ImageDraw.ImageDraw, shape: Shape, scale: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
 from analysis.pictures.drawing import printable
-from analysis.pictures.shapes import LIGHT, Box, Dot, Drawing, Path, Shape, Text
+from analysis.pictures.shapes import LIGHT, Box, Dot, Drawing, Path, Picture, Shape, Text
 
 FAMILY = "DejaVu Sans, Noto Sans, Segoe UI, Arial, sans-serif"
 
@@ -41,6 +42,11 @@ def _element(shape: Shape, colours: Mapping[str, str]) -> Iterator[str]:
         yield (
             f'<rect x="{shape.x:.2f}" y="{shape.y:.2f}" width="{shape.width:.2f}" height="{shape.height:.2f}" '
             f"fill={colour(shape.fill)} stroke={colour(shape.outline)}/>"
+        )
+    elif isinstance(shape, Picture):
+        yield (
+            f'<image x="{shape.x:.2f}" y="{shape.y:.2f}" width="{shape.width:.2f}" height="{shape.height:.2f}" '
+            f'href="data:image/png;base64,{b64encode(shape.png).decode()}"/>'
         )
     elif isinstance(shape, Text):
         anchor = "" if shape.anchor == "start" else f' text-anchor="{shape.anchor}"'

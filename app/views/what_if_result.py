@@ -14,6 +14,7 @@ import streamlit as st
 
 from analysis.interventions.chart import JENSEN_SHANNON, effect_rows
 from analysis.interventions.effect import Effect
+from analysis.interventions.frames import frames_chart
 from analysis.pictures.provenance import Provenance
 from app.components import chart_export
 from app.figures_what_if import action_dumbbells, distributions
@@ -29,6 +30,7 @@ def draw_effect(effect: Effect, at: int, about: Provenance) -> None:
     if effect.note:
         st.info(effect.note)
     if not effect.before.actions.size:
+        _frames(effect, about)
         _words(effect)
         return
     step = _chunk_step(effect)
@@ -41,6 +43,7 @@ def draw_effect(effect: Effect, at: int, about: Provenance) -> None:
         chart_export.chart(action_dumbbells(effect, step), rows, about, "what_if_actions")
     if effect.divergences:
         _odds(effect, step, about)
+    _frames(effect, about)
     _words(effect)
 
 
@@ -119,6 +122,17 @@ def _odds(effect: Effect, step: int, about: Provenance) -> None:
     method = f"Odds of the bins of {found.name}, step {found.step} of the chunk; {JENSEN_SHANNON}: {found.bits:.4f} bit"
     about = replace(about, title=f"Odds of {found.name} before and after", method=method)
     chart_export.chart(distributions(found, unit), rows, about, "what_if_odds")
+
+
+def _frames(effect: Effect, about: Provenance) -> None:
+    if not effect.frames:
+        return
+    st.markdown("##### What it saw")
+    with st.container(horizontal=True):
+        for frame in effect.frames:
+            st.image(frame.after, caption=f"{plain(frame.camera)}: {frame.share:.1%} of the pixels changed", width=300)
+    about = replace(about, title="What the policy saw before and after a change", method="frames as put to the policy")
+    chart_export.save(frames_chart(effect.frames, about), "what_if_frames")
 
 
 def _words(effect: Effect) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,10 +17,15 @@ from analysis.attribution.features import SeenObject
 from analysis.cameras import plan_cameras
 from analysis.episodes import open_source
 from analysis.interventions import image_edits, instruction_edits, knock_outs, rationale_edits
+from analysis.interventions.chart import effect_chart
 from analysis.interventions.effect import CONTINUOUS, LATER, SAME_NOISE, Effect
 from analysis.interventions.intervene import changed, intervene, intervention_run, kept
 from analysis.interventions.question import Intervention, Situation, ask, situation
 from analysis.interventions.registry import KINDS, as_settings, as_text, from_settings, from_text
+from analysis.pictures import chart_files
+from analysis.pictures.provenance import Provenance
+from analysis.pictures.shapes import Picture
+from analysis.pictures.shapes_png import SCALE, pixels
 from analysis.records import RecordStore
 from models.errors import UserError
 from models.fake_chunk import PlantedChunkPolicy
@@ -55,6 +61,29 @@ def test_hiding_the_patch_that_decides_moves_the_action_and_no_other_does() -> N
     for patch in (0, 2, 3):
         other = intervene(policy, here, [image_edits.HidePatches("", (patch,), "black")])
         assert other.change[0, 0] == 0 and other.mean_bits == 0 and not other.text_changed
+
+
+def test_frames_before_and_after_are_drawn_where_a_change_touched_them() -> None:
+    policy, here = planted()
+    blank = intervene(policy, here, [instruction_edits.BlankInstruction()])
+    assert blank.frames == ()
+    found = intervene(policy, here, [image_edits.HidePatches("image", (1,), "black")])
+    (changed_frame,) = found.frames
+    assert changed_frame.share == 0.25
+    np.testing.assert_array_equal(changed_frame.after, frame(0, 0, 128, 0))
+    chart = effect_chart({3: found}, Provenance("Effect", "a step"))
+    np.testing.assert_array_equal(chart.arrays["image before, step 3"], here.observation.images["image"])
+    root = ElementTree.fromstring(chart_files.svg(chart))
+    drawn = [each for each in root.iter() if each.tag.endswith("image")]
+    assert len(drawn) == 2 and all(each.get("href").startswith("data:image/png;base64,") for each in drawn)  # type: ignore[union-attr]
+    assert chart.drawing is not None
+    sheet = np.asarray(pixels(chart.drawing))
+    before, after = (
+        next(each for each in chart.drawing.shapes if isinstance(each, Picture) and each.x == x) for x in (0, 324)
+    )
+    for picture, bright in ((before, 255), (after, 0)):  # the middle of the quarter that was hidden
+        x, y = SCALE * (picture.x + 0.75 * picture.width), SCALE * (picture.y + 0.25 * picture.height)
+        assert (sheet[round(y), round(x)] == bright).all()
 
 
 def test_divergence_by_hand() -> None:
