@@ -70,7 +70,7 @@ def test_methods_say_what_can_run(library: Library, asked: dict) -> None:
     listed = order.work((PlantedChunkPolicy(),), lambda *each: None, lambda: False)
     assert [each["name"] for each in listed] == list(METHODS)
     reasons = {each["name"]: each["why_not"] for each in listed}
-    assert reasons["iss"] is None and "denoises" in reasons["saliency"]
+    assert reasons["iss"] is None and "offers no embeddings" in reasons["saliency"]
     assert all(setting["help"] for each in listed for setting in each["settings"])
     json.dumps(listed, allow_nan=False)
 
