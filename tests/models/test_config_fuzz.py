@@ -14,7 +14,7 @@ import models
 from models.errors import UserError
 from tests.contracts.policy_cases import CASES
 
-CHANGES = 16  # of each checkpoint
+CHANGES = 10  # of each checkpoint
 VALUES: tuple[Any, ...] = (
     None, 0, -1, -5, 1, 3, 300, 7.5, float("nan"), True, False, "", "text", "1e-6",
     [], [None], [1, 2], [[1, 2], [3]], ["a"], {}, {"a": 1},
