@@ -39,6 +39,7 @@ def test_pins_can_be_installed_by_anybody():
     assert "torch==2.13.0" in lines(ROOT / "requirements.txt")
 
 
+@pytest.mark.slow  # make check leaves these checks out
 def test_shapes_and_types_are_checked_in_this_run():
     layout = TokenLayout(("a",), (Span(Part.PROMPT, "prompt", 0, 1),))
     with pytest.raises(jaxtyping.TypeCheckError):

@@ -56,6 +56,7 @@ def test_info_of_a_folder_names_what_is_broken(command, tmp_path):
     assert len(found["episodes"]) == 1 and "signature" in found["broken"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_info_of_a_checkpoint(command, tiny_tuned):
     found = as_json(command("info", tiny_tuned, "--json"))
     assert (found["kind"], found["family"], found["generates_rationale"]) == ("checkpoint", "paligemma", True)
@@ -134,6 +135,7 @@ def test_another_number_type_is_another_record(command, tmp_path, tiny_base, tin
     assert code == 2 and "device is 'tpu'; it can be cpu, cuda" in err
 
 
+@pytest.mark.slow
 def test_capture_keeps_what_was_asked(command, tmp_path, tiny_base, tiny_episode):
     options = ["--workspace", tmp_path, "--steps", "0", "--layers", "2", "--vision"]
     found = as_json(command("capture", tiny_base, tiny_episode, *options, "--json"))

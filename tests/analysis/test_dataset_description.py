@@ -193,6 +193,7 @@ def at(workspace: Workspace, path: str) -> list[str]:
     return [str(workspace.path.parent / path), "--workspace", str(workspace.path), "--json"]
 
 
+@pytest.mark.slow
 def test_the_normalisation_key_is_chosen_where_it_is_a_choice(opened, tmp_path):
     opened.describe(only(opened), DatasetDescription(action_stats="fractal"))
     episode = open_episode(opened.path.parent / "data", "tiny", opened.path)

@@ -144,6 +144,7 @@ def test_cancelling_leaves_nothing_or_the_index_before(tmp_path):
     assert len(EcotIndex(at)) == 3
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_short_says_how_far_it_got(tmp_path):
     source = tmp_path / "ecot.json"
     write_large_ecot(source, megabytes=2)

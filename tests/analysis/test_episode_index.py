@@ -229,6 +229,7 @@ def test_an_interrupted_first_scan_is_shown_and_begins_anew(tmp_path):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (3 * BATCH,)
 
 
+@pytest.mark.slow
 def test_while_a_changed_data_set_is_scanned_the_old_one_is_shown(index):
     many, seen = list(Synthetic(2 * BATCH).scan()), []
     index.update("kitchen", Listed(many), "new", progress=lambda done: seen.append(index.query().total))

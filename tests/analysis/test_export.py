@@ -110,6 +110,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
+@pytest.mark.slow
 def test_the_files_of_lerobot(two, tmp_path):
     out = export_episodes(open_source(two), tmp_path / "out", "lerobot").path
     info = json.loads((out / "meta/info.json").read_text())
@@ -137,6 +138,7 @@ def test_the_files_of_lerobot(two, tmp_path):
     assert list(tasks["task_index"]) == [0, 1]
 
 
+@pytest.mark.slow
 def test_language_columns_say_it_to_others(two, tmp_path):
     out = export_episodes(open_source(two), tmp_path / "out", "lerobot").path
     said = rows(out / "data/chunk-000/file-000.parquet")
@@ -159,6 +161,7 @@ SPOKEN = (
 )
 
 
+@pytest.mark.slow
 def test_gaps_events_and_odd_parts_are_read_back_from_the_columns_alone(tmp_path):
     write_tiny_episode(tmp_path / "in" / "a.hdf5", rationales=SPOKEN)
     out = export_episodes(open_source(tmp_path / "in"), tmp_path / "out", "lerobot").path
@@ -178,6 +181,7 @@ def test_overlapping_rationales_keep_their_authors(tmp_path):
     assert open_source(out).open("tiny").rationales == both
 
 
+@pytest.mark.slow
 def test_language_columns_changed_elsewhere_win(two, tmp_path):
     out = export_episodes(open_source(two), tmp_path / "out", "lerobot").path
     path = out / "data/chunk-000/file-000.parquet"
@@ -246,6 +250,7 @@ def test_rlds_to_hdf5_and_lerobot(tmp_path):
                 assert one.encoded_frame(camera, 2) == other.encoded_frame(camera, 2)
 
 
+@pytest.mark.slow
 def test_broken_episodes_are_named_or_skipped(two, tmp_path):
     (two / "c.hdf5").write_bytes((two / "a.hdf5").read_bytes()[:5000])
     with pytest.raises(UserError, match=r"1 of the episodes .*c\.hdf5"):
@@ -269,6 +274,7 @@ def test_a_crash_in_the_middle_leaves_nothing(two, tmp_path, format, error):
     assert list(tmp_path.iterdir()) == [two]
 
 
+@pytest.mark.slow
 def test_an_episode_that_breaks_while_it_is_written_leaves_no_rows(two, tmp_path, monkeypatch):
     source = open_source(two)
     opened = source.open
@@ -314,6 +320,7 @@ class _Broken:
         return self._episode.encoded_frame(camera, index)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_new_is_refused(two, tmp_path):
     (tmp_path / "out").mkdir()
     export_episodes(open_source(two), tmp_path / "out", "hdf5")
@@ -350,6 +357,7 @@ def test_a_kept_description_that_is_damaged_is_named(two, tmp_path, text):
     assert isinstance(good, EpisodeMeta) and good.id == "b"
 
 
+@pytest.mark.slow
 def test_kept_steps_that_are_missing_or_damaged_are_named(two, tmp_path):
     out = export_episodes(open_source(two), tmp_path / "out", "lerobot").path
     path = out / "vla_lens/chunk-000/episode_000000.parquet"

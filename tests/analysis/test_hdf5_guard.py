@@ -64,6 +64,7 @@ def test_a_crash_or_a_hang_is_an_answer_and_the_next_file_is_tried(planted):
         hdf5_guard.check(made(planted / "big"))
 
 
+@pytest.mark.slow
 def test_a_file_is_tried_once_until_it_changes(planted):
     path = made(planted / "good")
     hdf5_guard.check(path)
@@ -76,6 +77,7 @@ def test_a_file_is_tried_once_until_it_changes(planted):
     assert hdf5_guard._children[os.getpid()] is not child
 
 
+@pytest.mark.slow
 def test_one_child_serves_many_files(tmp_path):
     paths = [write_aloha(tmp_path / f"{index}.hdf5", seed=index) for index in range(5)]
     for path in paths:

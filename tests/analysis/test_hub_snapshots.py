@@ -51,6 +51,7 @@ def test_a_snapshot_opens(format, tmp_path):
                 assert episode.encoded_frame(camera, 1) == same.encoded_frame(camera, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", WRITERS)
 def test_a_link_into_another_repository_or_out_is_refused(format, tmp_path):
     snapshot = as_snapshot(WRITERS[format](tmp_path / "mine"), tmp_path / "hub")

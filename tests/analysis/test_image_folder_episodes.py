@@ -195,6 +195,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_folder_says_what_is_wrong(tmp_path, case):
     change, sentence = BROKEN[case]

@@ -218,6 +218,7 @@ def test_continuous_actions_have_no_distribution() -> None:
     assert intervene(at_once, here, [image_edits.HideImage(fill="black")]).note == CONTINUOUS
 
 
+@pytest.mark.slow
 def test_knock_outs_reach_a_real_network(tmp_path: Path) -> None:
     policy = models.load(write_action_token_paligemma(tmp_path, rationale=True, kv_heads=2))
     seen = observation_for(policy.info)

@@ -37,6 +37,7 @@ def test_what_the_list_shows(source):
     assert first.digest != second.digest
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_episode(source):
     for number, meta in enumerate(source.scan()):
         episode = source.open(meta.id)

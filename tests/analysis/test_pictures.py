@@ -81,6 +81,7 @@ def test_values_between_patches_are_interpolated_before_colouring():
     assert enlarged(values, 2, 4, smooth=False).tolist() == [[0, 0, 1, 1]] * 2
 
 
+@pytest.mark.slow
 def test_a_picture_says_what_it_shows(made, tmp_path):
     _, episode, run = made
     figure = figure_at(episode, 2, [run], View())
@@ -138,6 +139,7 @@ def test_the_values_are_those_of_the_reduction(made, tmp_path):
     np.testing.assert_allclose([float(row["value"]) for row in table], patches.ravel(), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "view",
     [
@@ -218,6 +220,7 @@ def test_a_film_has_a_frame_a_step_on_one_scale(made, tmp_path, name):
             assert len(frames) == 4 and container.streams.video[0].average_rate == 5
 
 
+@pytest.mark.slow
 def test_places_and_objects_are_outlined(made):
     _, episode, run = made
     figure = figure_at(episode, 1, [run], View(objects=True))

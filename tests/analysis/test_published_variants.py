@@ -237,6 +237,7 @@ def test_lerobot_without_times_takes_the_rate(tmp_path):
     assert np.abs(episode.frame("top", 5).astype(int) - frame(5)).mean() < 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pa.uint8(), pa.bool_(), pa.list_(pa.bool_(), 1), pa.list_(pa.int64())])
 def test_lerobot_success_in_any_number_type(tmp_path, kind):
     won = [0] * (STEPS - 1) + [1]

@@ -34,6 +34,7 @@ from tests.analysis.review_world import GOOD, Clock, open_store, say, sources
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_migrations_make_the_tables_that_the_code_knows(review_address):
     database = open_database(review_address)
     with database.reading() as connection:

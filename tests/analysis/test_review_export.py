@@ -212,6 +212,7 @@ def test_what_may_be_trained_on(workspace, reviewed):
         reviewed_source(workspace, reviewed, datasets=["other"])
 
 
+@pytest.mark.slow
 def test_an_episode_that_changed_since_is_not_used(workspace, reviewed):
     write_tiny_episode(workspace.episode_paths[0] / "a.hdf5", id="a", success=False)
     with pytest.raises(UserError, match="has changed since"):

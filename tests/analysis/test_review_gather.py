@@ -71,6 +71,7 @@ def test_selections(workspace, selection, expected):
     assert gather(workspace, selection).found == expected
 
 
+@pytest.mark.slow
 def test_a_sample_is_told_by_its_seed(workspace):
     one, same, other = (gather(workspace, Selection(sample=2, seed=seed)) for seed in (1, 1, 2))
     assert one == same != other and (len(one.sources), one.found) == (2, 4)

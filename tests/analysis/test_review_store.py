@@ -124,6 +124,7 @@ def test_the_newest_review_counts_and_undo_goes_back(store, clock):
     assert [row.id for row in store.review_history(project.id)] == ["review-1", "review-2", "undo-of-2", "undo-of-undo"]
 
 
+@pytest.mark.slow
 def test_after_undoing_the_only_review_the_annotator_has_the_item_again(store, clock):
     project = store.create_project(ProjectSettings("first", lease_seconds=60), sources(1), "lead")
     (mine,) = store.next_items(project.id, "ann")
@@ -138,6 +139,7 @@ def test_after_undoing_the_only_review_the_annotator_has_the_item_again(store, c
         say(store, mine.item.id, "ann", GOOD, "review-2")
 
 
+@pytest.mark.slow
 def test_drafts(store, clock):
     project = store.create_project(ProjectSettings("first", lease_seconds=60), sources(1), "lead")
     (mine,) = store.next_items(project.id, "ann")
@@ -218,6 +220,7 @@ def test_conflicts_and_adjudication(store, clock):
     assert [found.item.id for found in store.conflicts(project.id)] == [one, other]
 
 
+@pytest.mark.slow
 def test_gold(store):
     project = store.create_project(ProjectSettings("first", gold_overlap=3, gold_every=1), sources(4), "lead")
     gold = store.items(project.id)[2].id
@@ -243,6 +246,7 @@ def test_blind_and_open_projects(store):
         assert len(store.shown_reviews(item, "ann")) == seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("order", "expected"), [("grounding", [1, 0, 3, 2]), ("surprise", [3, 0, 1, 2])])
 def test_orders_by_score_put_what_has_none_last(store, order, expected):
     scored = [replace(one, scores={order: value}) for one, value in zip(sources(4), (0.2, -0.5, 0.3, 0.9), strict=True)]
@@ -252,6 +256,7 @@ def test_orders_by_score_put_what_has_none_last(store, order, expected):
     assert [one.item.number for one in given] == expected
 
 
+@pytest.mark.slow
 def test_what_annotators_differ_on_comes_next(store):
     project = store.create_project(ProjectSettings("first", overlap=3, order="disagreement"), sources(9), "lead")
     last = store.next_items(project.id, "eve", count=9)[-1].item.id
@@ -262,6 +267,7 @@ def test_what_annotators_differ_on_comes_next(store):
     assert store.next_items(project.id, "eve")[0].item.id == last
 
 
+@pytest.mark.slow
 def test_a_random_order_is_told_by_its_seed(store):
     orders = []
     for _ in range(2):

@@ -183,6 +183,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_episode_says_what_is_wrong(tmp_path, case):
     episode, sentence = BROKEN[case]
@@ -210,6 +211,7 @@ def test_a_later_frame_that_is_no_image_is_reported_where_it_is_read(tmp_path):
             opened_episode.step(index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", '{"featuresDict": 3}', '{"featuresDict": {"features": {}}}'])
 def test_descriptions_that_cannot_be_used_are_done_without(tmp_path, content):
     folder = write_bridge(tmp_path)

@@ -99,6 +99,7 @@ def test_where_every_camera_is_black_they_are_kept(tmp_path):
     assert metas(folder)[0].cameras == ("image",)
 
 
+@pytest.mark.slow
 def test_splits_and_shards_are_numbered_on(tmp_path):
     folder = write_bridge(tmp_path, {"train": [2, 1, 2], "val": [1]})
     found = metas(folder)

@@ -52,6 +52,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
+@pytest.mark.slow
 def test_every_frame_in_any_order(clip, decoded):
     order = np.random.default_rng(0).permutation(FRAMES).tolist()
     assert [number_of(video_frame(clip, n / FPS, FPS, "frame")) for n in order] == order

@@ -33,6 +33,7 @@ def two(tmp_path: Path) -> Workspace:
     return workspace(tmp_path, 'episodes = ["../one", "../two"]\n')
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_scanned(two, tmp_path):
     one, other = (dataset.name for dataset in two.datasets())
     assert two.update_index().changed == (one, other)
@@ -44,6 +45,7 @@ def test_only_what_changed_is_scanned(two, tmp_path):
     assert two.index.query().total == 5
 
 
+@pytest.mark.slow
 def test_a_data_set_that_is_gone_is_forgotten_and_a_missing_one_named(two, tmp_path):
     two.update_index()
     changed = workspace(tmp_path, 'episodes = ["../one", "../nowhere"]\n')
@@ -54,11 +56,13 @@ def test_a_data_set_that_is_gone_is_forgotten_and_a_missing_one_named(two, tmp_p
     assert isinstance(missing.entry, BrokenEpisode) and missing.entry.reason.startswith("there is nothing at")
 
 
+@pytest.mark.slow
 def test_cancelled_updates_begin_again(two):
     assert not two.update_index(cancelled=lambda: True).complete
     assert two.update_index().complete and two.index.query().total == 4
 
 
+@pytest.mark.slow
 def test_an_indexed_episode_opens_without_a_scan(two, monkeypatch):
     two.update_index()
     fresh = Workspace.open(two.path)
@@ -67,6 +71,7 @@ def test_an_indexed_episode_opens_without_a_scan(two, monkeypatch):
     assert fresh.episode("one-a", fresh.datasets()[0].name).meta.id == "one-a"
 
 
+@pytest.mark.slow
 def test_an_index_that_is_behind_misleads_nobody(two, tmp_path):
     two.update_index()
     (tmp_path / "one" / "a.hdf5").unlink()

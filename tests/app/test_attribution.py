@@ -75,6 +75,7 @@ def test_methods_say_what_can_run(library: Library, asked: dict) -> None:
     json.dumps(listed, allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,6 +8,7 @@ from app.pages import PAGES, drawn_by
 from app.session import address
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", PAGES)
 def test_a_page_names_functions(title: str) -> None:
     for name in (PAGES[title].show, PAGES[title].below):

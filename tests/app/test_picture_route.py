@@ -84,6 +84,7 @@ def test_a_map_of_another_method_comes_as_it_is_on_screen(client):
     assert "has not been run" in other
 
 
+@pytest.mark.slow
 def test_two_checkpoints_come_side_by_side(client):
     app, given = client
     answer = app.get("/lens/picture", params=given | {"format": "png", "other": given["checkpoint"]})

@@ -25,6 +25,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(data[4 : 4 + length]), data[4 + length :]
 
 
+@pytest.mark.slow
 def test_episode_facts(client: TestClient, dataset: str) -> None:
     facts = client.get("/lens/episode", params={"dataset": dataset, "episode": "good"}).json()
     assert (facts["length"], facts["fps"], facts["success"]) == (5, 5, True)

@@ -47,6 +47,7 @@ def badge(records: RecordStore, policy: Planted, own: Subject, map: AskedMap) ->
     return badge_of(policy.info, fitted, key, map_tests(records, policy.info.digest))
 
 
+@pytest.mark.slow
 def test_a_badge_is_passed_failed_or_not_tested_and_says_why(tmp_path: Path) -> None:
     records, own = RecordStore(tmp_path), subjects(6)
     true, lying = Planted("patch"), Planted("patch", lies=True)

@@ -82,6 +82,7 @@ def test_a_run_begins_at_the_step_that_is_looked_at(
     assert queue.record(asked).run.complete
 
 
+@pytest.mark.slow
 def test_status_tells_only_what_is_new(library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", lambda path, **_: Scripted())
     queue, summaries = RunQueue(library), StepSummaries()
@@ -103,6 +104,7 @@ def stored(library: Library, asked: Asked, capture: Capture, steps: int) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_all_rows_go_into_a_record_of_their_own(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_all_rows_go_into_a_record_of_their_own(
     assert queue.record(asked).run.address == queue.record(everything).run.address  # as many steps, more rows
 
 
+@pytest.mark.slow
 def test_a_record_with_all_rows_is_not_hidden_by_the_apps_own(library: Library, asked: Asked) -> None:
     queue, summaries = RunQueue(library), StepSummaries()
     own = stored(library, asked, Capture(), 3)
@@ -207,6 +210,7 @@ def test_a_checkpoint_that_cannot_be_loaded_fails_with_its_sentence(
     assert queue.job(asked).message == "the weights lack q_proj"
 
 
+@pytest.mark.slow
 def test_a_bug_fails_one_run_and_not_the_worker(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +272,7 @@ def test_a_camera_that_is_not_there_is_said(library: Library, two: Asked) -> Non
         RunQueue(library).record(replace(two, cameras=("nose",)))
 
 
+@pytest.mark.slow
 def test_the_recognised_family_is_the_same_run_and_another_is_not(
     library: Library, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,7 @@ def test_rows_sum_to_one_and_belong_to_what_they_produced(policy: Policy) -> Non
             assert not record.weights[:, :, row, query + 1 :].any(), "a row looks at tokens that did not exist yet"
 
 
+@pytest.mark.slow
 def test_only_asked_for_rows_are_kept(policy: Policy) -> None:
     seen = observation_for(policy.info)
     full = written_rows(policy.predict(seen, EVERYTHING))[-1]
@@ -181,6 +182,7 @@ def test_vision_rows_come_on_request(policy: Policy) -> None:
         np.testing.assert_allclose(record.weights.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_is_deterministic(policy: Policy) -> None:
     seen = observation_for(policy.info, 3)
     one, other = policy.predict(seen, Capture()), policy.predict(seen, Capture())
@@ -188,6 +190,7 @@ def test_is_deterministic(policy: Policy) -> None:
     assert same_rows(one, other)
 
 
+@pytest.mark.slow
 def test_sees_its_image(policy: Policy) -> None:
     one, other = observation_for(policy.info, 1), observation_for(policy.info, 2)
     swapped = Observation(other.images, one.instruction, one.state)
@@ -225,6 +228,7 @@ def test_two_threads_capture_at_once(policy: Policy) -> None:
             assert all(same(expected, each) and same_rows(expected, each) for each in found)
 
 
+@pytest.mark.slow
 def test_its_own_words_forced_on_it_change_nothing(policy: Policy) -> None:
     seen = observation_for(policy.info, 4)
     free = policy.predict(seen, EVERYTHING)

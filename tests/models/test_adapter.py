@@ -75,6 +75,7 @@ def test_equals_what_peft_merges(base: Path, tmp_path: Path, kind: str) -> None:
     assert not same_tokens or not np.allclose(ours.token_logprobs, alone.token_logprobs, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_base_is_found_beside_the_adapter(base: Path, tmp_path: Path) -> None:
     adapter, _ = write_adapter(base, tmp_path, **KINDS["plain"])
     with pytest.raises(UserError, match=r"needs the LoRA adapter's base model, .*put a copy of that model at"):
@@ -89,6 +90,7 @@ def test_the_base_is_found_beside_the_adapter(base: Path, tmp_path: Path) -> Non
     assert beside.digest == models.inspect(adapter, base=base).digest
 
 
+@pytest.mark.slow
 def test_the_base_is_found_inside_the_adapter_and_by_a_path_that_stays_near(base: Path, tmp_path: Path) -> None:
     adapter, merged = write_adapter(base, tmp_path, **KINDS["plain"])
     (adapter / "backbone").symlink_to(merged, target_is_directory=True)
@@ -107,6 +109,7 @@ def test_a_base_elsewhere_is_not_followed(base: Path, tmp_path: Path) -> None:
             models.load(adapter)
 
 
+@pytest.mark.slow
 def test_dora_is_refused(base: Path, tmp_path: Path) -> None:
     adapter, _ = write_adapter(base, tmp_path, target_modules=["q_proj"], use_dora=True)
     with pytest.raises(UserError, match="is a DoRA adapter; only plain LoRA is read"):
@@ -120,6 +123,7 @@ def test_pickled_adapter_is_refused(base: Path, tmp_path: Path) -> None:
         models.load(adapter, base=base)
 
 
+@pytest.mark.slow
 def test_a_tensor_that_fits_nothing_is_named(base: Path, tmp_path: Path) -> None:
     adapter, _ = write_adapter(base, tmp_path, **KINDS["plain"])
     file = adapter / "adapter_model.safetensors"

@@ -56,6 +56,7 @@ def test_recognised_by_name_or_by_the_caller(
     assert models.load(info.path, family=asked).info.family == family
 
 
+@pytest.mark.slow
 def test_notes_say_what_was_decided(folder: Path, tmp_path: Path) -> None:
     assert "as it is called 'ecot-tiny'" in models.inspect(folder).notes["family"]
     asked = models.inspect(write_ecot(tmp_path / "mine"), family="ecot")
@@ -68,6 +69,7 @@ def test_a_hub_cache_is_called_as_its_repository(tmp_path: Path) -> None:
     assert models.inspect(write_ecot(cached)).family == "ecot"
 
 
+@pytest.mark.slow
 def test_writes_its_reasoning_then_its_action(policy: models.policy.Policy) -> None:
     said = policy.predict(observation())
     assert said.text == REASONING
@@ -88,6 +90,7 @@ def test_prompt_ends_in_the_first_tag(policy: models.policy.Policy) -> None:
     assert tokens[26:29] == ("A", "chat", "between")
 
 
+@pytest.mark.slow
 def test_spans_name_tags_words_and_actions(policy: models.policy.Policy) -> None:
     said = policy.predict(observation())
     prompt = len(said.layout.tokens) - len(said.tokens)

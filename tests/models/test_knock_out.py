@@ -181,6 +181,7 @@ def forced(policy: Policy) -> str | None:
     return "the carrot" if policy.info.generates_rationale and policy.info.action_space is not None else None
 
 
+@pytest.mark.slow
 def test_a_cut_route_equals_an_edited_mask(pair: tuple[Knockable, Policy]) -> None:
     policy, eager = pair
     seen, cuts = observation_for(policy.info), routes(policy)

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.tiny_checkpoints import write_action_token_paligemma
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_inspecting_and_comparing_import_no_torch(tmp_path: Path) -> None:
     one, other = (write_action_token_paligemma(tmp_path / name, rationale=False) for name in ("one", "other"))
     program = (

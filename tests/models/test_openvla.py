@@ -61,6 +61,7 @@ class TestAgainstTheOriginal:
         np.testing.assert_allclose(said.actions[0], reference["actions"], atol=1e-4)
         assert said.action_names == ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
+    @pytest.mark.slow
     def test_prompt_and_pixels(self, published: Path, reference: dict[str, np.ndarray], shared_data: Path) -> None:
         policy = models.load(published, action_stats="bridge_orig")
         question = policy._reader.question(photograph(shared_data))
@@ -87,6 +88,7 @@ class TestAgainstTheOriginal:
             embedded = policy.embed(photograph(shared_data))[0, 1 : 1 + int(reference["n_patches"])]
         np.testing.assert_allclose(embedded, reference["projector_features"], atol=1e-4)
 
+    @pytest.mark.slow
     def test_distributions(self, published: Path, reference: dict[str, np.ndarray], shared_data: Path) -> None:
         said = models.load(published, action_stats="bridge_orig").predict(photograph(shared_data))
         logits = torch.from_numpy(reference["step_logits_actionrange"]).double()
@@ -147,6 +149,7 @@ def test_rows_and_log_probabilities_equal_eager(settings: dict, tmp_path: Path) 
     np.testing.assert_allclose(said.token_logprobs, taken, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_vision_rows_equal_attention_worked_out_from_the_weights(tiny: Path) -> None:
     """The first block's rows of the registers' tower, from the stored tensors alone."""
     policy = models.load(tiny)
@@ -169,6 +172,7 @@ def test_vision_rows_equal_attention_worked_out_from_the_weights(tiny: Path) -> 
     assert len(records["vision siglip"].layout.tokens) == 25
 
 
+@pytest.mark.slow
 def test_two_towers_of_one_kind_are_told_apart(tmp_path: Path) -> None:
     policy = models.load(write_openvla(tmp_path, towers=("vit", "vit")))
     streams = [each.stream for each in policy.predict(observation(), Capture(vision=True)).attention]
@@ -226,6 +230,7 @@ def test_prompt_forms(folder: str, config: dict, beginning: str, reason: str, tm
     assert reason in policy.info.notes["prompt"]
 
 
+@pytest.mark.slow
 def test_values_are_the_centres_between_edges(tiny: Path) -> None:
     policy = models.load(tiny)
     said = policy.predict(observation())
@@ -257,6 +262,7 @@ def change(folder: Path, name: str, **entries: object) -> None:
     file.write_text(json.dumps({k: v for k, v in (content | entries).items() if v is not None}))
 
 
+@pytest.mark.slow
 def test_several_data_sets_are_asked_for(tmp_path: Path) -> None:
     folder = write_openvla(tmp_path / "it", norm_stats=("bridge_orig", "fractal20220817_data"))
     with pytest.raises(UserError, match=r"action_stats of bridge_orig, fractal20220817_data"):

@@ -182,6 +182,7 @@ def test_one_camera_only(folder: Path) -> None:
     assert layout.spans[1].name == "wrist"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -165,6 +165,7 @@ def test_rows_of_the_actions_alone(tiny: Path, plain: tuple[np.ndarray, np.ndarr
     np.testing.assert_allclose(record.weights[0], plain[0][2][:, list(record.queries)], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rollout_passes_through_what_stands_behind_too(tiny: Path) -> None:
     record = models.load(tiny).predict(two_images(), EVERYTHING).attention[0]
     assert record.queries == tuple(range(len(record.layout.tokens)))
@@ -193,6 +194,7 @@ def test_layout(tiny: Path) -> None:
     assert said.layout.tokens[written[8].start] == f"y {said.actions[1, 1]:+.3g}"
 
 
+@pytest.mark.slow
 def test_images_in_the_order_of_the_observation(tiny: Path) -> None:
     policy, seen = models.load(tiny), two_images()
     turned = Observation(dict(reversed(seen.images.items())), seen.instruction, seen.state)
@@ -220,6 +222,7 @@ def test_vision_rows_of_each_image(tiny: Path) -> None:
     np.testing.assert_allclose(both[1].weights, one.weights, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_capture_changes_nothing_and_there_are_no_gradients(tiny: Path) -> None:
     policy = models.load(tiny)
     plain, watched = policy.predict(two_images()), policy.predict(two_images(), EVERYTHING)
@@ -346,6 +349,7 @@ def test_parts_that_are_not_supported(name: str, message: str, folder: Path) -> 
         models.load(folder)
 
 
+@pytest.mark.slow
 def test_a_pickle_beside_its_conversion_is_left_alone(folder: Path) -> None:
     (folder / "action_head--100_checkpoint.pt").write_bytes(b"\x80\x04.")
     assert models.load(folder).predict(two_images()).actions.shape == (8, 7)

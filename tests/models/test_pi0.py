@@ -141,6 +141,7 @@ def test_actions_equal_those_of_transformers(native: Path, cameras: tuple[str, .
     assert expected.std() > 0.1
 
 
+@pytest.mark.slow
 def test_rows_equal_eager_maps_at_every_denoising_step(native: Path) -> None:
     observation = seen()
     language, expert = Published(native, observation, absent=1).rows()
@@ -159,6 +160,7 @@ def test_rows_equal_eager_maps_at_every_denoising_step(native: Path) -> None:
         assert step.weights.std(-1).max() > 0.05, "flat maps would agree with anything"
 
 
+@pytest.mark.slow
 def test_vision_rows_equal_eager_maps(native: Path) -> None:
     observation = seen()
     published = Published(native, observation, absent=0)
@@ -171,6 +173,7 @@ def test_vision_rows_equal_eager_maps(native: Path) -> None:
         np.testing.assert_allclose(record.weights, np.stack([each[sample] for each in expected]), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["old", "new"])
 def test_lerobot_names_hold_the_same_network(tmp_path: Path, layout: str) -> None:
     """LeRobot's files of both ages and transformers' own, of one random network."""

@@ -233,6 +233,7 @@ def test_a_camera_can_be_absent(policy: Policy) -> None:
     assert not np.allclose(alone.actions, policy.predict(seen).actions)
 
 
+@pytest.mark.slow
 def test_the_only_camera_goes_by_any_name(tmp_path: Path) -> None:
     policy = models.load(write_smolvla(tmp_path / "one", cameras=("front",)))
     assert policy.info.cameras == ()
@@ -364,6 +365,7 @@ def _no_tokenizer(folder: Path) -> None:
     (folder.parent / BACKBONE / "tokenizer.json").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [

@@ -221,6 +221,7 @@ def test_half_precision(folder: Path, dtype: str) -> None:
     np.testing.assert_allclose(prediction.attention[0].weights.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_answer_that_ends_early_is_filled_up(tmp_path: Path) -> None:
     """As the published processor does: what is missing is id 0, clipped into each token's own range."""
     folder = write_tiny_spatialvla(tmp_path, depth=False)
@@ -314,6 +315,7 @@ def test_a_field_that_is_missing_is_named(copied: Path, key: str) -> None:
     refused(copied, f"config.json: {key} is missing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [

@@ -63,6 +63,7 @@ def test_published_ids_and_actions(answer: Prediction, reference: dict[str, np.n
     np.testing.assert_allclose(answer.actions, reference["actions"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_published_attention(answer: Prediction, reference: dict[str, np.ndarray]) -> None:
     rows, prompt = answer.attention[0].weights, reference["input_ids"].shape[1]
     assert answer.attention[0].queries == tuple(range(len(answer.layout.tokens) - 1))

@@ -163,6 +163,7 @@ def load(files: CheckpointFiles, model_id: str, activation: str | None = None, i
     return tower.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TOWERS)
 def test_features_and_rows_equal_those_of_transformers(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

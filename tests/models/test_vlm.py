@@ -30,6 +30,7 @@ def test_every_kind_is_registered() -> None:
     assert set(FAMILIES["vlm"].model_types) == set(KINDS) == set(VLM_KINDS)
 
 
+@pytest.mark.slow
 def test_paligemma_with_actions_is_another_family(tmp_path: Path, tiny_vlms: dict[str, Path]) -> None:
     assert models.inspect(tiny_vlms["paligemma"]).family == "vlm"
     robot = write_action_token_paligemma(tmp_path / "robot", rationale=False)
@@ -95,6 +96,7 @@ def test_every_end_token_ends_the_answer(tmp_path: Path, tiny_vlms: dict[str, Pa
     assert ended.text.split() == list(ended.token_texts[:-1])
 
 
+@pytest.mark.slow
 def test_ends_are_read_from_config_without_generation_config(tmp_path: Path, tiny_vlms: dict[str, Path]) -> None:
     folder = copied(tiny_vlms["llava"], tmp_path)
     (folder / "generation_config.json").unlink()

@@ -42,6 +42,7 @@ def test_refuses_what_it_cannot_read(seen: Observation, sentence: str, tmp_path:
         policy.predict(seen)
 
 
+@pytest.mark.slow
 def test_a_kind_without_a_test_is_refused_with_the_list(tiny_vlms: dict[str, Path], tmp_path: Path) -> None:
     folder = copied(tiny_vlms["llava"], tmp_path)
     edit(folder / "config.json", lambda content: content.update(model_type="fuyu"))

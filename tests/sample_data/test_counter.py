@@ -61,6 +61,7 @@ def test_a_seed_is_a_counter(counter: Counter) -> None:
     assert all(np.array_equal(first.position[name], counter.moment().position[name]) for name in first.position)
 
 
+@pytest.mark.slow
 def test_the_drawer_starts_as_the_task_needs_it_and_moves(counter: Counter) -> None:
     opened, closed = _play(counter, 3, "open drawer"), _play(counter, 3, "close drawer")
     assert opened[0].opening < CLOSED and opened[-1].opening > OPENED
@@ -68,6 +69,7 @@ def test_the_drawer_starts_as_the_task_needs_it_and_moves(counter: Counter) -> N
     assert counter.is_lifted(KNOB)
 
 
+@pytest.mark.slow
 def test_near_means_nearer_than_to_anything_else(counter: Counter) -> None:
     last = _play(counter, 1, "move near")[-1]
     assert last.is_nearest() and last.distance_to_target() < 0.115
@@ -92,6 +94,7 @@ def test_what_the_teacher_says_is_true(counter: Counter) -> None:
             assert parts["planning"].endswith(" .")
 
 
+@pytest.mark.slow
 def test_pictures_show_what_is_there(counter: Counter) -> None:
     counter.reset(1)
     picture, labels = counter.render(), counter.render_labels()
@@ -113,6 +116,7 @@ def test_recorded_episodes_open(counter: Counter, tmp_path) -> None:
         assert {thing.name for thing in episode.step(0).objects["head"]} >= {"robot", "drawer"}
 
 
+@pytest.mark.slow
 def test_a_diary_keeps_failures_too(counter: Counter, tmp_path) -> None:
     counter.reset(4, "pick can")
     diary = Diary(counter, 4)

@@ -31,6 +31,7 @@ def test_it_agrees_with_the_recording(tmp_path: Path) -> None:
     assert {part for _, part in others} <= {"spatial"}
 
 
+@pytest.mark.slow
 def test_it_knows_no_other_world(tmp_path: Path) -> None:
     write_episode(tmp_path / "e.hdf5", **contents())
     with pytest.raises(UserError, match="knows episodes of the sample world alone"):

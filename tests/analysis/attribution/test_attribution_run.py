@@ -88,6 +88,7 @@ def test_a_key_says_what_was_asked(episode: Episode) -> None:
         method_of(RunKey("a", "b"))
 
 
+@pytest.mark.slow
 def test_an_episode_is_explained_once_and_resumes(episode: Episode, tmp_path: Path) -> None:
     run = RecordStore(tmp_path).run(key(episode))
     told: list[tuple[int, int]] = []

@@ -131,6 +131,7 @@ def test_relevancy_from_a_later_layer(world: World) -> None:
         Relevancy(first_layer=99)(world.policy, world.seen, target, prediction=world.said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
 def test_saliency_and_input_gradient_equal_autograd(world: World, number: int) -> None:
     target = targets(world)[number]

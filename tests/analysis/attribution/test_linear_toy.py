@@ -57,6 +57,7 @@ def test_input_gradient_is_the_share_of_each_position() -> None:
     np.testing.assert_allclose(InputGradient()(POLICY, SEEN, WORD).scores[:9], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, 50])
 def test_integrated_gradients_of_a_line_are_exact_whatever_the_steps(steps: int) -> None:
     embedded, weights = POLICY.embed(SEEN)[0], POLICY.weights[3]

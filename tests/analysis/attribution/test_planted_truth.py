@@ -45,6 +45,7 @@ def test_the_patch_is_found_whatever_attention_says(method: str, target: Target,
     assert others.max() < 0.5 * np.abs(found.image()).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.text} {target.scalar}")
 @pytest.mark.parametrize("method", ["ablation", "shapley"])
 @pytest.mark.parametrize("cause", ["word", "rationale word"])
@@ -57,6 +58,7 @@ def test_the_word_is_found(cause: str, method: str, target: Target) -> None:
     assert np.count_nonzero(np.abs(found.scores) > 1e-9) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SETTINGS)
 def test_nothing_is_found_where_there_is_nothing(method: str) -> None:
     assert not explained(Planted("nothing"), method, TARGETS[0]).scores.any()

@@ -56,6 +56,7 @@ def test_the_planted_word_is_ranked_first(name: str, settings: dict[str, Setting
     assert found.layout.tokens[first] == "red"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), PATCHES)
 def test_nothing_is_found_where_nothing_matters(name: str, settings: dict[str, Setting]) -> None:
     found = with_settings(method_class(name), settings)(Planted("nothing"), seen(), target(name))

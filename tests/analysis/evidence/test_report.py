@@ -36,6 +36,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pair, str]:
     return pair, report_html(named, shown)
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_and_no_text_becomes_markup(page: tuple[Pair, str]) -> None:
     html = page[1]
     assert EVIL not in html

@@ -58,6 +58,7 @@ def test_the_question_holds_prompt_and_frames_and_the_answer_becomes_a_rationale
     assert server.asked[0]["response_format"]["json_schema"]["schema"]["required"] == list(GOOD)
 
 
+@pytest.mark.slow
 def test_asking_again_costs_nothing(server: Endpoint, tmp_path: Path) -> None:
     first = teacher(server, cache=str(tmp_path), price_in=2.0, price_out=10.0)
     said = first.explain(clip())
