@@ -18,19 +18,16 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.attention import TopK, top_k
-from analysis.capture_run import capture_episode
-from analysis.episodes import open_source
 from analysis.pictures import Figure, Overlay, Panel, View, write_film, write_picture
 from analysis.pictures.colours import STOPS, coloured, enlarged
 from analysis.pictures.drawing import drawn, font, wrapped
 from analysis.pictures.figure import Mark
-from analysis.pictures.runs import NamedRun, figure_at, figures
+from analysis.pictures.runs import figure_at, figures
 from analysis.pictures.svg import as_svg
-from analysis.records import RecordStore, RunKey, capture_key
+from analysis.records import RunKey
 from models.errors import UserError
-from models.fakes import PlantedPolicy
-from models.types import Capture
-from tests.tiny_episode import STEPS, write_tiny_episode
+from tests.planted_run import planted_run
+from tests.tiny_episode import STEPS
 
 PLAYER = Path(__file__).parents[2] / "app/components/player"
 EVIL = '<script>alert("1")</script> & "quotes" \x07\n=cmd()'
@@ -38,15 +35,7 @@ EVIL = '<script>alert("1")</script> & "quotes" \x07\n=cmd()'
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """An episode, and a run of the fake policy on all its steps but the last."""
-    folder = tmp_path_factory.mktemp("pictures")
-    path = write_tiny_episode(folder / "tiny.hdf5", instruction=EVIL)
-    episode = open_source(path).open("tiny")
-    policy = PlantedPolicy()
-    run = RecordStore(folder / "ws/records").run(capture_key(policy.info.digest, episode.meta.digest, Capture()))
-    capture_episode(policy, episode, run, steps=range(STEPS - 1))
-    (folder / "ws/workspace.toml").write_text("episodes = []\ncheckpoints = []\n")
-    return path, episode, NamedRun(run, "planted")
+    return planted_run(tmp_path_factory.mktemp("pictures"), EVIL)
 
 
 def test_colours_are_the_players():

@@ -13,9 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
-from analysis.capture_run import capture_episode
 from analysis.compare import PredictedActions
-from analysis.episodes import open_source
 from analysis.pictures import View, chart_files
 from analysis.pictures.action_chart import matched
 from analysis.pictures.chart import Chart
@@ -23,28 +21,18 @@ from analysis.pictures.panels import Shown, figure_of
 from analysis.pictures.queries import resolve
 from analysis.pictures.runs import NamedRun, figure_at
 from analysis.pictures.step_charts import STEP_CHARTS, chart_at
-from analysis.records import RecordStore, capture_key
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
-from models.fakes import PlantedPolicy
-from models.types import Capture
 from tests.browser.planted_runs import ON_TILE, ON_WHOLE, SIZE, text_prediction
-from tests.tiny_episode import STEPS, write_tiny_episode
+from tests.planted_run import planted_run
+from tests.tiny_episode import STEPS
 
 EVIL = '<script>alert("1")</script> & =cmd()'
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Episode, NamedRun]:
-    """An episode, and a run of the fake policy on all its steps but the last."""
-    folder = tmp_path_factory.mktemp("step charts")
-    path = write_tiny_episode(folder / "tiny.hdf5", instruction=EVIL)
-    episode = open_source(path).open("tiny")
-    policy = PlantedPolicy()
-    run = RecordStore(folder / "ws/records").run(capture_key(policy.info.digest, episode.meta.digest, Capture()))
-    capture_episode(policy, episode, run, steps=range(STEPS - 1))
-    (folder / "ws/workspace.toml").write_text("episodes = []\ncheckpoints = []\n")
-    return path, episode, NamedRun(run, "planted")
+    return planted_run(tmp_path_factory.mktemp("step charts"), EVIL)
 
 
 def rows(chart: Chart) -> list[dict[str, str]]:
