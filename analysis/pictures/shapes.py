@@ -32,9 +32,6 @@ class Path:
     width: float = 1.0
     dashed: bool = False
 
-    def moved(self, x: float, y: float) -> Path:
-        return replace(self, points=tuple((a + x, b + y) for a, b in self.points))
-
 
 @dataclass(frozen=True)
 class Dot:
@@ -42,9 +39,6 @@ class Dot:
     y: float
     radius: float
     colour: str = "first"
-
-    def moved(self, x: float, y: float) -> Dot:
-        return replace(self, x=self.x + x, y=self.y + y)
 
 
 @dataclass(frozen=True)
@@ -56,9 +50,6 @@ class Box:
     fill: str = ""  # "": none
     outline: str = ""
 
-    def moved(self, x: float, y: float) -> Box:
-        return replace(self, x=self.x + x, y=self.y + y)
-
 
 @dataclass(frozen=True)
 class Text:
@@ -69,9 +60,6 @@ class Text:
     colour: str = "ink"
     anchor: Anchor = "start"
 
-    def moved(self, x: float, y: float) -> Text:
-        return replace(self, x=self.x + x, y=self.y + y)
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -80,9 +68,6 @@ class Picture:
     width: float
     height: float
     png: bytes
-
-    def moved(self, x: float, y: float) -> Picture:
-        return replace(self, x=self.x + x, y=self.y + y)
 
 
 Shape = Path | Dot | Box | Text | Picture
@@ -98,7 +83,13 @@ class Drawing:
 
 def moved(shapes: Iterable[Shape], x: float, y: float) -> tuple[Shape, ...]:
     """The same further right and down."""
-    return tuple(shape.moved(x, y) for shape in shapes)
+    return tuple(_moved(shape, x, y) for shape in shapes)
+
+
+def _moved(shape: Shape, x: float, y: float) -> Shape:
+    if isinstance(shape, Path):
+        return replace(shape, points=tuple((a + x, b + y) for a, b in shape.points))
+    return replace(shape, x=shape.x + x, y=shape.y + y)
 
 
 def stacked(*drawings: Drawing, gap: float = 18.0) -> Drawing:

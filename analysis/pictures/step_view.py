@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis.pictures.panels import Shown
 from analysis.pictures.provenance import Model, Provenance, episode_words
-from analysis.pictures.shapes import Drawing, Text
+from analysis.pictures.shapes import Drawing, Text, moved
 from analysis.pictures.view import View
 from analysis.types import EpisodeMeta
 
@@ -29,8 +29,7 @@ def headed(name: str, drawing: Drawing, many: bool) -> Drawing:
     if not many:
         return drawing
     words = Text(0, 15, name, 14)
-    moved = tuple(shape.moved(0, 24) for shape in drawing.shapes)
-    return Drawing(drawing.width, drawing.height + 24, (words, *moved), drawing.says)
+    return Drawing(drawing.width, drawing.height + 24, (words, *moved(drawing.shapes, 0, 24)), drawing.says)
 
 
 def nothing(why: str) -> Drawing:
