@@ -92,6 +92,8 @@ def test_two_checkpoints_are_explained_side_by_side(tab: Tab, world: Path) -> No
     tab.open(page="compare", episode="plain", first=first, second=second, query="action.x", method="occlusion")
     tab.page.locator(".chips.part-action button").first.wait_for(timeout=150_000)  # the first run loads torch
     tab.page.get_by_role("button", name="Explain this step").click(timeout=20_000)
+    while not held:
+        tab.page.wait_for_timeout(100)
     while held:
         held.pop().continue_()
     tab.page.unroute_all()
