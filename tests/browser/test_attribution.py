@@ -87,16 +87,21 @@ def test_all_steps_can_be_explained_and_cancelled(tab: Tab, world: Path) -> None
 
 def test_two_checkpoints_are_explained_side_by_side(tab: Tab, world: Path) -> None:
     first, second = (checkpoint_named(world, name).digest for name in ("base", "tuned"))
-    held: list[Any] = []  # the first model's step comes only after the button was pressed
-    tab.page.route(re.compile(f"/lens/step.*checkpoint={first}"), lambda route: held.append(route))
+    held: list[Any] = []  # the first model's step comes only after the button was pressed and both runs had ended
+    waiting = True
+    tab.page.route(
+        re.compile(f"/lens/step.*checkpoint={first}"),
+        lambda route: held.append(route) if waiting else route.continue_(),
+    )
     tab.open(page="compare", episode="plain", first=first, second=second, query="action.x", method="occlusion")
     tab.page.locator(".chips.part-action button").first.wait_for(timeout=150_000)  # the first run loads torch
     tab.page.get_by_role("button", name="Explain this step").click(timeout=20_000)
-    while not held:
-        tab.page.wait_for_timeout(100)
-    while held:
-        held.pop().continue_()
-    tab.page.unroute_all()
+    for number in (0, 1):
+        tab.page.locator(".run-status[data-state=complete]").nth(number).wait_for(state="attached", timeout=60_000)
+    assert held
+    waiting = False
+    for route in held:
+        route.continue_()
     captions = tab.page.locator(".caption")
     for number in (0, 1):
         captions.nth(number).filter(has_text="Occlusion of the action").wait_for(timeout=60_000)

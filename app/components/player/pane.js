@@ -80,8 +80,12 @@ export class Pane {
     if (bundle) this.explain.start(bundle, view, all ? null : view.step);
   }
 
-  changed() {
+  // Every arrival of a step ends in a drawing, whichever way it came.
+  explainWhatWaited() {
     if (this.toExplain?.question === explainedQuestion(this.player.view) && this.bundle()) this.startExplaining(this.toExplain.all);
+  }
+
+  changed() {
     this.player.prefetchSoon();
     this.player.render();
   }
@@ -188,6 +192,7 @@ export class Pane {
 
   drawDetails() {
     const { view } = this.player;
+    this.explainWhatWaited();
     const bundle = this.bundle();
     const attention = this.attention();
     const has = Boolean(attention.row);
