@@ -31,6 +31,7 @@ class EpisodeMeta:
     state_units: tuple[str, ...] = ()
     has_rationale: bool = False
     digest: str = ""  # sha256 of the episode's bytes, first 16 hex digits
+    annotated: str = ""  # digests of the annotations that were joined to it, as text; empty: none
     extra: Mapping[str, str] = field(default_factory=dict)
 
 

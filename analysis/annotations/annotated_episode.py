@@ -29,7 +29,7 @@ class AnnotatedEpisode:
 
     @property
     def meta(self) -> EpisodeMeta:
-        return replace(self.episode.meta, has_rationale=bool(self.rationales))
+        return annotated(self.episode.meta, self.annotation.digest, bool(self.rationales))
 
     @property
     def actions(self) -> Float[np.ndarray, "T D"]:
@@ -60,6 +60,12 @@ class AnnotatedEpisode:
 
     def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
         return self.episode.encoded_frame(camera, index)
+
+
+def annotated(meta: EpisodeMeta, digest: str, has_rationale: bool) -> EpisodeMeta:
+    """What is known of an episode with one more annotation, named by its digest."""
+    digests = f"{meta.annotated} {digest}".strip()
+    return replace(meta, annotated=digests, has_rationale=has_rationale or meta.has_rationale)
 
 
 def _among(seen: SceneObject, own: Sequence[SceneObject]) -> bool:

@@ -5,6 +5,8 @@ The public file for BridgeData V2 was made from camera ``image_0`` as it stands 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -44,6 +46,7 @@ class EcotAnnotation:
     episode_id: str
     rationales: tuple[Rationale, ...]  # each for as many steps as it stays word for word the same
     boxes: tuple[tuple[LabelledBox, ...], ...]  # of each step
+    digest: str  # see `annotation_digest`
 
     def rationales_within(self, length: int) -> tuple[Rationale, ...]:
         """The rationales of an episode of ``length`` steps; what is said about later steps is left out."""
@@ -66,6 +69,11 @@ class EcotAnnotation:
         return tuple(out)
 
 
+def annotation_digest(stored: Mapping[str, Any]) -> str:
+    """sha256 of an entry as JSON, its keys in the file's order; first 16 hex digits."""
+    return hashlib.sha256(json.dumps(stored, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
 def read_annotation(file_path: str, episode_id: str, stored: Mapping[str, Any]) -> EcotAnnotation:
     """One entry of the file. Raises UserError that names the episode for anything in another layout."""
     where = f"the annotations of episode {episode_id} in {file_path}"
@@ -81,6 +89,7 @@ def read_annotation(file_path: str, episode_id: str, stored: Mapping[str, Any]) 
         episode_id=episode_id,
         rationales=_rationales(reasoning, where),
         boxes=tuple(tuple(_box(entry, where) for entry in step) for step in boxes),
+        digest=annotation_digest(stored),
     )
 
 

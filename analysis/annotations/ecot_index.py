@@ -7,21 +7,22 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.annotations.ecot import EcotAnnotation, read_annotation
+from analysis.annotations.annotated_episode import annotated
+from analysis.annotations.ecot import EcotAnnotation, annotation_digest, read_annotation
 from analysis.annotations.ecot_stream import MAX_RECORDING, read_recordings
 from analysis.atomic_file import replaced
 from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE origin (version INTEGER, size INTEGER, modified INTEGER);
-CREATE TABLE annotations (file_path TEXT, episode_id TEXT, has_reasoning INTEGER, content BLOB,
+CREATE TABLE annotations (file_path TEXT, episode_id TEXT, has_reasoning INTEGER, digest TEXT, content BLOB,
                           UNIQUE (file_path, episode_id) ON CONFLICT REPLACE);
 """
 
@@ -71,13 +72,11 @@ class EcotIndex:
             return int(connection.execute("SELECT count(*) FROM annotations").fetchone()[0])
 
     def marked(self, entries: Iterable[EpisodeMeta | BrokenEpisode]) -> Iterator[EpisodeMeta | BrokenEpisode]:
-        """The entries of a source's scan, with ``has_rationale`` set where there is reasoning in words for one."""
+        """The entries of a source's scan as `AnnotatedEpisode` has them once they are joined."""
         with _reading(self.path) as connection:
             for entry in entries:
-                if isinstance(entry, BrokenEpisode) or _row(connection, entry, "has_reasoning") != (1,):
-                    yield entry
-                else:
-                    yield replace(entry, has_rationale=True)
+                row = None if isinstance(entry, BrokenEpisode) else _row(connection, entry, "digest, has_reasoning")
+                yield entry if row is None else annotated(entry, row[0], bool(row[1]))
 
     def annotation(self, meta: EpisodeMeta) -> EcotAnnotation | None:
         """What is said about this episode, found by ``extra["file_path"]`` and ``extra["episode_id"]``; None: nothing.
@@ -104,11 +103,11 @@ def _wanted(annotations: Path) -> tuple[int, int, int]:
     return VERSION, status.st_size, status.st_mtime_ns
 
 
-def _row(connection: sqlite3.Connection, meta: EpisodeMeta, column: str) -> tuple[Any, ...] | None:
+def _row(connection: sqlite3.Connection, meta: EpisodeMeta, columns: str) -> tuple[Any, ...] | None:
     keys = (meta.extra.get("file_path"), meta.extra.get("episode_id"))
     if None in keys:
         return None
-    query = f"SELECT {column} FROM annotations WHERE file_path = ? AND episode_id = ?"
+    query = f"SELECT {columns} FROM annotations WHERE file_path = ? AND episode_id = ?"
     found: tuple[Any, ...] | None = connection.execute(query, keys).fetchone()
     return found
 
@@ -131,8 +130,11 @@ def _write(
         )  # whole or thrown away
         connection.execute("INSERT INTO origin VALUES (?, ?, ?)", origin)
         for file_path, episodes in read_recordings(annotations, told):
-            rows = ((file_path, id, bool(stored.get("reasoning")), _packed(stored)) for id, stored in episodes.items())
-            connection.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?)", rows)
+            rows = (
+                (file_path, id, bool(stored.get("reasoning")), annotation_digest(stored), _packed(stored))
+                for id, stored in episodes.items()
+            )
+            connection.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?, ?)", rows)
         connection.commit()
 
 

@@ -92,6 +92,8 @@ class Subject:
         settings: dict[str, Setting] = {"version": probe.version, **probe.settings()}
         settings |= {name: value for name, value in (self.opened_as or {}).items() if value is not None}
         settings["cameras"] = [f"{name}={camera}" for name, camera in self.cameras.pairs]
+        if self.episode.meta.annotated:
+            settings["annotated"] = self.episode.meta.annotated
         if self.drawn.keys:
             settings["drawn"] = self.drawn.setting()
         return RunKey(checkpoint, self.episode.meta.digest, f"evidence {probe.name}", settings)

@@ -15,7 +15,8 @@ from analysis.records import RecordStore, Run, RunKey, Setting
 from models.types import CheckpointSpec
 
 PROBE = f"evidence {FaithfulnessProbe.name}"
-SEEN = ("cameras", "drawn")  # settings of a record that make no other test: how the policy's cameras are called
+# Settings of a record that make no other test: how the policy's cameras are called, and what is known of the scene.
+SEEN = ("cameras", "drawn", "annotated")
 
 
 @dataclass(frozen=True)

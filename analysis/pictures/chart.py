@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.pictures.drawing import font, shortened
+from analysis.pictures.drawing import shortened, width_of
 from analysis.pictures.provenance import Provenance
 from analysis.pictures.shapes import Drawing, Path, Shape, Text
 
@@ -47,7 +47,7 @@ def table_drawing(columns: Columns, says: str = "") -> Drawing:
     for name, values in columns.items():
         cells = [shown(value) for value in values]
         right = bool(values) and all(isinstance(value, (int, float, np.number)) or value is None for value in values)
-        wide = min(WIDEST, max(font(13).getlength(text) for text in (name, *cells)) + 2)
+        wide = min(WIDEST, max(width_of(text, 13, WIDEST) for text in (name, *cells)) + 2)
         edge = left + SIDE + (wide if right else 0)
         for row, text in enumerate((name, *cells)):
             words, colour = shortened(text, round(wide) + 2, 13), "quiet" if row == 0 else "ink"

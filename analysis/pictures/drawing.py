@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect_right
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ WIDTH = 512  # pixels of a panel, unless its frame is larger
 LARGEST = 8_000  # pixels along a side of the whole
 MARGIN, GAP, BAR = 16, 12, 12
 TEXT, TITLE, LABEL = 15, 16, 13  # pixels
+SIGNS_PER_PIXEL = 4  # of a text that is cut to a width, no more are measured: it may have megabytes
 INK, QUIET, PAPER = (17, 20, 24), (90, 98, 108), (255, 255, 255)
 FONTS = (  # the first that is there; else the one that comes with Pillow, which has fewer scripts
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
@@ -129,12 +131,17 @@ def wrapped(paragraphs: tuple[str, ...], width: int, size: int = TEXT) -> list[s
 
 
 def shortened(text: str, width: int, size: int) -> str:
-    text = printable(text)
-    if font(size).getlength(text) <= width:
-        return text
-    while text and font(size).getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+    """The text, or as much of its start as fits ``width`` pixels with a mark after it."""
+    start = printable(text[: SIGNS_PER_PIXEL * width])
+    if len(start) == len(text) and font(size).getlength(start) <= width:
+        return start
+    kept = bisect_right(range(1, len(start) + 1), width, key=lambda count: font(size).getlength(start[:count] + "…"))
+    return start[:kept] + "…"
+
+
+def width_of(text: str, size: int, most: int) -> float:
+    """Pixels that the text takes in one line, at most ``most``; however long it is, only its start is measured."""
+    return min(most, font(size).getlength(printable(text[: SIGNS_PER_PIXEL * most])))
 
 
 def printable(text: str) -> str:

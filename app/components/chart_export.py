@@ -41,7 +41,7 @@ def table(rows: Rows, about: Provenance, key: str, numbers: Rows | None = None, 
     drawn = [{name: value for name, value in row.items() if name != link} for row in rows]
     with st.container(gap=None):
         st.dataframe(list(rows), hide_index=True, key=key, **options)
-        save(table_chart(columns_of(numbers or drawn), about, columns_of(drawn)), key)
+        _control(Exported(key, about, lambda: table_chart(columns_of(numbers or drawn), about, columns_of(drawn))))
 
 
 def save(made: Chart, key: str) -> None:

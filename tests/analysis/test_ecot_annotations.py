@@ -15,7 +15,7 @@ from analysis.annotations.ecot import read_annotation
 from analysis.annotations.ecot_stream import PORTION
 from analysis.annotations.json_nesting import JsonNesting
 from analysis.episodes import BrokenEpisode, open_source
-from analysis.types import EpisodeMeta
+from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 from tests import tiny_ecot
 from tests.tiny_ecot import file_path, write_large_ecot, write_tiny_ecot
@@ -90,7 +90,8 @@ def test_episodes_are_found_by_path_and_id(index):
     assert len(index) == 3
     assert len(annotation(index, of(0, "7")).boxes) == 3
     broken = BrokenEpisode("a", "is damaged")
-    assert list(index.marked([of(1), broken, of(2)])) == [replace(of(1), has_rationale=True), broken, of(2)]
+    one = replace(of(1), has_rationale=True, annotated=annotation(index, of(1)).digest)
+    assert list(index.marked([of(1), broken, of(2)])) == [one, broken, of(2)]
     assert index.annotation(of(1, "7")) is None and index.annotation(META) is None
 
 
@@ -103,14 +104,29 @@ def test_joined_to_an_episode(tmp_path, tiny_episode, index):
     seen = joined.step(1).objects[joined.camera]  # frames of 64 x 48
     assert [thing.box for thing in seen[-2:]] == [(4.0, 0.0, 8.0, 3.0), (4.0, 6.0, 8.0, 9.0)]
     assert len(seen) == len(plain.step(1).objects.get(joined.camera, ())) + 2
+    assert joined.meta.annotated == annotation(index, of(0)).digest
     assert joined.step(1).action.tolist() == plain.actions[1].tolist()
     assert joined.encoded_frame(joined.camera, 1) == plain.encoded_frame(joined.camera, 1)
+
+
+def test_what_is_joined_is_named_by_its_content(tmp_path, tiny_episode):
+    def entry(box: int) -> dict[str, object]:
+        return tiny_ecot.episode() | {"features": {"bboxes": [[["carrot", [box, 0, 20, 20]]]]}}
+
+    names = [read_annotation(file_path(0), "0", stored).digest for stored in (entry(1), entry(1), entry(2))]
+    assert names[0] == names[1] != names[2]
+    source = open_source(tiny_episode)
+    plain = source.open(next(iter(source.scan())).id)
+    joined: Episode = plain
+    for box in (1, 2):
+        joined = AnnotatedEpisode.join(joined, read_annotation(file_path(0), "0", entry(box)))
+    assert joined.meta.annotated == f"{names[0]} {names[2]}"
 
 
 def test_an_episode_without_reasoning_has_boxes_only(tmp_path):
     bare = {key: value for key, value in tiny_ecot.episode().items() if key != "reasoning"}
     index = built(write_tiny_ecot(tmp_path / "ecot.json", {file_path(0): {"0": bare}}), tmp_path / "ecot.sqlite")
-    assert list(index.marked([of(0)])) == [of(0)]
+    assert list(index.marked([of(0)])) == [replace(of(0), annotated=annotation(index, of(0)).digest)]
     assert annotation(index, of(0)).rationales == () and len(annotation(index, of(0)).boxes) == 6
 
 

@@ -20,7 +20,7 @@ from analysis.__main__ import app
 from analysis.attention import TopK, top_k
 from analysis.pictures import Figure, Overlay, Panel, View, write_film, write_picture
 from analysis.pictures.colours import STOPS, coloured, enlarged
-from analysis.pictures.drawing import drawn, font, wrapped
+from analysis.pictures.drawing import drawn, font, shortened, width_of, wrapped
 from analysis.pictures.figure import Mark
 from analysis.pictures.runs import figure_at, figures
 from analysis.pictures.svg import as_svg
@@ -232,6 +232,27 @@ def test_long_captions_are_wrapped_and_odd_words_broken(tmp_path):
     panel = Panel("", np.zeros((20, 30, 3), np.uint8), (Overlay(np.ones((2, 3)), (0, 0, 30, 20)),), 1.0)
     picture = drawn(Figure((panel,), ("long " * 500,)))
     assert picture.height > 1000
+
+
+@pytest.mark.parametrize("text", ["", "put the cup on the plate", "W" * 50, "ÄÖ\n日本語 العربية" * 9])
+@pytest.mark.parametrize("width", [10, 60, 400])
+def test_as_much_of_a_text_is_kept_as_fits(text: str, width: int) -> None:
+    said = shortened(text, width, 13)
+    flat = text.replace("\n", " ")
+    if font(13).getlength(flat) <= width:
+        assert said == flat and width_of(text, 13, width) == font(13).getlength(flat)
+        return
+    kept = len(said) - 1
+    assert said == flat[:kept] + "…" and font(13).getlength(flat[: kept + 1] + "…") > width
+    assert kept == 0 or font(13).getlength(said) <= width
+    assert width_of(text, 13, width) == width
+
+
+def test_a_text_of_a_megabyte_is_cut_at_once() -> None:
+    """Measured letter by letter it would take hours."""
+    text = "a" * 2**20
+    assert shortened(text, 400, 13) == shortened(text[:1000], 400, 13)
+    assert width_of(text, 13, 400) == 400
 
 
 def test_what_cannot_be_written_is_said(made, tmp_path):

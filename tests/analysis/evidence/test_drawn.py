@@ -95,9 +95,9 @@ def test_the_verdict_on_grounding_uses_boxes_of_ecot(tmp_path: Path, patch: int,
     bare = subjects(6, "put the carrot on the plate")
     said = read_annotation("a", "0", tiny_ecot.episode())
     joined = [Subject(AnnotatedEpisode.join(each.episode, said), each.cameras) for each in bare]
-    policy, asked = Planted("patch", patch=patch), [probe("attention")]
-    without = grounded(measure(policy, bare, asked, RecordStore(tmp_path / "bare"), 1), "attention")
+    policy, asked, records = Planted("patch", patch=patch), [probe("attention")], RecordStore(tmp_path)
+    without = grounded(measure(policy, bare, asked, records, 1), "attention")
     assert "No named thing has a mask or a box" in without.because
-    assert grounded(measure(policy, joined, asked, RecordStore(tmp_path / "joined"), 1), "attention").says == says
+    assert grounded(measure(policy, joined, asked, records, 1), "attention").says == says
     at = [Moment(policy, each.episode, each.episode.step(step), each.cameras) for each in joined[:1] for step in (1, 5)]
     assert [np.argwhere(moment.covered("front").named > 0).tolist() for moment in at] == [[[0, 0]], [[0, 1]]]
