@@ -27,15 +27,29 @@ class BrokenCheckpoint:
     reason: str  # one sentence a user can act on
 
 
+@dataclass(frozen=True)
+class Inspected:
+    """What one folder was found to be, and the files that say so."""
+
+    folders: tuple[Path, ...]  # that the checkpoint is made of: its own, its model's, its base's
+    files: list[list[Any]]  # name, size and modification time of each file in them
+    found: CheckpointSpec | BrokenCheckpoint
+
+
 def list_checkpoints(
-    roots: tuple[Path, ...], cache: Path, bases: Mapping[str, Path] | None = None
+    roots: tuple[Path, ...],
+    cache: Path,
+    bases: Mapping[str, Path] | None = None,
+    inspected: dict[Path, Inspected] | None = None,
 ) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
     """Every checkpoint at or directly below ``roots``. Imports no torch.
 
     ``bases``: for a checkpoint's folder name, the folder of the model that it builds on. ``cache``: a JSON file of
-    earlier digests. One counts while names, sizes and modification times of all files that the checkpoint is made of
-    are what they were, so that many gigabytes are read through once.
+    earlier digests, ``inspected``: what this process found earlier. Both count while names, sizes and modification times
+    of all files that the checkpoint is made of are what they were: many gigabytes are read through once, and headers
+    with thousands of tensors not each time somebody looks.
     """
+    held = {} if inspected is None else inspected
     known = _read_cache(cache)
     current: dict[str, Any] = {}
     out: list[CheckpointSpec | BrokenCheckpoint] = []
@@ -44,9 +58,13 @@ def list_checkpoints(
             try:
                 if not folder.resolve().is_relative_to(root.resolve()):
                     raise UserError(f"{folder} is a link that leads out of {root}; add its target to the workspace")
-                base = (bases or {}).get(folder.name)
-                spec, current[str(folder)] = _inspect(folder, base, known.get(str(folder)))
-                out.append(spec)
+                one = held.get(folder)
+                if one is None or _signature(one.folders) != one.files:
+                    base = (bases or {}).get(folder.name)
+                    one = held[folder] = _inspect(folder, base, known.get(str(folder)))
+                out.append(one.found)
+                if isinstance(one.found, CheckpointSpec):
+                    current[str(folder)] = {"files": one.files, "digest": one.found.digest}
             except UserError as error:
                 out.append(BrokenCheckpoint(str(folder), str(error)))
             except PermissionError as error:
@@ -64,14 +82,26 @@ def looks_like_checkpoint(folder: Path) -> bool:
     return any(path.name == "config.json" or path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir())
 
 
-def _inspect(folder: Path, base: Path | None, known: Mapping[str, Any] | None) -> tuple[CheckpointSpec, dict[str, Any]]:
-    found = CheckpointFiles.open(folder, base)
-    folders = [path for path in dict.fromkeys((found.folder, found.model, found.base)) if path is not None]
-    files = [path for each in folders for path in sorted(each.iterdir()) if path.is_file()]
-    signature = [[path.name, (status := path.stat()).st_size, status.st_mtime_ns] for path in files]
+def _inspect(folder: Path, base: Path | None, known: Mapping[str, Any] | None) -> Inspected:
+    """Raises UserError where not even the folders are known in which a change could help."""
+    files = CheckpointFiles.open(folder, base)
+    folders = tuple(path for path in dict.fromkeys((files.folder, files.model, files.base)) if path is not None)
+    signature = _signature(folders)
     digest = known["digest"] if known is not None and known["files"] == signature else None
-    spec = models.inspect(folder, known_digest=digest, base=base)
-    return spec, {"files": signature, "digest": spec.digest}
+    found: CheckpointSpec | BrokenCheckpoint
+    try:
+        found = models.inspect(folder, known_digest=digest, base=base)
+    except UserError as error:
+        found = BrokenCheckpoint(str(folder), str(error))
+    return Inspected(folders, signature, found)
+
+
+def _signature(folders: tuple[Path, ...]) -> list[list[Any]]:
+    try:
+        files = [path for each in folders for path in sorted(each.iterdir()) if path.is_file()]
+        return [[path.name, (status := path.stat()).st_size, status.st_mtime_ns] for path in files]
+    except FileNotFoundError:  # taken away meanwhile
+        return []
 
 
 def _candidates(root: Path) -> Iterator[Path]:

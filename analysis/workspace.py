@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import models
 from analysis.atomic_file import written_once
 from analysis.catalogue import EpisodeIndex, IndexedEpisode
-from analysis.checkpoint_list import BrokenCheckpoint, list_checkpoints
+from analysis.checkpoint_list import BrokenCheckpoint, Inspected, list_checkpoints
 from analysis.dataset_description import DatasetDescription, description_path, read_description, write_description
 from analysis.episodes import BrokenEpisode, OpenedSource, open_source
 from analysis.episodes.file_bytes import Unreachable
@@ -65,6 +65,7 @@ class Workspace:
     reviews_address: str = field(default="", repr=False)  # path or URL; "": in this folder. May hold a password
     annotation_paths: tuple[Path, ...] = ()  # files of ECoT annotations
     _sources: dict[str, JoinedSource] = field(default_factory=dict, repr=False, compare=False)
+    _inspected: dict[Path, Inspected] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Workspace:
@@ -200,7 +201,8 @@ class Workspace:
 
     def checkpoints(self) -> tuple[CheckpointSpec | BrokenCheckpoint, ...]:
         """All configured checkpoints, read from their files without loading weights."""
-        return list_checkpoints(self.checkpoint_paths, self.path / "cache" / "checkpoints.json", self.bases)
+        cache = self.path / "cache" / "checkpoints.json"
+        return list_checkpoints(self.checkpoint_paths, cache, self.bases, self._inspected)
 
     def checkpoint(self, digest: str, family: str | None = None) -> CheckpointSpec:
         """The checkpoint with this digest, read as another ``family`` than its files suggest where one is named.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,28 @@ def test_digests_are_computed_once_until_a_file_changes(tmp_path, tiny_base, mon
     assert Workspace.open(tmp_path).checkpoints()[0].digest == "0" * 15 + "2"
     (tmp_path / "cache" / "checkpoints.json").write_text("{half")
     assert Workspace.open(tmp_path).checkpoints()[0].digest == "0" * 15 + "3"
+
+
+def test_a_checkpoint_is_inspected_once_until_a_file_changes(tmp_path, tiny_base, monkeypatch):
+    for name in ("good", "bad"):
+        shutil.copytree(tiny_base, tmp_path / "all" / name)
+    config = tmp_path / "all" / "bad" / "config.json"
+    wrong = json.loads(config.read_text())
+    wrong["text_config"]["num_hidden_layers"] = 10**6
+    config.write_text(json.dumps(wrong))
+    (tmp_path / "workspace.toml").write_text('checkpoints = ["all"]')
+    looked: list[str] = []
+    inspect = models.inspect
+    monkeypatch.setattr(models, "inspect", lambda path, **more: looked.append(path.name) or inspect(path, **more))
+    workspace = Workspace.open(tmp_path)
+    first = workspace.checkpoints()
+    assert isinstance(first[0], BrokenCheckpoint) and isinstance(first[1], CheckpointSpec)
+    assert workspace.checkpoints() == first and looked == ["bad", "good"]
+    config.write_bytes((tiny_base / "config.json").read_bytes())
+    mended, good = workspace.checkpoints()
+    assert isinstance(mended, CheckpointSpec) and good == first[1] and looked == ["bad", "good", "bad"]
+    shutil.rmtree(tmp_path / "all" / "good")
+    assert workspace.checkpoints() == (mended,)
 
 
 @pytest.mark.slow
