@@ -28,7 +28,8 @@ app: $(APP_STAMP)
 	$(PY) -m app $(ARGS)
 
 # Style and types need one core and little memory: they run beside the tests. All of it runs, whatever fails.
-test: $(DEV_STAMP) system
+test:
+	@$(MAKE) --no-print-directory -j 2 $(DEV_STAMP) system
 	@failed=""; $(MAKE) --no-print-directory --keep-going -j 2 lint tests || failed="style, types, imports or tests"; \
 	$(MAKE) --no-print-directory browser-tests || failed="$${failed:+$$failed and }browser tests"; \
 	[ -z "$$failed" ] || { echo "failed: $$failed" >&2; exit 1; }
@@ -37,7 +38,7 @@ tests: $(DEV_STAMP)
 	$(PY) -m pytest -m "not browser" $(PARALLEL) $(ARGS) || [ $$? = 5 ]
 
 browser-tests: $(DEV_STAMP) system
-	$(PY) -m pytest -m browser $(PARALLEL) $(or $(ARGS),tests/browser) || [ $$? = 5 ]
+	$(PY) -m pytest -m browser -n 3 --dist loadfile $(or $(ARGS),tests/browser) || [ $$? = 5 ]
 
 # Without checks of array shapes: make test has them.
 check: $(DEV_STAMP) lint
@@ -72,13 +73,14 @@ $(PY):
 		{ echo "VLA Lens needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
 
+# Compiling every module of every package would take longer than the modules that are used, when they are.
 $(APP_STAMP): $(APP_FILES) | $(PY)
 	@echo "Installing the app's packages into $(VENV) (about 1.7 GB on disk, some minutes the first time)"
-	$(PY) -m pip install -r requirements.txt -c constraints.txt
+	$(PY) -m pip install --no-compile -r requirements.txt -c constraints.txt
 	@touch $@
 
 $(DEV_STAMP): $(DEV_FILES) | $(PY)
 	@echo "Installing the app's and the tests' packages into $(VENV) (about 2 GB on disk, some minutes the first time)"
-	$(PY) -m pip install -r requirements.txt -r requirements-samples.txt -r requirements-dev.txt -c constraints.txt
-	$(PY) -m pip install --no-deps trossen-arm-sim==0.2.3 gym-aloha==0.1.5
+	$(PY) -m pip install --no-compile -r requirements.txt -r requirements-samples.txt -r requirements-dev.txt -c constraints.txt
+	$(PY) -m pip install --no-compile --no-deps trossen-arm-sim==0.2.3 gym-aloha==0.1.5
 	@touch $(APP_STAMP) $@

@@ -45,9 +45,9 @@ def list_checkpoints(
     """Every checkpoint at or directly below ``roots``. Imports no torch.
 
     ``bases``: for a checkpoint's folder name, the folder of the model that it builds on. ``cache``: a JSON file of
-    earlier digests, ``inspected``: what this process found earlier. Both count while names, sizes and modification times
-    of all files that the checkpoint is made of are what they were: many gigabytes are read through once, and headers
-    with thousands of tensors not each time somebody looks.
+    earlier digests, ``inspected``: what this process found earlier. Both count while names, sizes and modification
+    times of all files that the checkpoint is made of are what they were: many gigabytes are read through once, and
+    headers with thousands of tensors not each time somebody looks.
     """
     held = {} if inspected is None else inspected
     known = _read_cache(cache)

@@ -75,8 +75,10 @@ class EcotIndex:
         """The entries of a source's scan as `AnnotatedEpisode` has them once they are joined."""
         with _reading(self.path) as connection:
             for entry in entries:
-                row = None if isinstance(entry, BrokenEpisode) else _row(connection, entry, "digest, has_reasoning")
-                yield entry if row is None else annotated(entry, row[0], bool(row[1]))
+                if isinstance(entry, BrokenEpisode) or not (row := _row(connection, entry, "digest, has_reasoning")):
+                    yield entry
+                else:
+                    yield annotated(entry, row[0], bool(row[1]))
 
     def annotation(self, meta: EpisodeMeta) -> EcotAnnotation | None:
         """What is said about this episode, found by ``extra["file_path"]`` and ``extra["episode_id"]``; None: nothing.

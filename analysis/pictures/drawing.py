@@ -135,7 +135,9 @@ def shortened(text: str, width: int, size: int) -> str:
     start = printable(text[: SIGNS_PER_PIXEL * width])
     if len(start) == len(text) and font(size).getlength(start) <= width:
         return start
-    kept = bisect_right(range(1, len(start) + 1), width, key=lambda count: font(size).getlength(start[:count] + "…"))
+    kept = bisect_right(
+        range(1, len(start) + 1), float(width), key=lambda count: font(size).getlength(start[:count] + "…")
+    )
     return start[:kept] + "…"
 
 
