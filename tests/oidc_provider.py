@@ -120,10 +120,11 @@ def providing(people: Mapping[str, Mapping[str, Any]]) -> Iterator[Provider]:
         thread.join(10)
 
 
-def secrets_toml(provider: Provider, address: str) -> str:
-    """What `.streamlit/secrets.toml` says of this provider to an app served at ``address``."""
-    return (
-        f'[auth]\nredirect_uri = "{address}/oauth2callback"\ncookie_secret = "{secrets.token_hex(32)}"\n'
-        f'client_id = "{CLIENT}"\nclient_secret = "{SECRET}"\n'
-        f'server_metadata_url = "{provider.issuer}/.well-known/openid-configuration"\n'
-    )
+def secrets_toml(address: str, **providers: Provider) -> str:
+    """What `.streamlit/secrets.toml` says to an app served at ``address``; ``default`` stands in [auth] itself."""
+    lines = ["[auth]", f'redirect_uri = "{address}/oauth2callback"', f'cookie_secret = "{secrets.token_hex(32)}"']
+    for name, provider in providers.items():
+        lines += [] if name == "default" else [f"[auth.{name}]"]
+        lines += [f'client_id = "{CLIENT}"', f'client_secret = "{SECRET}"']
+        lines += [f'server_metadata_url = "{provider.issuer}/.well-known/openid-configuration"']
+    return "\n".join(lines) + "\n"

@@ -205,6 +205,34 @@ def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path):
     assert say(store, item, "ben", long) in store.reviews(project.id)
 
 
+NO_SPACE = """CREATE FUNCTION full_{table}() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$"""
+WHERE = """CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {table} FOR EACH STATEMENT
+EXECUTE FUNCTION full_{table}()"""
+
+
+def test_a_full_disk_of_the_server_is_said_and_what_was_there_stays(postgres):
+    """The server answers as it does where a file cannot grow."""
+    store = open_store(postgres.database(), Clock())
+    project = store.create_project(ProjectSettings("first", overlap=9), sources(1), "lead")
+    item = store.items(project.id)[0].id
+    first = say(store, item, "ann", GOOD)
+    store.save_draft(item, "ben", "ben-on-it", {"comment": "short"})
+    for table in ("reviews", "review_drafts"):
+        with store.database.writing() as connection:
+            connection.exec_driver_sql(NO_SPACE.format(table=table))
+            connection.exec_driver_sql(WHERE.format(table=table))
+    with pytest.raises(ReviewsUnavailable, match="the disk of the server is full; free some space"):
+        say(store, item, "ben", GOOD)
+    with pytest.raises(ReviewsUnavailable, match="the disk of the server is full; free some space"):
+        store.save_draft(item, "ben", "ben-on-it", {"comment": "longer"})
+    assert store.reviews(project.id) == (first,) and store.draft(item, "ben").content == {"comment": "short"}
+    for table in ("reviews", "review_drafts"):
+        with store.database.writing() as connection:
+            connection.exec_driver_sql(f"DROP TRIGGER full_disk ON {table}")
+    assert say(store, item, "ben", GOOD) in store.reviews(project.id)
+
+
 FILLS = """
 import resource, sys
 from analysis.review import ReviewsUnavailable

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewWorld]:
     with providing(TEAM) as provider:
         secrets = world.folder / ".streamlit" / "secrets.toml"
         secrets.parent.mkdir()
-        secrets.write_text(secrets_toml(provider, world.address))
+        secrets.write_text(secrets_toml(world.address, default=provider))
         world.start()
         yield world
         world.stop()
@@ -110,3 +111,26 @@ def test_a_lead_opens_them(visit: Any, team: ReviewWorld) -> None:
     log_in(visit, team.address, "Kim, who leads")
     visit.goto(f"{team.address}/?page=projects&project={project}")
     visit.get_by_text("Nobody has judged anything yet").wait_for(timeout=40_000)
+
+
+def test_one_of_several_providers_is_chosen(browser: Any, tmp_path: Path) -> None:
+    """Each knows people of its own; both hand out the same names for them."""
+    elsewhere = {"Kim, who visits": {"sub": "2", "email": "kim@college.org", "email_verified": True}}
+    world = make_review_world(tmp_path, 24, '[people]\nannotator = ["kim@college.org"]\nlead = ["ann@lab.org"]\n')
+    secrets = world.folder / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir()
+    with providing(TEAM) as lab, providing(elsewhere) as college:
+        secrets.write_text(secrets_toml(world.address, lab=lab, college=college))
+        world.start()
+        for provider, who, shown in (
+            ("lab", "Ann, who judges", "ann@lab.org · lead"),
+            ("college", "Kim, who visits", "kim@college.org · annotator"),
+        ):
+            context = browser.new_context(viewport={"width": 1280, "height": 800})
+            page = context.new_page()
+            page.goto(world.address)
+            page.get_by_role("button", name=f"Log in with {provider}").click(timeout=40_000)
+            page.get_by_role("link", name=who).click()
+            page.locator("[data-testid=stSidebar]").get_by_text(shown).wait_for(timeout=40_000)
+            context.close()
+        world.stop()
