@@ -38,7 +38,7 @@ tests: $(DEV_STAMP)
 	$(PY) -m pytest -m "not browser" $(PARALLEL) $(ARGS) || [ $$? = 5 ]
 
 browser-tests: $(DEV_STAMP) system
-	$(PY) -m pytest -m browser -n 3 --dist loadfile $(or $(ARGS),tests/browser) || [ $$? = 5 ]
+	$(PY) -m pytest -m browser $(PARALLEL) $(or $(ARGS),tests/browser) || [ $$? = 5 ]
 
 # Without checks of array shapes: make test has them.
 check: $(DEV_STAMP) lint

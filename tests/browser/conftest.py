@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.browser.world import CHROMIUM, make_world, serving
+from tests.browser.world import CHROMIUM, PATIENCE, make_world, serving
 
 
 @dataclass
@@ -24,11 +24,11 @@ class Tab:
     def open(self, **parameters: object) -> None:
         """Opens the app with these URL parameters and waits for the first picture."""
         self.page.goto(f"{self.address}/?{urlencode(parameters)}")
-        self.page.wait_for_selector(".lens[data-step]", timeout=40_000)
+        self.page.wait_for_selector(".lens[data-step]")
 
     def wait_for_rows(self) -> None:
         """Waits until the current step has attention and words."""
-        self.page.locator(".chips.part-action button").first.wait_for(timeout=60_000)
+        self.page.locator(".chips.part-action button").first.wait_for()
 
     @property
     def step(self) -> int:
@@ -42,12 +42,11 @@ class Tab:
         self.page.wait_for_function(
             "([name, value]) => new URLSearchParams(location.search).get(name) === value",
             arg=[name, value],
-            timeout=8000,
         )
 
     def wait_for_caption(self, text: str) -> None:
         """Words follow the picture by one animation frame."""
-        self.page.locator(".caption").first.filter(has_text=text).wait_for(timeout=8000)
+        self.page.locator(".caption").first.filter(has_text=text).wait_for()
 
     def pixels(self, which: int = 0) -> str:
         """The canvas as it is drawn, to compare with another moment."""
@@ -80,6 +79,7 @@ def browser() -> Iterator[Any]:
 def tab(browser: Any, server: str) -> Iterator[Tab]:
     """A fresh tab; the test fails if its console shows an error."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(PATIENCE)
     opened = Tab(page, server)
     page.on("console", lambda message: opened.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: opened.complaints.append(str(error)))

@@ -17,16 +17,16 @@ pytestmark = pytest.mark.browser
 
 def open_methods(tab: Tab, world: Path, **more: object) -> None:
     tab.open(episode="plain", checkpoint=checkpoint_named(world, "tuned").digest, query="action.x", **more)
-    tab.page.locator(".chips.part-action button").first.wait_for(timeout=150_000)  # the first run loads torch
+    tab.page.locator(".chips.part-action button").first.wait_for()  # the first run loads torch
     tab.page.locator("details.attribution > summary").click()
-    tab.page.locator(".methods [data-method=iss]").wait_for(timeout=90_000)
+    tab.page.locator(".methods [data-method=iss]").wait_for()
 
 
 def explain(tab: Tab, method: str, said: str, button: str = "Explain this step") -> str:
     tab.page.locator(f"[data-method={method}]").click()
     tab.page.get_by_role("button", name=button).click()
     caption = tab.page.locator(".caption").first.filter(has_text=said)
-    caption.wait_for(timeout=60_000)
+    caption.wait_for()
     return caption.inner_text()
 
 
@@ -35,13 +35,13 @@ def test_a_signed_map_is_drawn_with_method_settings_and_scale_and_opens_from_its
     before = tab.pixels()
     caption = explain(tab, "occlusion", "Occlusion of the action")
     assert "size 2, stride 1, fill mean" in caption and "50 forwards" in caption
-    tab.page.locator(".stage .faithful", has_text="faithfulness not tested").first.wait_for(timeout=8000)
+    tab.page.locator(".stage .faithful", has_text="faithfulness not tested").first.wait_for()
     assert tab.page.locator(".legend").first.inner_text().startswith("−")
     assert tab.pixels() != before
     tab.wait_for_parameter("method", "occlusion")
     drawn = tab.pixels()
     tab.page.reload()
-    tab.page.locator(".caption").first.filter(has_text="Occlusion of the action").wait_for(timeout=60_000)
+    tab.page.locator(".caption").first.filter(has_text="Occlusion of the action").wait_for()
     tab.page.wait_for_timeout(300)
     assert tab.pixels() == drawn
     tab.page.get_by_role("button", name="Back to attention").click()
@@ -58,7 +58,7 @@ def test_the_convergence_delta_and_the_standard_error_are_shown(tab: Tab, world:
     tab.wait_for_parameter("settings", "masks=16;side=2")
     tab.page.get_by_role("button", name="Explain this step").click()
     caption = tab.page.locator(".caption").first.filter(has_text="standard error")
-    caption.wait_for(timeout=60_000)
+    caption.wait_for()
     assert "masks 16" in caption.inner_text()
     assert tab.page.locator(".legend").first.inner_text().startswith("0")
 
@@ -68,20 +68,20 @@ def test_a_wrong_setting_and_a_target_without_a_number_say_so(tab: Tab, world: P
     tab.page.locator("[data-method=saliency]").click()
     tab.page.locator(".strip-title", has_text="Action tokens").click()
     tab.page.get_by_role("button", name="Explain this step").click()
-    tab.page.locator(".attribution-run", has_text="explains one number").wait_for(timeout=60_000)
+    tab.page.locator(".attribution-run", has_text="explains one number").wait_for()
 
 
 def test_all_steps_can_be_explained_and_cancelled(tab: Tab, world: Path) -> None:
     open_methods(tab, world)
     tab.page.locator("[data-method=shapley]").click()
     tab.page.get_by_role("button", name="Explain all steps").click()
-    tab.page.get_by_role("button", name="Cancel").click(timeout=30_000)
-    tab.page.get_by_role("button", name="Explain all steps").wait_for(timeout=60_000)
+    tab.page.get_by_role("button", name="Cancel").click()
+    tab.page.get_by_role("button", name="Explain all steps").wait_for()
     explain(tab, "input-gradient", "Input × gradient", "Explain all steps")
-    tab.page.locator(".attribution-run", has_text="12 of 12 steps explained").wait_for(timeout=60_000)
+    tab.page.locator(".attribution-run", has_text="12 of 12 steps explained").wait_for()
     tab.page.locator(".lens").focus()
     tab.page.keyboard.press("ArrowRight")
-    tab.page.locator(".lens[data-step='1']").wait_for(timeout=8000)
+    tab.page.locator(".lens[data-step='1']").wait_for()
     tab.wait_for_caption("Input × gradient")
 
 
@@ -94,18 +94,18 @@ def test_two_checkpoints_are_explained_side_by_side(tab: Tab, world: Path) -> No
         lambda route: held.append(route) if waiting else route.continue_(),
     )
     tab.open(page="compare", episode="plain", first=first, second=second, query="action.x", method="occlusion")
-    tab.page.locator(".chips.part-action button").first.wait_for(timeout=150_000)  # the first run loads torch
-    tab.page.get_by_role("button", name="Explain this step").click(timeout=20_000)
+    tab.page.locator(".chips.part-action button").first.wait_for()  # the first run loads torch
+    tab.page.get_by_role("button", name="Explain this step").click()
     for number in (0, 1):
-        tab.page.locator(".run-status[data-state=complete]").nth(number).wait_for(state="attached", timeout=60_000)
+        tab.page.locator(".run-status[data-state=complete]").nth(number).wait_for(state="attached")
     assert held
     waiting = False
     for route in held:
         route.continue_()
     captions = tab.page.locator(".caption")
     for number in (0, 1):
-        captions.nth(number).filter(has_text="Occlusion of the action").wait_for(timeout=60_000)
-    captions.nth(2).filter(has_text="Occlusion, ").wait_for(timeout=8000)
+        captions.nth(number).filter(has_text="Occlusion of the action").wait_for()
+    captions.nth(2).filter(has_text="Occlusion, ").wait_for()
     assert "minus" in captions.nth(2).inner_text()
 
 

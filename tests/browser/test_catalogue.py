@@ -23,7 +23,7 @@ def cards(tab: Tab) -> Any:
 def catalogue(tab: Tab) -> Iterator[Tab]:
     """The catalogue, its cards drawn."""
     tab.page.goto(f"{tab.address}/?page=catalogue")
-    cards(tab).first.wait_for(timeout=60_000)
+    cards(tab).first.wait_for()
     yield tab
 
 
@@ -31,7 +31,6 @@ def test_first_frames_are_shown_and_texts_do_no_harm(catalogue: Tab) -> None:
     catalogue.page.wait_for_function(
         "() => [...document.querySelectorAll('*')].flatMap((n) => n.shadowRoot ? [n.shadowRoot] : [document])"
         ".flatMap((r) => [...r.querySelectorAll('.catalogue img')]).some((i) => i.complete && i.naturalWidth > 0)",
-        timeout=30_000,
     )
     card = cards(catalogue).filter(has_text="put <b>the block</b>")
     assert card.locator(".instruction").inner_text() == HTML
@@ -48,17 +47,17 @@ def test_filters_and_order_stand_in_the_link(catalogue: Tab) -> None:
     search.fill("wide")
     search.press("Enter")
     catalogue.wait_for_parameter("q", "wide")
-    catalogue.page.get_by_text("Clear filters").wait_for(timeout=20_000)
+    catalogue.page.get_by_text("Clear filters").wait_for()
     assert cards(catalogue).count() == 1
     catalogue.page.goto(f"{catalogue.address}/?page=catalogue&sort=-length&broken=no")
-    cards(catalogue).first.wait_for(timeout=60_000)
+    cards(catalogue).first.wait_for()
     lengths = [int(text.split("steps")[0].split()[-1]) for text in cards(catalogue).all_inner_texts()]
     assert lengths == sorted(lengths, reverse=True) and lengths[0] == 12
 
 
 def test_a_click_opens_the_episode(catalogue: Tab) -> None:
     cards(catalogue).filter(has_text="put the wide block away").locator("a.open").click()
-    catalogue.page.wait_for_selector(".lens[data-step]", timeout=60_000)
+    catalogue.page.wait_for_selector(".lens[data-step]")
     catalogue.wait_for_parameter("episode", "wide")
     catalogue.wait_for_parameter("page", "trajectory")
 
@@ -66,20 +65,20 @@ def test_a_click_opens_the_episode(catalogue: Tab) -> None:
 def test_ticked_episodes_are_exported(catalogue: Tab, world: Path) -> None:
     page = catalogue.page
     cards(catalogue).filter(has_text="put the wide block away").locator("input[type=checkbox]").check()
-    page.get_by_role("button", name="Export 1 ticked").click(timeout=30_000)
+    page.get_by_role("button", name="Export 1 ticked").click()
     page.get_by_label("Folder, under").fill("chosen")
     page.get_by_label("Folder, under").press("Enter")
     page.get_by_role("button", name="Export", exact=True).click()
-    page.get_by_text("1 episodes, 3 steps as HDF5").wait_for(timeout=60_000)
+    page.get_by_text("1 episodes, 3 steps as HDF5").wait_for()
     assert [path.name for path in (world / "exports" / "chosen").iterdir()] == ["wide.hdf5"]
 
 
 def test_the_overview_draws_lengths_and_actions(tab: Tab, world: Path) -> None:
     tab.page.goto(f"{tab.address}/?page=data-set")
-    tab.page.get_by_text("Missing and broken files").wait_for(timeout=60_000)
-    tab.page.get_by_text("n = ").wait_for(timeout=60_000)
-    tab.page.get_by_text("As numbers").wait_for(timeout=60_000)
-    tab.page.locator(".js-plotly-plot .subplot").nth(7).wait_for(state="attached", timeout=60_000)  # lengths, 7 actions
+    tab.page.get_by_text("Missing and broken files").wait_for()
+    tab.page.get_by_text("n = ").wait_for()
+    tab.page.get_by_text("As numbers").wait_for()
+    tab.page.locator(".js-plotly-plot .subplot").nth(7).wait_for(state="attached")  # lengths, 7 actions
     assert tab.page.get_by_text("truncated.hdf5").count() >= 1
     assert tab.page.evaluate("window.harmed") is None
     (dataset,) = Workspace.open(world).datasets()

@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def wait_for_both(tab: Tab) -> None:
-    tab.page.wait_for_selector(".lens.compare[data-step]", timeout=40_000)
+    tab.page.wait_for_selector(".lens.compare[data-step]")
     for side in ("first", "second"):
-        tab.page.locator(f".words.{side} .chips.part-action button").first.wait_for(timeout=60_000)
+        tab.page.locator(f".words.{side} .chips.part-action button").first.wait_for()
 
 
 def test_panes_are_synced_and_the_difference_is_signed(tab: Tab) -> None:
@@ -43,12 +43,12 @@ def test_a_word_that_only_one_of_them_wrote_is_explained(tab: Tab) -> None:
 
 def test_weights_say_where_attention_can_differ(tab: Tab) -> None:
     tab.open(page="compare", episode="plain")
-    tab.page.get_by_text("Where the weights differ").wait_for(timeout=30_000)
-    tab.page.get_by_text("attention can differ in every layer").wait_for(timeout=30_000)
+    tab.page.get_by_text("Where the weights differ").wait_for()
+    tab.page.get_by_text("attention can differ in every layer").wait_for()
     tab.page.locator(".js-plotly-plot").wait_for()
     saved = tab.page.locator(".chart-export")
     saved.locator(".open").click()
-    with tab.page.expect_download(timeout=30_000) as download:
+    with tab.page.expect_download() as download:
         saved.locator("[data-format=png]").click()
     picture = Image.open(download.value.path())
     assert "weights from" in picture.text["Description"] and "Frobenius norm" in picture.text["Description"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.browser.review_world import ReviewWorld, make_review_world
+from tests.browser.world import PATIENCE
 from tests.oidc_provider import providing, secrets_toml
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -46,6 +47,7 @@ def team_server(team: ReviewWorld) -> str:
 def visit(browser: Any, team_server: str) -> Iterator[Any]:
     """A page of a browser that knows nobody yet."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
 
@@ -59,7 +61,7 @@ def log_in(page: Any, address: str, who: str, **parameters: str) -> None:
 
 def test_nothing_is_shown_or_served_before_the_login(visit: Any, team_server: str) -> None:
     visit.goto(f"{team_server}/?episode=plain")
-    visit.get_by_role("button", name="Log in").wait_for(timeout=40_000)
+    visit.get_by_role("button", name="Log in").wait_for()
     assert "plain" not in visit.inner_text("body")
     told = visit.evaluate(
         "async () => { const r = await fetch('/lens/episode?episode=plain'); return [r.status, await r.json()]; }"
@@ -72,16 +74,16 @@ def test_nothing_is_shown_or_served_before_the_login(visit: Any, team_server: st
 
 def test_who_logged_in_sees_frames_under_the_name_of_the_provider(visit: Any, team_server: str) -> None:
     log_in(visit, team_server, "Ann, who judges")
-    visit.wait_for_selector(".lens[data-step]", timeout=40_000)
+    visit.wait_for_selector(".lens[data-step]")
     assert "ann@lab.org · annotator" in visit.locator("[data-testid=stSidebar]").inner_text()
     visit.get_by_role("button", name="Log out").click()
-    visit.get_by_role("button", name="Log in").wait_for(timeout=20_000)
+    visit.get_by_role("button", name="Log in").wait_for()
     assert visit.evaluate("async () => (await fetch('/lens/episode?episode=plain')).status") == 401
 
 
 def test_somebody_without_a_role_stays_outside(visit: Any, team_server: str) -> None:
     log_in(visit, team_server, "A stranger")
-    visit.get_by_text("stranger@else.org has no role here").wait_for(timeout=40_000)
+    visit.get_by_text("stranger@else.org has no role here").wait_for()
     assert visit.evaluate("async () => (await fetch('/lens/episode?episode=plain')).status") == 403
 
 
@@ -89,7 +91,7 @@ def test_an_annotator_judges_under_the_address_and_cannot_open_pages_for_leads(v
     project = team.project("team", 3, overlap=2)
     log_in(visit, team.address, "Ann, who judges")
     visit.goto(f"{team.address}/?page=projects&project={project}&person=kim@lab.org")
-    visit.locator("[data-testid=stSidebar]").get_by_text("Review", exact=True).wait_for(timeout=40_000)
+    visit.locator("[data-testid=stSidebar]").get_by_text("Review", exact=True).wait_for()
     assert visit.locator("[data-testid=stSidebar]").get_by_text("Projects", exact=True).count() == 0
     assert visit.get_by_text("Settings", exact=True).count() == 0
     ask = """async ([name, body]) => (await fetch(`/lens/review/${name}`, {
@@ -98,11 +100,11 @@ def test_an_annotator_judges_under_the_address_and_cannot_open_pages_for_leads(v
     decide = {"desk": "adjudicate", "project": project, "count": 1, "skip": []}
     assert visit.evaluate(ask, ["next", decide]) == 403  # whatever name the request gives
     visit.goto(f"{team.address}/?page=review&project={project}&person=kim@lab.org")
-    visit.wait_for_selector(".desk[data-ready]", timeout=40_000)
+    visit.wait_for_selector(".desk[data-ready]")
     visit.wait_for_timeout(300)
     visit.keyboard.press("g")
     visit.keyboard.press("Enter")
-    visit.locator(".progress").filter(has_text="1 judged by you").wait_for(timeout=20_000)
+    visit.locator(".progress").filter(has_text="1 judged by you").wait_for()
     assert [one.annotator for one in team.store.reviews(project)] == ["ann@lab.org"]
 
 
@@ -110,7 +112,7 @@ def test_a_lead_opens_them(visit: Any, team: ReviewWorld) -> None:
     project = team.project("led", 1)
     log_in(visit, team.address, "Kim, who leads")
     visit.goto(f"{team.address}/?page=projects&project={project}")
-    visit.get_by_text("Nobody has judged anything yet").wait_for(timeout=40_000)
+    visit.get_by_text("Nobody has judged anything yet").wait_for()
 
 
 def test_one_of_several_providers_is_chosen(browser: Any, tmp_path: Path) -> None:
@@ -127,10 +129,11 @@ def test_one_of_several_providers_is_chosen(browser: Any, tmp_path: Path) -> Non
             ("college", "Kim, who visits", "kim@college.org · annotator"),
         ):
             context = browser.new_context(viewport={"width": 1280, "height": 800})
+            context.set_default_timeout(PATIENCE)
             page = context.new_page()
             page.goto(world.address)
-            page.get_by_role("button", name=f"Log in with {provider}").click(timeout=40_000)
+            page.get_by_role("button", name=f"Log in with {provider}").click()
             page.get_by_role("link", name=who).click()
-            page.locator("[data-testid=stSidebar]").get_by_text(shown).wait_for(timeout=40_000)
+            page.locator("[data-testid=stSidebar]").get_by_text(shown).wait_for()
             context.close()
         world.stop()

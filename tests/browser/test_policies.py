@@ -109,7 +109,7 @@ def test_a_chunk_is_drawn_and_actions_that_the_episode_lacks_have_plots(tab: Tab
 def test_text_without_actions(tab: Tab, base: str) -> None:
     tab.open(episode="tiles", checkpoint=base, reduce="head")
     words = tab.page.locator(".chips.part-rationale button")
-    words.first.wait_for(timeout=60_000)
+    words.first.wait_for()
     assert tuple(words.all_inner_texts()) == WORDS
     tab.wait_for_caption("query: whole text (mean)")
     assert tab.page.locator(".chip.asked").count() == len(WORDS)
@@ -120,7 +120,7 @@ def test_text_without_actions(tab: Tab, base: str) -> None:
 
 def test_tiles_are_drawn_each_in_its_place_and_can_be_chosen(tab: Tab, base: str) -> None:
     tab.open(episode="tiles", checkpoint=base, reduce="head")
-    tab.page.locator(".chips.part-rationale button").first.wait_for(timeout=60_000)
+    tab.page.locator(".chips.part-rationale button").first.wait_for()
     every = tab.pixels()
     box = tab.page.locator("canvas.stage-canvas").bounding_box()
     lower_right = {"x": box["width"] - 10, "y": box["height"] - 10}

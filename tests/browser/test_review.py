@@ -11,7 +11,7 @@ import pytest
 
 from analysis.review import Review
 from tests.browser.review_world import PARTS, ReviewWorld, judge, make_review_world
-from tests.browser.world import HTML
+from tests.browser.world import HTML, PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -30,12 +30,13 @@ class Reviewer:
         self.page = page
         self.address = address
         self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, project: str, person: str = "Ann", wait: str = ".desk[data-ready]", **parameters: str) -> None:
         asked = {"page": "review", "project": project, "person": person} | parameters
         self.page.goto(f"{self.address}/?{urlencode(asked)}")
-        self.page.wait_for_selector(wait, timeout=40_000)
+        self.page.wait_for_selector(wait)
         self.page.wait_for_timeout(300)  # no judgement is sent in the first moment of an item
 
     def press(self, *keys: str) -> None:
@@ -47,19 +48,19 @@ class Reviewer:
         return str(self.page.locator(".desk").get_attribute("data-ready"))
 
     def message(self, text: str) -> None:
-        self.page.locator(".bar .message").filter(has_text=text).wait_for(timeout=5000)
+        self.page.locator(".bar .message").filter(has_text=text).wait_for()
 
     def saved(self, text: str = "All saved") -> None:
-        self.page.locator(".bar .saved").filter(has_text=text).wait_for(timeout=20_000)
+        self.page.locator(".bar .saved").filter(has_text=text).wait_for()
 
     def next_after(self, item: str) -> str:
         """Waits until another item stands there, ready."""
-        self.page.wait_for_selector(f".desk[data-ready]:not([data-ready='{item}'])", timeout=10_000)
+        self.page.wait_for_selector(f".desk[data-ready]:not([data-ready='{item}'])")
         self.page.wait_for_timeout(300)
         return self.item
 
     def all_sent(self) -> None:
-        self.page.wait_for_selector(".desk[data-unsent='0']", timeout=20_000)
+        self.page.wait_for_selector(".desk[data-unsent='0']")
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +283,7 @@ def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, world: ReviewWor
     ann.message("Give the reason")
     ann.page.keyboard.type("seen on the frame")
     ann.press("Enter", "Enter")
-    ann.page.wait_for_selector(".desk[data-idle]", timeout=20_000)
+    ann.page.wait_for_selector(".desk[data-idle]")
     (decided,) = world.store.adjudications(project).values()
     assert (decided.author, decided.judgement.overall, decided.judgement.comment) == (
         "Kim",
@@ -297,7 +298,7 @@ def test_a_project_is_made_on_the_page(ann: Reviewer, world: ReviewWorld) -> Non
     ann.page.get_by_role("button", name="New project").click()
     ann.page.get_by_label("Name").fill("made by hand")
     ann.page.get_by_role("button", name="Make the project").click()
-    ann.page.get_by_text("this selection finds no rationale").wait_for(timeout=20_000)  # the episode has none
+    ann.page.get_by_text("this selection finds no rationale").wait_for()  # the episode has none
 
 
 @pytest.mark.parametrize("format", ["JSONL", "CSV", "HDF5", "LeRobot"])
@@ -310,7 +311,7 @@ def test_what_survived_goes_out(ann: Reviewer, world: ReviewWorld, format: str) 
     ann.page.get_by_role("option", name=format).click()
     ann.page.get_by_label("Name", exact=True).fill(f"out-{format}")
     ann.page.get_by_role("button", name="Export", exact=True).click()
-    ann.page.get_by_text("Items: 2 accept, 1 reject").wait_for(timeout=60_000)
+    ann.page.get_by_text("Items: 2 accept, 1 reject").wait_for()
     assert list((world.folder / "exports").glob(f"out-{format}*"))
 
 
@@ -322,5 +323,5 @@ def test_rationales_come_in_once(ann: Reviewer, world: ReviewWorld) -> None:
     file = {"name": "said.jsonl", "mimeType": "application/jsonl", "buffer": lines.encode()}
     ann.page.locator("input[type=file]").set_input_files(file)
     ann.page.get_by_role("button", name="Import into this project").click()
-    ann.page.get_by_text("2 of 3 rationales were added").wait_for(timeout=20_000)
+    ann.page.get_by_text("2 of 3 rationales were added").wait_for()
     assert [one.source.rationale.author for one in world.store.items(project)] == ["teacher", "by hand", "by hand"]

@@ -34,7 +34,6 @@ def test_every_step_is_captured_by_itself_and_stays(tab: Tab) -> None:
             const asked = new URLSearchParams(["dataset", "episode", "checkpoint"].map((n) => [n, names.get(n)]));
             return (await (await fetch(`/lens/run?${asked}`)).json()).state === "complete";
         }""",
-        timeout=120_000,
     )
     tab.page.locator(".run-status").wait_for(state="hidden")
 
@@ -42,7 +41,7 @@ def test_every_step_is_captured_by_itself_and_stays(tab: Tab) -> None:
 def test_play_moves_on_and_stops_at_the_end(tab: Tab) -> None:
     tab.open(episode="plain", speed=8)
     tab.page.get_by_label("Play (space)").click()
-    tab.page.wait_for_selector('.lens[data-step="11"]', timeout=10_000)
+    tab.page.wait_for_selector('.lens[data-step="11"]')
     tab.page.get_by_label("Play (space)").wait_for()  # the button says Play again
 
 
@@ -105,7 +104,7 @@ def test_picking_a_patch_lights_up_words_and_escape_leaves(tab: Tab) -> None:
     assert max(levels) > 0
     tab.page.keyboard.press("Escape")
     tab.page.locator(".reverse-note").wait_for(state="hidden")
-    tab.page.wait_for_function("() => !new URLSearchParams(location.search).has('patch')", timeout=8000)
+    tab.page.wait_for_function("() => !new URLSearchParams(location.search).has('patch')")
 
 
 def test_hover_tells_the_patch_and_its_value(tab: Tab) -> None:
@@ -260,7 +259,7 @@ def test_a_checkpoint_that_cannot_be_loaded_says_why_and_the_app_lives(tab: Tab,
     digest = checkpoint_named(world, "bad tokenizer").digest
     tab.open(episode="plain", checkpoint=digest)
     status = tab.page.locator(".run-status[data-state='failed']")
-    status.wait_for(timeout=60_000)
+    status.wait_for()
     assert "internal error" not in status.inner_text()
     assert len(status.inner_text()) > 40
     tab.page.keyboard.press("ArrowRight")

@@ -15,20 +15,19 @@ TABLE = "[data-what-if-table]"
 
 
 def opened(tab: Tab, **parameters: object) -> None:
-    tab.page.set_default_timeout(240_000)  # the first visit imports torch, and charts are drawn without a GPU
     tab.page.goto(f"{tab.address}/?{urlencode({'page': 'what-if', 'episode': 'plain', **parameters})}")
-    tab.page.locator(".what-if-frames .patch").first.wait_for(state="attached", timeout=240_000)
+    tab.page.locator(".what-if-frames .patch").first.wait_for(state="attached")
 
 
 def test_hiding_an_object_shows_its_effect_and_the_link_brings_it_back(tab: Tab) -> None:
     opened(tab, step=3)
     tab.page.get_by_role("button", name="red block").click()
-    tab.page.locator(TABLE).wait_for(timeout=240_000)
+    tab.page.locator(TABLE).wait_for()
     assert tab.page.get_by_text("the red block replaced by the mean colour").count() == 1
     assert "hide object" in (tab.parameter("edits") or "")
     assert tab.parameter("step") == "3"
     tab.page.reload()
-    tab.page.locator(TABLE).wait_for(timeout=240_000)
+    tab.page.locator(TABLE).wait_for()
     assert tab.page.get_by_role("button", name="red block").get_attribute("aria-pressed") == "true"
 
 
@@ -39,21 +38,20 @@ def test_patches_are_hidden_by_dragging_and_taken_back(tab: Tab) -> None:
     tab.page.mouse.down()
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5, steps=10)
     tab.page.mouse.up()
-    tab.page.locator(TABLE).wait_for(timeout=240_000)
+    tab.page.locator(TABLE).wait_for()
     assert tab.page.get_by_text("patches of shoulder replaced by the mean colour").count() == 1
     tab.page.get_by_role("button", name="✕").click()
-    tab.page.get_by_text("Nothing yet.").wait_for(timeout=30_000)
+    tab.page.get_by_text("Nothing yet.").wait_for()
     assert tab.parameter("edits") is None
 
 
 def test_what_was_picked_in_the_player_is_asked_about(tab: Tab, world: Path) -> None:
-    tab.page.set_default_timeout(240_000)
     tuned = checkpoint_named(world, "tuned").digest
     tab.open(episode="plain", step=3, checkpoint=tuned, query="word.1", patch=5)
     tab.wait_for_rows()
     word = tab.page.locator(".chips.part-rationale button").nth(1).inner_text()
     tab.page.get_by_role("link", name="What if here").click()
-    tab.page.locator(TABLE).wait_for(timeout=240_000)
+    tab.page.locator(TABLE).wait_for()
     assert tab.page.get_by_text("1 patch of shoulder replaced by the mean colour").count() == 1
     assert (tab.parameter("step"), tab.parameter("checkpoint"), tab.parameter("hide")) == ("3", tuned, None)
     assert tab.page.get_by_label("Swap", exact=True).input_value() == word
@@ -64,6 +62,6 @@ def test_what_was_picked_in_the_player_is_asked_about(tab: Tab, world: Path) -> 
 
 def test_a_broken_link_is_said(tab: Tab) -> None:
     tab.page.goto(f"{tab.address}/?{urlencode({'page': 'what-if', 'episode': 'plain', 'edits': '[{'})}")
-    tab.page.get_by_text("the link's edits cannot be read").wait_for(timeout=60_000)
+    tab.page.get_by_text("the link's edits cannot be read").wait_for()
     tab.page.get_by_role("button", name="Start without changes").click()
-    tab.page.get_by_text("Nothing yet.").wait_for(timeout=60_000)
+    tab.page.get_by_text("Nothing yet.").wait_for()
