@@ -85,9 +85,11 @@ def _enliven(model: Any, seed: int) -> None:
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     gains = {"q_proj": 2.0, "o_proj": 3.0, "down_proj": 2.0, "qkv": 2.0, "lm_head": 1.5}
     gains["embed_tokens"] = 0.1 if tied else 1.0  # or the residual stream repeats the last token for ever
-    generator = torch.Generator().manual_seed(seed)
+    generator, of_vectors = (torch.Generator().manual_seed(number) for number in (seed, seed + 1))
     for name, weight in sorted(model.named_parameters()):
         if weight.ndim < 2:
+            if weight.std() > 0.01:  # no norm and no bias, but made at random without a seed, as a class embedding is
+                weight.data.normal_(0.0, len(weight) ** -0.5, generator=of_vectors)
             continue
         fan = weight[0].numel() if "embed_tokens" not in name and "position_embedding" not in name else 1
         gain = next((gain for part, gain in gains.items() if part in name), 1.0)
