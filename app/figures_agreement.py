@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from math import isnan
 
 import plotly.graph_objects as go
 
@@ -17,8 +18,10 @@ GOOD = 0.8  # Krippendorff's usual bound for firm conclusions
 def agreement_dots(labels: Sequence[LabelAgreement], titles: Sequence[str], scale: bool) -> go.Figure:
     """Each measure of each label with its 95 % interval. ``scale``: verdicts as ordered, near misses count in part."""
     figure = go.Figure()
+    lowest = -0.35  # systematic disagreement goes down to -1
     for place, (name, title) in enumerate(MEASURES):
         found = [getattr(label.ordinal if scale else label.nominal, name) for label in labels]
+        lowest = min([lowest, *(bound for one in found for bound in (one.value, one.low) if not isnan(bound))])
         number = " 2" if scale else " 1"
         figure.add_scatter(
             x=[one.value for one in found],
@@ -38,7 +41,7 @@ def agreement_dots(labels: Sequence[LabelAgreement], titles: Sequence[str], scal
     figure.update_layout(
         height=110 + 46 * len(labels),
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        xaxis={"title": "agreement", "range": [-0.4, 1.05], "zeroline": True},
+        xaxis={"title": "agreement", "range": [lowest - 0.05, 1.05], "zeroline": True},
         yaxis={
             "tickvals": list(range(len(labels))),
             "ticktext": [escape(title) for title in titles],
