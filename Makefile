@@ -16,6 +16,8 @@ PARALLEL ?= -n 2 --dist loadfile
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Containers often forbid Python to keep what it compiled: each process would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 APP_FILES := requirements.txt constraints.txt
 DEV_FILES := $(APP_FILES) requirements-samples.txt requirements-dev.txt
