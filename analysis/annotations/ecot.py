@@ -69,9 +69,14 @@ class EcotAnnotation:
         return tuple(out)
 
 
-def annotation_digest(stored: Mapping[str, Any]) -> str:
-    """sha256 of an entry as JSON, its keys in the file's order; first 16 hex digits."""
-    return hashlib.sha256(json.dumps(stored, separators=(",", ":")).encode()).hexdigest()[:16]
+def annotation_json(stored: Mapping[str, Any]) -> bytes:
+    """An entry as compact JSON, its keys in the file's order."""
+    return json.dumps(stored, separators=(",", ":")).encode()
+
+
+def annotation_digest(content: bytes) -> str:
+    """sha256 of what `annotation_json` gives; first 16 hex digits."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def read_annotation(file_path: str, episode_id: str, stored: Mapping[str, Any]) -> EcotAnnotation:
@@ -89,7 +94,7 @@ def read_annotation(file_path: str, episode_id: str, stored: Mapping[str, Any]) 
         episode_id=episode_id,
         rationales=_rationales(reasoning, where),
         boxes=tuple(tuple(_box(entry, where) for entry in step) for step in boxes),
-        digest=annotation_digest(stored),
+        digest=annotation_digest(annotation_json(stored)),
     )
 
 

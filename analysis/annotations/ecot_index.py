@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.annotations.annotated_episode import annotated
-from analysis.annotations.ecot import EcotAnnotation, annotation_digest, read_annotation
+from analysis.annotations.ecot import EcotAnnotation, annotation_digest, annotation_json, read_annotation
 from analysis.annotations.ecot_stream import MAX_RECORDING, read_recordings
 from analysis.atomic_file import replaced
 from analysis.episodes import BrokenEpisode
@@ -132,16 +132,14 @@ def _write(
         )  # whole or thrown away
         connection.execute("INSERT INTO origin VALUES (?, ?, ?)", origin)
         for file_path, episodes in read_recordings(annotations, told):
-            rows = (
-                (file_path, id, bool(stored.get("reasoning")), annotation_digest(stored), _packed(stored))
-                for id, stored in episodes.items()
-            )
+            rows = (_as_row(file_path, id, stored) for id, stored in episodes.items())
             connection.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?, ?)", rows)
         connection.commit()
 
 
-def _packed(stored: dict[str, Any]) -> bytes:
-    return zlib.compress(json.dumps(stored, separators=(",", ":")).encode(), 3)
+def _as_row(file_path: str, id: str, stored: dict[str, Any]) -> tuple[str, str, bool, str, bytes]:
+    content = annotation_json(stored)
+    return file_path, id, bool(stored.get("reasoning")), annotation_digest(content), zlib.compress(content, 3)
 
 
 def _unpacked(packed: bytes, path: Path) -> dict[str, Any]:
