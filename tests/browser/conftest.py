@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.world import CHROMIUM, PATIENCE, make_world, serving
 
@@ -50,7 +52,30 @@ class Tab:
 
     def pixels(self, which: int = 0) -> str:
         """The canvas as it is drawn, to compare with another moment."""
-        return self.page.locator("canvas.stage-canvas").nth(which).evaluate("canvas => canvas.toDataURL()")
+        return str(self.page.locator("canvas.stage-canvas").nth(which).evaluate("canvas => canvas.toDataURL()"))
+
+    def settled_pixels(self) -> str:
+        """The canvas once it has stayed the same for half a second."""
+        before, now = "", self.pixels()
+        while now != before:
+            self.page.wait_for_timeout(500)
+            before, now = now, self.pixels()
+        return now
+
+    def wait_for_pixels(self, picture: str) -> None:
+        """Waits until the canvas shows this picture."""
+        self.wait_until(lambda: self.pixels() == picture, "the picture that was expected")
+
+    def wait_for_other_pixels(self, picture: str, which: int = 0) -> None:
+        """Waits until the canvas shows another picture."""
+        self.wait_until(lambda: self.pixels(which) != picture, "another picture")
+
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        """Asks again until ``holds()``, or fails."""
+        end = time.monotonic() + PATIENCE / 1000
+        while not holds():
+            assert time.monotonic() < end, f"{what} did not come"
+            self.page.wait_for_timeout(50)
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +91,10 @@ def server(world: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
         pytest.skip(f"there is no Chromium at {CHROMIUM}; on Debian: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
         yield opened
         opened.close()

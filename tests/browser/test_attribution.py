@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Tab
 from tests.browser.world import checkpoint_named
@@ -32,18 +33,17 @@ def explain(tab: Tab, method: str, said: str, button: str = "Explain this step")
 
 def test_a_signed_map_is_drawn_with_method_settings_and_scale_and_opens_from_its_link(tab: Tab, world: Path) -> None:
     open_methods(tab, world)
-    before = tab.pixels()
+    before = tab.settled_pixels()
     caption = explain(tab, "occlusion", "Occlusion of the action")
     assert "size 2, stride 1, fill mean" in caption and "50 forwards" in caption
     tab.page.locator(".stage .faithful", has_text="faithfulness not tested").first.wait_for()
-    assert tab.page.locator(".legend").first.inner_text().startswith("−")
-    assert tab.pixels() != before
+    expect(tab.page.locator(".legend").first).to_contain_text(re.compile("^−"))
+    tab.wait_for_other_pixels(before)
     tab.wait_for_parameter("method", "occlusion")
-    drawn = tab.pixels()
+    drawn = tab.settled_pixels()
     tab.page.reload()
     tab.page.locator(".caption").first.filter(has_text="Occlusion of the action").wait_for()
-    tab.page.wait_for_timeout(300)
-    assert tab.pixels() == drawn
+    tab.wait_for_pixels(drawn)
     tab.page.get_by_role("button", name="Back to attention").click()
     tab.wait_for_caption("top-k fusion")
 
@@ -58,9 +58,8 @@ def test_the_convergence_delta_and_the_standard_error_are_shown(tab: Tab, world:
     tab.wait_for_parameter("settings", "masks=16;side=2")
     tab.page.get_by_role("button", name="Explain this step").click()
     caption = tab.page.locator(".caption").first.filter(has_text="standard error")
-    caption.wait_for()
-    assert "masks 16" in caption.inner_text()
-    assert tab.page.locator(".legend").first.inner_text().startswith("0")
+    expect(caption).to_contain_text("masks 16")
+    expect(tab.page.locator(".legend").first).to_contain_text(re.compile("^0"))
 
 
 def test_a_wrong_setting_and_a_target_without_a_number_say_so(tab: Tab, world: Path) -> None:
@@ -106,7 +105,7 @@ def test_two_checkpoints_are_explained_side_by_side(tab: Tab, world: Path) -> No
     for number in (0, 1):
         captions.nth(number).filter(has_text="Occlusion of the action").wait_for()
     captions.nth(2).filter(has_text="Occlusion, ").wait_for()
-    assert "minus" in captions.nth(2).inner_text()
+    expect(captions.nth(2)).to_contain_text("minus")
 
 
 def test_what_cannot_run_is_greyed_out_with_its_reason(tab: Tab, world: Path) -> None:
@@ -124,5 +123,6 @@ def test_what_cannot_run_is_greyed_out_with_its_reason(tab: Tab, world: Path) ->
     tab.page.route("**/lens/task/start", answer)
     open_methods(tab, world)
     button = tab.page.locator("[data-method=saliency]")
-    assert button.is_disabled() and reason in button.inner_text()
-    assert tab.page.locator("[data-method=iss]").is_enabled()
+    expect(button).to_be_disabled()
+    expect(button).to_contain_text(reason)
+    expect(tab.page.locator("[data-method=iss]")).to_be_enabled()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from analysis.workspace import Workspace
 from tests.browser.conftest import Tab
@@ -33,13 +35,14 @@ def test_first_frames_are_shown_and_texts_do_no_harm(catalogue: Tab) -> None:
         ".flatMap((r) => [...r.querySelectorAll('.catalogue img')]).some((i) => i.complete && i.naturalWidth > 0)",
     )
     card = cards(catalogue).filter(has_text="put <b>the block</b>")
-    assert card.locator(".instruction").inner_text() == HTML
+    expect(card.locator(".instruction")).to_have_text(HTML)
     assert catalogue.page.evaluate("window.harmed") is None
 
 
 def test_a_broken_file_is_a_card_with_its_reason(catalogue: Tab) -> None:
     card = catalogue.page.locator(".catalogue .card.broken").filter(has_text="truncated.hdf5")
-    assert "cannot be used" in card.inner_text() and len(card.locator(".reason").inner_text()) > 20
+    expect(card).to_contain_text("cannot be used")
+    expect(card.locator(".reason")).to_have_text(re.compile(".{21,}", re.DOTALL))
 
 
 def test_filters_and_order_stand_in_the_link(catalogue: Tab) -> None:
@@ -48,7 +51,7 @@ def test_filters_and_order_stand_in_the_link(catalogue: Tab) -> None:
     search.press("Enter")
     catalogue.wait_for_parameter("q", "wide")
     catalogue.page.get_by_text("Clear filters").wait_for()
-    assert cards(catalogue).count() == 1
+    expect(cards(catalogue)).to_have_count(1)
     catalogue.page.goto(f"{catalogue.address}/?page=catalogue&sort=-length&broken=no")
     cards(catalogue).first.wait_for()
     lengths = [int(text.split("steps")[0].split()[-1]) for text in cards(catalogue).all_inner_texts()]
@@ -79,7 +82,7 @@ def test_the_overview_draws_lengths_and_actions(tab: Tab, world: Path) -> None:
     tab.page.get_by_text("n = ").wait_for()
     tab.page.get_by_text("As numbers").wait_for()
     tab.page.locator(".js-plotly-plot .subplot").nth(7).wait_for(state="attached")  # lengths, 7 actions
-    assert tab.page.get_by_text("truncated.hdf5").count() >= 1
+    expect(tab.page.get_by_text("truncated.hdf5").first).to_be_attached()
     assert tab.page.evaluate("window.harmed") is None
     (dataset,) = Workspace.open(world).datasets()
-    assert tab.page.get_by_text(dataset.name, exact=True).count() >= 1
+    expect(tab.page.get_by_text(dataset.name, exact=True).first).to_be_attached()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from app.figures import CHANGED
 from tests.browser.conftest import Tab
@@ -26,19 +27,18 @@ def test_panes_are_synced_and_the_difference_is_signed(tab: Tab) -> None:
     tab.page.keyboard.press("ArrowRight")
     tab.page.wait_for_selector('.lens[data-step="1"]')
     wait_for_both(tab)
-    after = [tab.pixels(which) for which in range(3)]
-    assert all(a != b for a, b in zip(before, after, strict=True))
-    difference = tab.page.locator(".stage").nth(2).inner_text()
-    assert "tuned − base" in difference and "−" in difference and "+" in difference
-    assert "share of the row" in difference
+    for which in range(3):
+        tab.wait_for_other_pixels(before[which], which)
+    difference = tab.page.locator(".stage").nth(2)
+    for said in ("tuned − base", "−", "+", "share of the row"):
+        expect(difference).to_contain_text(said)
 
 
 def test_a_word_that_only_one_of_them_wrote_is_explained(tab: Tab) -> None:
     tab.open(page="compare", episode="plain", query="word.1")
     wait_for_both(tab)
     note = tab.page.locator(".stage").first.locator(".stage-note")
-    note.wait_for()
-    assert "generated no rationale" in note.inner_text()
+    expect(note).to_contain_text("generated no rationale")
 
 
 def test_weights_say_where_attention_can_differ(tab: Tab) -> None:
@@ -62,6 +62,6 @@ def test_going_from_trajectory_to_compare_keeps_the_view(tab: Tab) -> None:
     tab.open(episode="plain", step=4, map="inferno")
     tab.page.get_by_role("radio", name="Compare").or_(tab.page.get_by_role("button", name="Compare")).first.click()
     wait_for_both(tab)
-    assert tab.step == 4
+    tab.page.wait_for_selector('.lens.compare[data-step="4"]')
     tab.wait_for_parameter("map", "inferno")
     tab.wait_for_parameter("page", "compare")

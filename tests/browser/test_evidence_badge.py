@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from analysis.evidence.asked_map import MEAN
 from analysis.evidence.episodes import subject
@@ -37,5 +39,5 @@ def test_every_map_says_whether_it_was_tested_and_can_be(tab: Tab, world: Path) 
     badge.filter(has_text="faithfulness not tested").wait_for()
     tab.page.locator(".segmented button", has_text="Mean").first.click()
     badge.filter(has_text="faithfulness failed, n = 8 steps").wait_for()
-    assert "deletion passed" in (badge.get_attribute("title") or "")
-    assert button.is_hidden()
+    expect(badge).to_have_attribute("title", re.compile("deletion passed"))
+    expect(button).to_be_hidden()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.review_world import ReviewWorld, make_review_world
 from tests.browser.world import PATIENCE
@@ -62,7 +63,7 @@ def log_in(page: Any, address: str, who: str, **parameters: str) -> None:
 def test_nothing_is_shown_or_served_before_the_login(visit: Any, team_server: str) -> None:
     visit.goto(f"{team_server}/?episode=plain")
     visit.get_by_role("button", name="Log in").wait_for()
-    assert "plain" not in visit.inner_text("body")
+    expect(visit.locator("body")).not_to_contain_text("plain")
     told = visit.evaluate(
         "async () => { const r = await fetch('/lens/episode?episode=plain'); return [r.status, await r.json()]; }"
     )
@@ -75,7 +76,7 @@ def test_nothing_is_shown_or_served_before_the_login(visit: Any, team_server: st
 def test_who_logged_in_sees_frames_under_the_name_of_the_provider(visit: Any, team_server: str) -> None:
     log_in(visit, team_server, "Ann, who judges")
     visit.wait_for_selector(".lens[data-step]")
-    assert "ann@lab.org · annotator" in visit.locator("[data-testid=stSidebar]").inner_text()
+    expect(visit.locator("[data-testid=stSidebar]")).to_contain_text("ann@lab.org · annotator")
     visit.get_by_role("button", name="Log out").click()
     visit.get_by_role("button", name="Log in").wait_for()
     assert visit.evaluate("async () => (await fetch('/lens/episode?episode=plain')).status") == 401
@@ -92,8 +93,8 @@ def test_an_annotator_judges_under_the_address_and_cannot_open_pages_for_leads(v
     log_in(visit, team.address, "Ann, who judges")
     visit.goto(f"{team.address}/?page=projects&project={project}&person=kim@lab.org")
     visit.locator("[data-testid=stSidebar]").get_by_text("Review", exact=True).wait_for()
-    assert visit.locator("[data-testid=stSidebar]").get_by_text("Projects", exact=True).count() == 0
-    assert visit.get_by_text("Settings", exact=True).count() == 0
+    expect(visit.locator("[data-testid=stSidebar]").get_by_text("Projects", exact=True)).to_have_count(0)
+    expect(visit.get_by_text("Settings", exact=True)).to_have_count(0)
     ask = """async ([name, body]) => (await fetch(`/lens/review/${name}`, {
         method: "POST", headers: { "X-VLA-Lens": "1" }, body: JSON.stringify({ person: "kim@lab.org", ...body }),
     })).status"""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from app.player_files import PLAYER
 from models.types import RATIONALE_TITLES
@@ -25,15 +27,16 @@ def test_all_cameras_stand_side_by_side_and_a_press_shows_one(tab: Tab, base: st
     tab.open(episode="two", checkpoint=base, reduce="head")
     tab.wait_for_rows()
     cameras = tab.page.locator(".camera-strip .camera")
-    assert [text.split(" · ")[0] for text in cameras.all_inner_texts()] == ["front", "wrist"]
-    assert cameras.nth(0).get_attribute("aria-pressed") == "true"
-    front = tab.pixels()
+    expect(cameras).to_have_text([re.compile(r"^front\b"), re.compile(r"^wrist\b")])
+    expect(cameras.nth(0)).to_have_attribute("aria-pressed", "true")
+    front = tab.settled_pixels()
     cameras.nth(1).click()
     tab.wait_for_parameter("camera", "wrist")
-    assert tab.pixels() != front
+    tab.wait_for_other_pixels(front)
     # head 0 puts 0.6 on a patch of "front" for two of the four steps, of "wrist" for the other two
-    shares = " ".join(tab.page.locator(".share-key").inner_text().split())
-    assert "image front 30 %" in shares and "image wrist 30 %" in shares
+    shares = tab.page.locator(".share-key")
+    expect(shares).to_contain_text(re.compile(r"image front\s*30 %"))
+    expect(shares).to_contain_text(re.compile(r"image wrist\s*30 %"))
 
 
 def test_each_denoising_step_has_rows_of_its_own(tab: Tab, base: str) -> None:
@@ -41,7 +44,7 @@ def test_each_denoising_step_has_rows_of_its_own(tab: Tab, base: str) -> None:
     tab.wait_for_rows()
     tab.wait_for_caption("action expert, denoising step 3 of 3 · layer 0, head 0 · query: action step 0")
     tab.wait_for_caption("full colour = 60 % of the row")
-    assert tab.page.locator(".chips.part-action button").all_inner_texts() == [f"step {step}" for step in range(4)]
+    expect(tab.page.locator(".chips.part-action button")).to_have_text([f"step {step}" for step in range(4)])
     tab.page.get_by_role("slider", name="Denoising step").fill("1")
     tab.wait_for_caption("denoising step 1 of 3")
     tab.wait_for_caption("full colour = 20 % of the row")
@@ -66,72 +69,69 @@ def test_an_action_expert_has_no_rollout(tab: Tab, base: str) -> None:
     tab.open(episode="two", checkpoint=base, reduce="rollout")
     tab.wait_for_rows()
     tab.page.get_by_text("an action expert reads the keys of another one").wait_for()
-    assert not tab.page.get_by_role("button", name="Capture all rows").is_visible()
+    expect(tab.page.get_by_role("button", name="Capture all rows")).to_be_hidden()
 
 
 def test_depth_takes_the_place_of_attention_and_has_metres(tab: Tab, base: str) -> None:
     tab.open(episode="two", checkpoint=base)
     tab.wait_for_rows()
-    attention = tab.pixels()
+    attention = tab.settled_pixels()
     tab.page.get_by_label("Depth").check()
     tab.wait_for_caption("depth as the policy estimates it")
     tab.wait_for_parameter("depth", "1")
-    for _ in range(100):  # the map comes by itself
-        if tab.pixels() != attention:
-            break
-        tab.page.wait_for_timeout(50)
-    assert tab.pixels() != attention
-    assert tab.page.locator(".legend").first.inner_text().count(" m") == 2
+    tab.wait_for_other_pixels(attention)
+    expect(tab.page.locator(".legend").first).to_have_text(re.compile(" m.* m", re.DOTALL))
     tab.page.locator("canvas.stage-canvas").hover(position={"x": 30, "y": 30})
-    assert "depth 1." in tab.page.locator(".stage-box .tip").inner_text()
+    expect(tab.page.locator(".stage-box .tip")).to_contain_text("depth 1.")
 
 
 def test_marks_are_on_until_they_are_taken_off(tab: Tab, base: str) -> None:
     tab.open(episode="two", checkpoint=base)
     tab.wait_for_rows()
-    assert tab.page.get_by_label("Marks").is_checked()
-    marked = tab.pixels()
+    expect(tab.page.get_by_label("Marks")).to_be_checked()
+    marked = tab.settled_pixels()
     tab.page.keyboard.press("m")
     tab.wait_for_parameter("marks", "0")
-    assert tab.pixels() != marked
+    tab.wait_for_other_pixels(marked)
 
 
 def test_a_chunk_is_drawn_and_actions_that_the_episode_lacks_have_plots(tab: Tab, base: str) -> None:
     tab.open(episode="two", checkpoint=base)
     tab.wait_for_rows()
     titles = tab.page.locator(".plot-title[data-dim] b")
-    titles.nth(8).wait_for()
-    assert titles.all_inner_texts()[7:] == ["reach", "grip"]
+    expect(titles.nth(7)).to_have_text("reach")
+    expect(titles.nth(8)).to_have_text("grip")
+    expect(titles).to_have_count(9)
     tab.page.get_by_text("chunk predicted at this step").wait_for()
-    assert not tab.page.locator(".plot.bins").is_visible()
+    expect(tab.page.locator(".plot.bins")).to_be_hidden()
 
 
 def test_text_without_actions(tab: Tab, base: str) -> None:
     tab.open(episode="tiles", checkpoint=base, reduce="head")
     words = tab.page.locator(".chips.part-rationale button")
-    words.first.wait_for()
-    assert tuple(words.all_inner_texts()) == WORDS
+    expect(words).to_have_text([*WORDS])
     tab.wait_for_caption("query: whole text (mean)")
-    assert tab.page.locator(".chip.asked").count() == len(WORDS)
-    assert not tab.page.get_by_text("predicted by base").is_visible()
-    assert not tab.page.locator(".plot.bins").is_visible()
-    assert not any("error" in text for text in tab.page.locator(".plot .error").all_inner_texts())
+    expect(tab.page.locator(".chip.asked")).to_have_count(len(WORDS))
+    expect(tab.page.get_by_text("predicted by base")).to_be_hidden()
+    expect(tab.page.locator(".plot.bins")).to_be_hidden()
+    expect(tab.page.locator(".plot .error").filter(has_text="error")).to_have_count(0)
 
 
 def test_tiles_are_drawn_each_in_its_place_and_can_be_chosen(tab: Tab, base: str) -> None:
     tab.open(episode="tiles", checkpoint=base, reduce="head")
     tab.page.locator(".chips.part-rationale button").first.wait_for()
-    every = tab.pixels()
+    every = tab.settled_pixels()
     box = tab.page.locator("canvas.stage-canvas").bounding_box()
     lower_right = {"x": box["width"] - 10, "y": box["height"] - 10}
     tab.page.locator("canvas.stage-canvas").hover(position=lower_right)
-    tip = tab.page.locator(".stage-box .tip").inner_text()
-    assert tip.startswith("patch 3 · row 1, column 1 of the tile at 128, 0") and "60 % of the row" in tip
+    tip = tab.page.locator(".stage-box .tip")
+    said = re.compile("^patch 3 · row 1, column 1 of the tile at 128, 0.*60 % of the row", re.DOTALL)
+    expect(tip).to_contain_text(said)
     tab.page.get_by_label("Part").select_option("0")
     tab.wait_for_parameter("tile", "0")
-    assert tab.pixels() != every
+    tab.wait_for_other_pixels(every)
     tab.page.locator("canvas.stage-canvas").hover(position={"x": 10, "y": 10})
-    assert "10.0 % of the row" in tab.page.locator(".stage-box .tip").inner_text()
+    expect(tip).to_contain_text("10.0 % of the row")
 
 
 def test_a_vision_tower_is_asked_by_patch(tab: Tab, base: str) -> None:
@@ -140,7 +140,7 @@ def test_a_vision_tower_is_asked_by_patch(tab: Tab, base: str) -> None:
     tab.page.locator("canvas.stage-canvas").click(position={"x": 20, "y": 20})
     tab.wait_for_caption("query: patch shoulder 0")
     tab.wait_for_caption("full colour = 100 % of the row")
-    assert not tab.page.locator(".reverse-note").is_visible()
+    expect(tab.page.locator(".reverse-note")).to_be_hidden()
 
 
 def test_a_camera_that_the_policy_does_not_see_says_so(tab: Tab, world: Path) -> None:

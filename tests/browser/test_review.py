@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import expect
 
 from analysis.review import Review
 from tests.browser.review_world import PARTS, ReviewWorld, judge, make_review_world
@@ -88,8 +89,9 @@ def test_an_item_is_judged_by_keys_alone(ann: Reviewer, world: ReviewWorld) -> N
     project = world.project("keys")
     ann.open(project)
     first = ann.item
-    assert ann.page.locator(".part").count() == 4 and ann.page.locator(".pictures canvas").count() == 2
-    assert "What the robot did" in ann.page.locator(".followed").inner_text()
+    expect(ann.page.locator(".part")).to_have_count(4)
+    expect(ann.page.locator(".pictures canvas")).to_have_count(2)
+    expect(ann.page.locator(".followed")).to_contain_text("What the robot did")
     ann.page.evaluate(
         "() => { window.sends = 0; const send = WebSocket.prototype.send;"
         " WebSocket.prototype.send = function (...all) { window.sends += 1; return send.apply(this, all); }; }"
@@ -108,7 +110,7 @@ def test_an_item_is_judged_by_keys_alone(ann: Reviewer, world: ReviewWorld) -> N
         ("cannot tell", ()),
     ]
     assert ann.page.evaluate("window.sends") == 0  # no rerun of the script
-    assert "1 judged by you · 1 of 6" in ann.page.locator(".progress").inner_text()
+    expect(ann.page.locator(".progress")).to_contain_text("1 judged by you · 1 of 6")
 
 
 def test_a_correction_keeps_the_original(ann: Reviewer, world: ReviewWorld) -> None:
@@ -168,7 +170,7 @@ def test_undo_takes_back_changes_and_then_the_last_judgement(ann: Reviewer, worl
     ann.open(project)
     first = ann.item
     ann.press("1", "3", "z")
-    assert ann.page.locator("[data-part=situation] [aria-checked=true]").count() == 0
+    expect(ann.page.locator("[data-part=situation] [aria-checked=true]")).to_have_count(0)
     ann.press("g", "Enter")
     second = ann.next_after(first)
     ann.all_sent()
@@ -198,8 +200,8 @@ def test_a_draft_outlives_the_tab_and_the_browser(ann: Reviewer, world: ReviewWo
     again = Reviewer(elsewhere.new_page(), world.address)
     again.open(project)
     assert again.item == first
-    assert again.page.locator(".comment").input_value() == "half a thought"
-    assert again.page.locator("[data-part=situation] [data-error='wrong state'][aria-pressed=true]").count() == 1
+    expect(again.page.locator(".comment")).to_have_value("half a thought")
+    expect(again.page.locator("[data-part=situation] [data-error='wrong state'][aria-pressed=true]")).to_have_count(1)
     elsewhere.close()
 
 
@@ -211,12 +213,12 @@ def test_keys_can_be_changed_and_are_remembered(ann: Reviewer, world: ReviewWorl
     ann.press("x")
     ann.page.get_by_role("button", name="Close").click()
     ann.press("x")
-    assert ann.page.locator(".overall.reject").get_attribute("aria-checked") == "true"
+    expect(ann.page.locator(".overall.reject")).to_have_attribute("aria-checked", "true")
     ann.press("d")  # says nothing any more
     ann.saved()
     ann.open(project)
-    assert ann.page.locator(".overall.reject kbd").inner_text() == "X"
-    assert ann.page.locator(".overall.reject").get_attribute("aria-checked") == "true"
+    expect(ann.page.locator(".overall.reject kbd")).to_have_text("X")
+    expect(ann.page.locator(".overall.reject")).to_have_attribute("aria-checked", "true")
 
 
 def test_text_of_data_sets_is_only_text(ann: Reviewer, world: ReviewWorld) -> None:
@@ -230,28 +232,29 @@ def test_text_of_data_sets_is_only_text(ann: Reviewer, world: ReviewWorld) -> No
     assert right_to_left.evaluate("node => getComputedStyle(node).direction") == "rtl"
     assert ann.page.locator(".part b, .part svg[onload], .part script, .part img").count() == 0
     side = ann.page.locator("[data-testid=stSidebar]")
-    assert "<script>" in side.inner_text() and side.locator("img[src=x], script").count() == 0
+    expect(side).to_contain_text("<script>")
+    expect(side.locator("img[src=x], script")).to_have_count(0)
     ann.press("j", "j", "j", "c")  # the long part can be corrected
     ann.page.keyboard.type("!")
     ann.press("Escape", "d", "Enter")
     ann.all_sent()
     ann.open(project, page="projects", part="files", wait="[data-testid=stFileUploader]")
+    expect(ann.page.locator("h4")).to_contain_text("<b>strange</b> **names**")
     assert ann.page.evaluate("window.harmed") is None
-    assert "<b>strange</b> **names**" in ann.page.locator("h4").inner_text()
 
 
 def test_what_is_said_where_there_is_nothing_to_do(ann: Reviewer, world: ReviewWorld) -> None:
     held = world.project("held", 1)
     world.store.next_items(held, "Bob", 1)
     ann.open(held, wait=".desk[data-idle]")
-    assert "1 place is held by others" in ann.page.locator(".empty").inner_text()
+    expect(ann.page.locator(".empty")).to_contain_text("1 place is held by others")
     done = world.project("done", 1)
     judge(world.store, done, "Ann", "correct", "accept")
     ann.open(done, wait=".desk[data-idle]")
-    assert "You judged 1 of 1 items" in ann.page.locator(".empty").inner_text()
+    expect(ann.page.locator(".empty")).to_contain_text("You judged 1 of 1 items")
     empty = world.project("empty", 0)
     ann.open(empty, wait=".desk[data-idle]")
-    assert "no items yet" in ann.page.locator(".empty").inner_text()
+    expect(ann.page.locator(".empty")).to_contain_text("no items yet")
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(ann: Reviewer, world: ReviewWorld) -> None:
@@ -265,7 +268,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(ann: Reviewer, world: ReviewWor
         ann.saved("Draft kept in this browser only")
         ann.press("Escape", "d", "Enter")
         ann.saved("1 judgement not stored yet")
-        assert "disk" in ann.page.locator(".bar .saved").inner_text()
+        expect(ann.page.locator(".bar .saved")).to_contain_text("disk")
         assert reviews(world, project) == {}
     finally:
         world.fill_disk(False)
@@ -278,7 +281,7 @@ def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, world: ReviewWor
     judge(world.store, project, "Ann", "correct", "accept")
     judge(world.store, project, "Bob", "wrong", "reject")
     ann.open(project, "Kim", page="projects", part="conflicts")
-    assert "Bob" in ann.page.locator(".others").first.inner_text()
+    expect(ann.page.locator(".others").first).to_contain_text("Bob")
     ann.press("g", "Enter")
     ann.message("Give the reason")
     ann.page.keyboard.type("seen on the frame")

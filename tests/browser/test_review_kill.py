@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.review_world import ReviewWorld, make_review_world
 from tests.browser.test_review import Reviewer, reviews
@@ -47,7 +48,7 @@ def test_a_killed_server_loses_nothing(browser: Any, world: ReviewWorld) -> None
     assert set(reviews(world, project)) == {acknowledged[0], unsent}
     assert len(world.store.review_history(project)) == 2
     assert again.item == drafted
-    assert again.page.locator(".comment").input_value() == "written while the server was dead"
+    expect(again.page.locator(".comment")).to_have_value("written while the server was dead")
     again.press("Escape", "g", "Enter")
     again.next_after(drafted)
     again.all_sent()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Tab
 from tests.browser.world import HTML, checkpoint_named
@@ -16,14 +18,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def test_open_shows_frame_overlay_actions_and_rationale(tab: Tab) -> None:
     tab.open(episode="plain")
     tab.wait_for_rows()
-    assert tab.page.locator("h2.instruction").inner_text() == "put the red block on the towel"
-    assert tab.page.locator(".chips.part-rationale button").count() > 0
-    assert tab.page.locator(".plot").count() == 8  # seven dimensions and the bins
+    expect(tab.page.locator("h2.instruction")).to_have_text("put the red block on the towel")
+    expect(tab.page.locator(".chips.part-rationale button").first).to_be_visible()
+    expect(tab.page.locator(".plot")).to_have_count(8)  # seven dimensions and the bins
     tab.wait_for_caption("all action tokens")
-    with_overlay = tab.pixels()
+    with_overlay = tab.settled_pixels()
     tab.page.get_by_label("Opacity").fill("0")
     tab.wait_for_parameter("opacity", "0")
-    assert tab.pixels() != with_overlay
+    tab.wait_for_other_pixels(with_overlay)
 
 
 def test_every_step_is_captured_by_itself_and_stays(tab: Tab) -> None:
@@ -48,14 +50,14 @@ def test_play_moves_on_and_stops_at_the_end(tab: Tab) -> None:
 def test_scrub_draws_the_step_under_the_pointer(tab: Tab) -> None:
     tab.open(episode="plain")
     tab.wait_for_rows()
-    before = tab.pixels()
+    before = tab.settled_pixels()
     box = tab.page.locator(".timeline").bounding_box()
     tab.page.mouse.move(box["x"] + 5, box["y"] + 30)
     tab.page.mouse.down()
     tab.page.mouse.move(box["x"] + box["width"] * 7.5 / 12, box["y"] + 30, steps=5)
     tab.page.mouse.up()
     tab.page.wait_for_selector('.lens[data-step="7"]')
-    assert tab.pixels() != before
+    tab.wait_for_other_pixels(before)
     tab.wait_for_parameter("step", "7")
 
 
@@ -77,11 +79,11 @@ def test_scrub_needs_no_rerun_of_the_script(tab: Tab) -> None:
 def test_picking_a_word_asks_about_its_row(tab: Tab) -> None:
     tab.open(episode="plain")
     tab.wait_for_rows()
-    before = tab.pixels()
+    before = tab.settled_pixels()
     tab.page.locator(".chips.part-rationale button").first.click()
     tab.wait_for_caption("word 1")
     tab.wait_for_parameter("query", "word.0")
-    assert tab.pixels() != before
+    tab.wait_for_other_pixels(before)
 
 
 def test_picking_an_action_dimension_shows_its_row_and_bins(tab: Tab) -> None:
@@ -89,7 +91,7 @@ def test_picking_an_action_dimension_shows_its_row_and_bins(tab: Tab) -> None:
     tab.wait_for_rows()
     tab.page.locator(".plot-title[data-dim='5']").click()
     tab.wait_for_caption("action yaw")
-    assert "bins of yaw" in tab.page.locator(".plot.bins").inner_text()
+    expect(tab.page.locator(".plot.bins")).to_contain_text("bins of yaw")
 
 
 def test_picking_a_patch_lights_up_words_and_escape_leaves(tab: Tab) -> None:
@@ -97,11 +99,10 @@ def test_picking_a_patch_lights_up_words_and_escape_leaves(tab: Tab) -> None:
     tab.wait_for_rows()
     tab.page.locator("canvas.stage-canvas").click(position={"x": 60, "y": 60})
     tab.page.locator(".reverse-note").wait_for(state="visible")
-    assert tab.page.locator(".strips.reverse").count() == 1
-    levels = tab.page.locator(".chips.part-action button").evaluate_all(
-        "chips => chips.map((chip) => Number(chip.style.getPropertyValue('--level')))"
-    )
-    assert max(levels) > 0
+    expect(tab.page.locator(".strips.reverse")).to_have_count(1)
+    chips = tab.page.locator(".chips.part-action button")
+    level = "chips => Math.max(...chips.map((chip) => Number(chip.style.getPropertyValue('--level'))))"
+    tab.wait_until(lambda: chips.evaluate_all(level) > 0, "a word that looks at the patch")
     tab.page.keyboard.press("Escape")
     tab.page.locator(".reverse-note").wait_for(state="hidden")
     tab.page.wait_for_function("() => !new URLSearchParams(location.search).has('patch')")
@@ -111,9 +112,8 @@ def test_hover_tells_the_patch_and_its_value(tab: Tab) -> None:
     tab.open(episode="plain")
     tab.wait_for_rows()
     tab.page.locator("canvas.stage-canvas").hover(position={"x": 30, "y": 30})
-    tip = tab.page.locator(".stage-box .tip").inner_text()
-    assert tip.startswith("patch 0 · row 0, column 0")
-    assert "% of the row" in tip and "looked at most by" in tip
+    tip = tab.page.locator(".stage-box .tip")
+    expect(tip).to_contain_text(re.compile("^patch 0 · row 0, column 0.*% of the row.*looked at most by", re.DOTALL))
 
 
 def test_reload_gives_the_same_view(tab: Tab) -> None:
@@ -125,16 +125,15 @@ def test_reload_gives_the_same_view(tab: Tab) -> None:
     tab.page.locator(".chips.part-action button").nth(1).click()
     tab.wait_for_parameter("query", "action.y")
     tab.page.mouse.move(5, 5)
-    tab.page.wait_for_timeout(300)
+    tab.wait_for_caption("layer 1, head 2")
+    tab.page.wait_for_selector(".lens[data-step='3']")
     said = tab.page.locator(".caption span").first  # its badge comes later
-    caption, picture = said.inner_text(), tab.pixels()
+    picture, caption = tab.settled_pixels(), said.inner_text()
     tab.page.goto(tab.page.url)
     tab.page.wait_for_selector(".lens[data-step='3']")
     tab.wait_for_rows()
-    tab.page.wait_for_timeout(300)
-    assert caption.startswith("layer 1, head 2")
-    assert said.inner_text() == caption
-    assert tab.pixels() == picture
+    expect(said).to_have_text(caption)
+    tab.wait_for_pixels(picture)
 
 
 def test_keyboard_alone(tab: Tab) -> None:
@@ -167,17 +166,20 @@ def test_every_choice_of_the_top_k_fusion_is_kept_with_the_picture(tab: Tab) -> 
     tab.wait_for_caption(said)
     tab.wait_for_parameter("ranked_over", "all queries")
     tab.wait_for_parameter("k", "2")
-    picture = tab.pixels()
+    picture = tab.settled_pixels()
     tab.page.goto(tab.page.url)
     tab.wait_for_rows()
     tab.wait_for_caption(said)
-    assert tab.pixels() == picture
+    tab.wait_for_pixels(picture)
     group.get_by_label("Keep").select_option("entries")
     tab.wait_for_caption("2 largest weights of every entry")
     tab.wait_for_caption("full colour = a weight of")  # these rows do not sum to one; the shares below them still do
-    parts = tab.page.locator(".share-key b:visible").all_inner_texts()
-    assert sum(float(text.strip("< %")) for text in parts) == pytest.approx(100, abs=3)
-    assert group.get_by_label("Ranked by").is_disabled()
+    parts = tab.page.locator(".share-key b:visible")
+    tab.wait_until(
+        lambda: sum(float(text.strip("< %")) for text in parts.all_inner_texts()) == pytest.approx(100, abs=3),
+        "shares that add up",
+    )
+    expect(group.get_by_label("Ranked by")).to_be_disabled()
 
 
 def test_of_a_large_step_only_the_layers_that_are_looked_at_are_fetched(tab: Tab, world: Path) -> None:
@@ -194,14 +196,14 @@ def test_of_a_large_step_only_the_layers_that_are_looked_at_are_fetched(tab: Tab
     assert set(asked) == {"5"}
     tab.page.keyboard.press("ArrowUp")
     tab.wait_for_caption("layer 6, head 1")
-    part = tab.pixels()
+    part = tab.settled_pixels()
     assert set(asked) == {"5", "6"}
-    assert tab.page.get_by_label("layer 7, head 1: not fetched").count() == 1
+    expect(tab.page.get_by_label("layer 7, head 1: not fetched")).to_have_count(1)
     tab.page.keyboard.press("2")
     tab.wait_for_caption("mean of all heads, layers 0–89")
     tab.page.keyboard.press("1")
     tab.wait_for_caption("layer 6, head 1")
-    assert tab.pixels() == part
+    tab.wait_for_pixels(part)
 
 
 def test_rollout_offers_to_capture_the_rows_that_it_needs(tab: Tab) -> None:
@@ -210,16 +212,16 @@ def test_rollout_offers_to_capture_the_rows_that_it_needs(tab: Tab) -> None:
     tab.page.get_by_role("radio", name="Rollout").click()
     tab.page.get_by_text("passes through the prompt's own tokens").wait_for()
     button = tab.page.get_by_role("button", name="Capture all rows")
-    assert "MB a step" in button.inner_text()
+    expect(button).to_contain_text("MB a step")
     button.click()
     tab.wait_for_caption("rollout through all layers")
     tab.wait_for_parameter("rows", "all")
-    with_rollout = tab.pixels()
+    with_rollout = tab.settled_pixels()
     tab.page.goto(tab.page.url)
     tab.wait_for_rows()
     tab.wait_for_caption("rollout through all layers")
-    assert tab.pixels() == with_rollout
-    assert not tab.page.locator(".offer").is_visible()
+    tab.wait_for_pixels(with_rollout)
+    expect(tab.page.locator(".offer")).to_be_hidden()
 
 
 def test_typing_in_the_side_bar_does_not_move_the_player(tab: Tab) -> None:
@@ -245,7 +247,7 @@ def test_another_episode_starts_at_its_first_step(tab: Tab) -> None:
 def test_html_in_an_instruction_is_text(tab: Tab) -> None:
     tab.open(episode="html")
     tab.wait_for_rows()
-    assert tab.page.locator("h2.instruction").inner_text() == HTML
+    expect(tab.page.locator("h2.instruction")).to_have_text(HTML)
     assert tab.page.evaluate("window.harmed") is None
 
 
@@ -260,8 +262,8 @@ def test_a_checkpoint_that_cannot_be_loaded_says_why_and_the_app_lives(tab: Tab,
     tab.open(episode="plain", checkpoint=digest)
     status = tab.page.locator(".run-status[data-state='failed']")
     status.wait_for()
-    assert "internal error" not in status.inner_text()
-    assert len(status.inner_text()) > 40
+    expect(status).to_have_text(re.compile(".{41,}", re.DOTALL))
+    expect(status).not_to_contain_text("internal error")
     tab.page.keyboard.press("ArrowRight")
     tab.page.wait_for_selector('.lens[data-step="1"]')
 
@@ -272,4 +274,4 @@ def test_things_that_cannot_be_used_are_listed_with_a_sentence(tab: Tab) -> None
     tab.page.get_by_text("truncated.hdf5:").wait_for()
     tab.page.get_by_text("1 checkpoint cannot be used").click()
     tab.page.get_by_text("no-checkpoint:").wait_for()
-    assert not tab.page.get_by_text("Traceback").count()
+    expect(tab.page.get_by_text("Traceback")).to_have_count(0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Tab
 from tests.browser.world import checkpoint_named
@@ -23,12 +24,12 @@ def test_hiding_an_object_shows_its_effect_and_the_link_brings_it_back(tab: Tab)
     opened(tab, step=3)
     tab.page.get_by_role("button", name="red block").click()
     tab.page.locator(TABLE).wait_for()
-    assert tab.page.get_by_text("the red block replaced by the mean colour").count() == 1
-    assert "hide object" in (tab.parameter("edits") or "")
+    expect(tab.page.get_by_text("the red block replaced by the mean colour")).to_have_count(1)
+    tab.wait_until(lambda: "hide object" in (tab.parameter("edits") or ""), "the edit in the link")
     assert tab.parameter("step") == "3"
     tab.page.reload()
     tab.page.locator(TABLE).wait_for()
-    assert tab.page.get_by_role("button", name="red block").get_attribute("aria-pressed") == "true"
+    expect(tab.page.get_by_role("button", name="red block")).to_have_attribute("aria-pressed", "true")
 
 
 def test_patches_are_hidden_by_dragging_and_taken_back(tab: Tab) -> None:
@@ -39,10 +40,10 @@ def test_patches_are_hidden_by_dragging_and_taken_back(tab: Tab) -> None:
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5, steps=10)
     tab.page.mouse.up()
     tab.page.locator(TABLE).wait_for()
-    assert tab.page.get_by_text("patches of shoulder replaced by the mean colour").count() == 1
+    expect(tab.page.get_by_text("patches of shoulder replaced by the mean colour")).to_have_count(1)
     tab.page.get_by_role("button", name="✕").click()
     tab.page.get_by_text("Nothing yet.").wait_for()
-    assert tab.parameter("edits") is None
+    tab.wait_until(lambda: tab.parameter("edits") is None, "a link without edits")
 
 
 def test_what_was_picked_in_the_player_is_asked_about(tab: Tab, world: Path) -> None:
@@ -52,12 +53,14 @@ def test_what_was_picked_in_the_player_is_asked_about(tab: Tab, world: Path) -> 
     word = tab.page.locator(".chips.part-rationale button").nth(1).inner_text()
     tab.page.get_by_role("link", name="What if here").click()
     tab.page.locator(TABLE).wait_for()
-    assert tab.page.get_by_text("1 patch of shoulder replaced by the mean colour").count() == 1
-    assert (tab.parameter("step"), tab.parameter("checkpoint"), tab.parameter("hide")) == ("3", tuned, None)
-    assert tab.page.get_by_label("Swap", exact=True).input_value() == word
+    expect(tab.page.get_by_text("1 patch of shoulder replaced by the mean colour")).to_have_count(1)
+    expect(tab.page.get_by_label("Swap", exact=True)).to_have_value(word)
+    tab.wait_until(lambda: tab.parameter("hide") is None, "a link that hides by its edits")
+    assert (tab.parameter("step"), tab.parameter("checkpoint")) == ("3", tuned)
     tab.page.get_by_label("What it says in").click()
-    others = tab.page.get_by_role("option").all_inner_texts()
-    assert others[0] == "this episode" and len(others) > 1
+    options = tab.page.get_by_role("option")
+    expect(options.nth(1)).to_be_visible()
+    expect(options.first).to_have_text("this episode")
 
 
 def test_a_broken_link_is_said(tab: Tab) -> None:
