@@ -40,10 +40,12 @@ def after_click(edits: Sequence[Intervention], click: Mapping[str, object], fill
     if isinstance(name, str):
         rest = tuple(each for each in edits if not (isinstance(each, HideObject) and each.name == name))
         return (*rest, HideObject(name, filling)) if on else rest
-    box, patches = click.get("box"), click.get("patches")
-    if isinstance(camera, str) and isinstance(box, list) and len(box) == 4 and all(map(_number, box)):
-        left, top, right, bottom = (float(edge) for edge in box)
-        return (*edits, HideBox(camera, (left, top, right, bottom), filling))
+    boxes, patches = click.get("boxes"), click.get("patches")
+    if isinstance(boxes, list):
+        hidden = [made for each in boxes if (made := _hidden_box(each, filling)) is not None]
+        places = {(each.camera, each.box) for each in hidden}
+        rest = tuple(each for each in edits if not (isinstance(each, HideBox) and (each.camera, each.box) in places))
+        return (*rest, *hidden) if on else rest
     if isinstance(camera, str) and isinstance(patches, list) and all(isinstance(each, int) for each in patches):
         return _with_patches(edits, camera, frozenset(patches), on, filling)
     return tuple(edits)
@@ -90,6 +92,14 @@ def _with_patches(edits: Sequence[Intervention], camera: str, patches: frozenset
     after = tuple(sorted(before | patches if on else before - patches))
     rest = tuple(each for each in edits if not (isinstance(each, HidePatches) and each.camera == camera))
     return (*rest, HidePatches(camera, after, fill)) if after else rest
+
+
+def _hidden_box(sent: object, fill: Fill) -> HideBox | None:
+    camera, box = (sent.get("camera"), sent.get("box")) if isinstance(sent, Mapping) else (None, None)
+    if not isinstance(camera, str) or not isinstance(box, list) or len(box) != 4 or not all(map(_number, box)):
+        return None
+    left, top, right, bottom = map(float, box)
+    return HideBox(camera, (left, top, right, bottom), fill)
 
 
 def _number(value: object) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +18,7 @@ import numpy as np
 
 from analysis.atomic_file import replaced, written_once
 from analysis.attribution.features import SeenObject
+from analysis.cameras import CameraPlan, plan_cameras
 from analysis.evaluation.closed_loop import Rollout, check_fit, roll_out
 from analysis.evaluation.world import World, open_world
 from analysis.interventions.question import Intervention, Question, Situation, ask
@@ -189,14 +191,19 @@ class ChangedPolicy:
     def _situation(self, seen: Observation) -> Situation:
         reworded = any(isinstance(each, REWORDING) for each in self._interventions)
         answer = self._policy.predict(seen) if reworded else NOTHING_SAID
-        cameras = [*seen.images]
+        in_view = self._world.objects()
         objects = tuple(
-            SeenObject(cameras[0] if len(cameras) == 1 else camera, thing.name, thing.box, thing.mask)
-            for camera, things in self._world.objects().items()
-            for thing in things
-            if len(cameras) == 1 or camera in cameras
+            SeenObject(name, thing.name, thing.box, thing.mask)
+            for name, camera in self._cameras.pairs
+            for thing in in_view.get(camera, ())
         )
         return Situation(seen, self._policy.layout(seen), answer, objects)
+
+    @cached_property
+    def _cameras(self) -> CameraPlan:
+        """As `roll_out` matches them: a world's cameras stay the same."""
+        shown = self._world.observation()
+        return plan_cameras(self.info.cameras, tuple(shown.images), None, self.info.every_camera)
 
 
 NOTHING_SAID = Prediction(

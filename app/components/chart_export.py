@@ -40,7 +40,7 @@ def table(rows: Rows, about: Provenance, key: str, numbers: Rows | None = None, 
     column that leads somewhere on the page and says nothing on paper."""
     drawn = [{name: value for name, value in row.items() if name != link} for row in rows]
     with st.container(gap=None):
-        st.dataframe(list(rows), hide_index=True, key=key, **options)
+        st.dataframe(list(rows), hide_index=True, key=key, placeholder="–", **options)
         _control(Exported(key, about, lambda: table_chart(columns_of(numbers or drawn), about, columns_of(drawn))))
 
 

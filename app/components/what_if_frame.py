@@ -21,6 +21,7 @@ class ShownObject:
     name: str
     box: tuple[float, float, float, float]  # pixels of the frame
     hidden: bool
+    by_hand: bool = False  # a box that somebody drew: it is hidden as a box
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from analysis.interventions.question import Intervention
 from analysis.types import EpisodeMeta, SceneObject
 from models.errors import UserError
 from models.fakes import PlantedPolicy
-from models.types import Observation
+from models.types import Capture, Observation, Prediction, Rationale, TokenLayout
 
 META = EpisodeMeta("one", "", "look", 3, 5.0, ("eye",), True, task="look", extra={"seed": "7"})
 
@@ -95,6 +95,44 @@ def test_what_came_of_it_is_kept_as_a_file(tmp_path: Path) -> None:
     assert kept_consequence(tmp_path / "result.json") == found
     (tmp_path / "result.json").write_text('{"scenes": 3}')
     assert kept_consequence(tmp_path / "result.json") is None
+
+
+class TwoEyes(Lamp):
+    """The lamp stands before the second camera; what the first sees is called so as well."""
+
+    def observation(self) -> Observation:
+        seen = super().observation()
+        return replace(seen, images={"back": np.zeros((8, 8, 3), np.uint8), "eye": seen.images["eye"]})
+
+    def objects(self) -> Mapping[str, tuple[SceneObject, ...]]:
+        return {"back": (SceneObject("door", box=(4.0, 0.0, 8.0, 4.0)),), **super().objects()}
+
+
+class Squinting(PlantedPolicy):
+    """Reads two cameras under names of its own and looks through one of them."""
+
+    def _one(self, observation: Observation) -> Observation:
+        assert [*observation.images] == ["observation.images.eye", "other"]
+        return replace(observation, images={"eye": observation.images["observation.images.eye"]})
+
+    def layout(self, observation: Observation) -> TokenLayout:
+        return PlantedPolicy(self.info).layout(self._one(observation))
+
+    def predict(
+        self, observation: Observation, capture: Capture | None = None, force: Rationale | str | None = None
+    ) -> Prediction:
+        return PlantedPolicy(self.info).predict(self._one(observation), capture, force)
+
+
+def test_things_are_hidden_on_the_camera_that_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_world, "open_world", lambda name: TwoEyes())
+    scenes = scenes_of(META, "lamp", 1)
+    for policy, cameras in ((Squinting(), ("observation.images.eye", "other")), (PlantedPolicy(), ("eye",))):
+        named = type(policy)(replace(policy.info, cameras=cameras))
+        assert not consequence(named, scenes, HIDDEN, tmp_path / type(policy).__name__).after[0].success
+    seeing = PlantedPolicy(replace(PlantedPolicy().info, cameras=("eye",)))
+    with pytest.raises(UserError, match="could be made at no step"):
+        consequence(seeing, scenes, [HideObject("door", "black")], tmp_path)
 
 
 def test_the_same_weights_opened_with_other_statistics_act_anew(tmp_path: Path) -> None:

@@ -38,8 +38,10 @@ def test_objects_and_boxes() -> None:
     edits = after_click((), {"object": "carrot", "on": True}, "pink")
     assert edits == (HideObject("carrot", "mean"),)
     assert after_click(edits, {"object": "carrot", "on": False}, "mean") == ()
-    edits = after_click(edits, {"camera": "a", "box": [1, 2, 30, 40], "on": True}, "black")
-    assert edits[-1] == HideBox("a", (1.0, 2.0, 30.0, 40.0), "black")
+    boxes = [{"camera": "a", "box": [1, 2, 30, 40]}, {"camera": "b", "box": [5, 6, 7, 8]}]
+    edits = after_click(edits, {"boxes": boxes, "on": True}, "black")
+    assert edits[1:] == (HideBox("a", (1.0, 2.0, 30.0, 40.0), "black"), HideBox("b", (5.0, 6.0, 7.0, 8.0), "black"))
+    assert after_click(edits, {"boxes": boxes[:1], "on": False}, "mean") == (edits[0], edits[2])
     assert {each.fill for each in with_fill(edits, "grey")} == {"grey"}
 
 
@@ -52,7 +54,13 @@ def test_a_patch_that_was_picked_in_the_player_is_hidden_whatever_its_tile() -> 
     assert hiding(one, "top", 4) is None and hiding(one, "wrist", 0) is None
 
 
-NONSENSE = [{}, {"camera": 3, "patches": [1]}, {"camera": "a", "patches": "x"}, {"camera": "a", "box": [1]}]
+NONSENSE = [
+    {},
+    {"camera": 3, "patches": [1]},
+    {"camera": "a", "patches": "x"},
+    {"boxes": "x", "on": True},
+    {"boxes": [3, {}, {"camera": "a", "box": [1]}, {"camera": 1, "box": [1, 2, 3, 4]}], "on": True},
+]
 
 
 @pytest.mark.parametrize("click", NONSENSE)

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import expect
 
+from analysis.evidence.drawn import DrawnBoxes, KeyBox, write_drawn
+from analysis.workspace import Workspace
 from tests.browser.conftest import Tab
 from tests.browser.world import checkpoint_named
 
@@ -16,7 +18,7 @@ TABLE = "[data-what-if-table]"
 
 
 def opened(tab: Tab, **parameters: object) -> None:
-    tab.page.goto(f"{tab.address}/?{urlencode({'page': 'what-if', 'episode': 'plain', **parameters})}")
+    tab.page.goto(f"{tab.address}/?{urlencode({'page': 'what-if', 'episode': 'plain'} | parameters)}")
     tab.page.locator(".what-if-frames .patch").first.wait_for(state="attached")
 
 
@@ -44,6 +46,20 @@ def test_patches_are_hidden_by_dragging_and_taken_back(tab: Tab) -> None:
     tab.page.get_by_role("button", name="✕").click()
     tab.page.get_by_text("Nothing yet.").wait_for()
     tab.wait_until(lambda: tab.parameter("edits") is None, "a link without edits")
+
+
+def test_a_thing_that_somebody_drew_is_hidden_by_its_name(tab: Tab, world: Path) -> None:
+    workspace = Workspace.open(world)
+    digest = workspace.episode("wide", workspace.datasets()[0].name).meta.digest
+    write_drawn(world, digest, DrawnBoxes((KeyBox("my <b>cup</b>", "shoulder", 1, (10.2, 20.0, 60.0, 80.0)),)))
+    opened(tab, episode="wide", step=2)
+    button = tab.page.get_by_role("button", name="my <b>cup</b>")
+    button.click()
+    tab.page.locator(TABLE).wait_for()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(tab.page.get_by_text("the box 10,20 to 60,80")).to_have_count(1)
+    button.click()
+    tab.page.get_by_text("Nothing yet.").wait_for()
 
 
 def test_what_was_picked_in_the_player_is_asked_about(tab: Tab, world: Path) -> None:

@@ -86,7 +86,7 @@ function listen(svg, frame, mode, send) {
       done.drawn.remove();
       if (box.width >= 3 && box.height >= 3) {
         const edges = [box.x, box.y, box.x + box.width, box.y + box.height].map((edge) => Math.round(edge));
-        send({ camera: frame.camera, box: edges, on: true });
+        send({ boxes: [{ camera: frame.camera, box: edges }], on: true });
       }
     }
   });
@@ -121,13 +121,18 @@ function figure(frame, data, mode, send) {
 
 function objects(frames, known, send) {
   const named = new Map();
-  for (const frame of frames) for (const thing of frame.objects) named.set(thing.name, (named.get(thing.name) ?? false) || thing.hidden);
+  for (const { camera, objects } of frames) for (const { name, box, hidden, by_hand } of objects) {
+    const thing = named.get(name) ?? { hidden: false, boxes: [] };
+    thing.hidden ||= hidden;
+    if (by_hand) thing.boxes.push({ camera, box });
+    named.set(name, thing);
+  }
   const none = known ? "The episode names no objects here; hide patches, or draw a box." : "";  // until the policy has answered
   if (!named.size) return element("span", { class: "quiet" }, none);
   const bar = element("div", { class: "bar" }, element("span", { class: "quiet" }, "Hide"));
-  for (const [name, hidden] of named) {
-    const button = element("button", { type: "button", "aria-pressed": String(hidden) }, name);
-    button.addEventListener("click", () => send({ object: name, on: !hidden }));
+  for (const [name, { hidden, boxes }] of named) {
+    const button = element("button", { type: "button", "aria-pressed": String(hidden), ...(boxes.length && { title: "Drawn by hand on the Evidence page" }) }, name);
+    button.addEventListener("click", () => send({ ...(boxes.length ? { boxes } : { object: name }), on: !hidden }));
     bar.append(button);
   }
   return bar;
