@@ -1,7 +1,7 @@
 // Frames whose patches, objects and boxes can be hidden. Values in, one trigger "changed" out; texts are set as text.
 
 const SVG = "http://www.w3.org/2000/svg";
-const modes = new WeakMap(); // parent element -> "patches" or "box"
+const pages = new WeakMap(); // parent element -> { mode: "patches" or "box", drawn: what is shown, as JSON; dragging; late: redraw after it }
 
 function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
@@ -51,20 +51,21 @@ function patchAt(frame, [x, y]) {
 }
 
 // Dragging in the mode "patches" hides (or shows) every patch it passes; in the mode "box" it draws one.
-function listen(svg, frame, mode, send) {
+function listen(svg, frame, page, send) {
   let drag = null;
   svg.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     const at = point(svg, frame, event);
     svg.setPointerCapture(event.pointerId);
-    if (mode() === "box" || !frame.rows) {
+    if (page.mode === "box" || !frame.rows) {
       drag = { from: at, drawn: svg.appendChild(rectangle([...at, ...at], { class: "drawn" })) };
-      return;
+    } else {
+      const first = patchAt(frame, at);
+      if (first === null) return;
+      drag = { on: !frame.patches.includes(first), patches: new Set() };
+      touch(first);
     }
-    const first = patchAt(frame, at);
-    if (first === null) return;
-    drag = { on: !frame.patches.includes(first), patches: new Set() };
-    touch(first);
+    page.dragging = true;
   });
   svg.addEventListener("pointermove", (event) => {
     if (!drag) return;
@@ -78,11 +79,11 @@ function listen(svg, frame, mode, send) {
   });
   svg.addEventListener("pointerup", (event) => {
     if (!drag) return;
-    const done = drag;
-    drag = null;
+    const at = point(svg, frame, event); // before the frame is drawn anew
+    const done = stop();
     if (done.patches) send({ camera: frame.camera, patches: [...done.patches], on: done.on });
     else {
-      const box = spanned(done.from, point(svg, frame, event));
+      const box = spanned(done.from, at);
       done.drawn.remove();
       if (box.width >= 3 && box.height >= 3) {
         const edges = [box.x, box.y, box.x + box.width, box.y + box.height].map((edge) => Math.round(edge));
@@ -90,9 +91,25 @@ function listen(svg, frame, mode, send) {
       }
     }
   });
+  svg.addEventListener("pointercancel", () => {
+    if (!drag) return;
+    const { patches, drawn } = stop();
+    drawn?.remove();
+    for (const patch of patches ?? []) square(patch)?.classList.toggle("hidden", frame.patches.includes(patch));
+  });
+  function stop() {
+    const done = drag;
+    drag = null;
+    page.dragging = false;
+    page.late?.();
+    return done;
+  }
+  function square(patch) {
+    return svg.querySelector(`[data-patch="${patch}"]`);
+  }
   function touch(patch) {
     drag.patches.add(patch);
-    svg.querySelector(`[data-patch="${patch}"]`)?.classList.toggle("hidden", drag.on);
+    square(patch)?.classList.toggle("hidden", drag.on);
   }
 }
 
@@ -100,7 +117,7 @@ function spanned([x1, y1], [x2, y2]) {
   return { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1) };
 }
 
-function figure(frame, data, mode, send) {
+function figure(frame, data, page, send) {
   const query = new URLSearchParams({ dataset: data.dataset, episode: data.episode, camera: frame.source, step: data.step, v: data.version });
   const image = element("img", { src: `${data.base}/frame?${query}`, alt: `${frame.source}, step ${data.step}`, draggable: "false" });
   const svg = shape("svg", { viewBox: `0 0 ${frame.width} ${frame.height}`, preserveAspectRatio: "none", class: "grid" });
@@ -115,7 +132,7 @@ function figure(frame, data, mode, send) {
     outline.append(Object.assign(shape("title", {}), { textContent: thing.name }));
     svg.append(outline);
   }
-  listen(svg, frame, mode, send);
+  listen(svg, frame, page, send);
   return element("figure", {}, element("div", { class: "stage" }, image, svg), element("figcaption", {}, frame.source === frame.camera ? frame.source : `${frame.source}, the policy's ${frame.camera}`));
 }
 
@@ -138,26 +155,33 @@ function objects(frames, known, send) {
   return bar;
 }
 
-function choice(parent, draw) {
+function choice(page, draw) {
   const bar = element("div", { class: "bar", role: "radiogroup", "aria-label": "What dragging hides" });
   for (const [mode, label] of [["patches", "Patches"], ["box", "Box"]]) {
-    const button = element("button", { type: "button", "aria-pressed": String(modes.get(parent) === mode) }, label);
-    button.addEventListener("click", () => { modes.set(parent, mode); draw(); });
+    const button = element("button", { type: "button", "aria-pressed": String(page.mode === mode) }, label);
+    button.addEventListener("click", () => { page.mode = mode; draw(); });
     bar.append(button);
   }
-  bar.append(element("span", { class: "quiet" }, modes.get(parent) === "box" ? "drag on the frame" : "click or drag on the frame"));
+  bar.append(element("span", { class: "quiet" }, page.mode === "box" ? "drag on the frame" : "click or drag on the frame"));
   return bar;
 }
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector("[data-what-if]");
-  if (!modes.has(parentElement)) modes.set(parentElement, "patches");
-  const send = (value) => setTriggerValue("changed", value);
+  if (!pages.has(parentElement)) pages.set(parentElement, { mode: "patches" });
+  const page = pages.get(parentElement);
+  page.send = (value) => setTriggerValue("changed", value);
+  const send = (value) => page.send(value);
   const draw = () => {
+    page.late = null;
+    page.drawn = JSON.stringify(data);
     const patched = data.frames.some((frame) => frame.rows);
-    const row = element("div", { class: "row" }, ...data.frames.map((frame) => figure(frame, data, () => modes.get(parentElement), send)));
-    root.replaceChildren(...(patched ? [choice(parentElement, draw)] : []), row, objects(data.frames, patched, send));
+    const row = element("div", { class: "row" }, ...data.frames.map((frame) => figure(frame, data, page, send)));
+    root.replaceChildren(...(patched ? [choice(page, draw)] : []), row, objects(data.frames, patched, send));
   };
-  draw();
+  // The page runs anew whenever something is on its way: what is shown stays, and a drag is not taken from under the pointer.
+  if (root.childElementCount && page.drawn === JSON.stringify(data)) page.late = null;
+  else if (page.dragging && root.childElementCount) page.late = draw;
+  else draw();
 }
