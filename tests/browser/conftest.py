@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from tests.browser.world import CHROMIUM, PATIENCE, make_world, serving
 
@@ -111,3 +112,25 @@ def tab(browser: Any, server: str) -> Iterator[Tab]:
     yield opened
     page.close()
     assert not opened.complaints
+
+
+ALL_TEXT = """() => {
+    const all = (node) => [...node.querySelectorAll("*")];
+    const shadows = (node) => all(node).flatMap(({ shadowRoot: root }) => (root ? [root, ...shadows(root)] : []));
+    const parts = [document.body, ...shadows(document).flatMap((root) => [...root.children])];
+    return parts.map((part) => part.innerText ?? "").join("\\n").replace(/\\s*\\n\\s*/g, "\\n");
+}"""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What stood on the pages of a test that failed: a machine without a screen leaves nothing else to look at."""
+    report = yield
+    browser = getattr(item, "funcargs", {}).get("browser") if report.when == "call" and report.failed else None
+    contexts = browser.contexts if browser is not None else []
+    for page in (page for context in contexts for page in context.pages):
+        with contextlib.suppress(Error):
+            report.sections.append((page.url, page.evaluate(ALL_TEXT)[-4000:]))
+    return report
