@@ -104,6 +104,7 @@ def test_an_annotator_judges_under_the_address_and_cannot_open_pages_for_leads(v
     visit.wait_for_selector(".desk[data-ready]")
     visit.wait_for_timeout(300)
     visit.keyboard.press("g")
+    expect(visit.locator(".overall.accept")).to_have_attribute("aria-checked", "true")
     visit.keyboard.press("Enter")
     visit.locator(".progress").filter(has_text="1 judged by you").wait_for()
     assert [one.annotator for one in team.store.reviews(project)] == ["ann@lab.org"]

@@ -113,6 +113,25 @@ def test_an_item_is_judged_by_keys_alone(ann: Reviewer, world: ReviewWorld) -> N
     expect(ann.page.locator(".progress")).to_contain_text("1 judged by you · 1 of 6")
 
 
+def test_the_count_is_right_in_whatever_order_the_answers_come(ann: Reviewer, world: ReviewWorld) -> None:
+    project = world.project("order", 3)
+    ann.open(project)
+    first, judging, asking = ann.item, [], []
+    ann.page.route("**/review/submit", lambda route: judging.append(route))
+    ann.page.route("**/review/next", lambda route: asking.append((route, route.fetch())))
+    ann.press("g", "Enter")
+    ann.next_after(first)
+    while not judging or not asking:
+        ann.page.wait_for_timeout(50)
+    ann.page.unroute("**/review/next")
+    judging[0].continue_()
+    ann.all_sent()
+    route, counted_before = asking[0]
+    route.fulfill(response=counted_before)
+    ann.page.wait_for_timeout(300)
+    expect(ann.page.locator(".progress")).to_contain_text("1 judged by you · 1 of 3")
+
+
 def test_a_correction_keeps_the_original(ann: Reviewer, world: ReviewWorld) -> None:
     project = world.project("correction")
     ann.open(project)

@@ -6,7 +6,7 @@ const RENEW = 60_000; // ms at most between two renewals of what is held
 
 export class Supply {
   constructor(desk) {
-    Object.assign(this, { desk, ready: [], skipped: [], progress: null, asking: null, closed: false });
+    Object.assign(this, { desk, ready: [], skipped: [], progress: null, doubtful: false, changes: 0, asking: null, closed: false });
     this.renewing = setInterval(() => this.renew(), RENEW);
   }
 
@@ -29,10 +29,11 @@ export class Supply {
   async ask(progress) {
     const wanted = AHEAD + (this.desk.item ? 0 : 1) - this.ready.length;
     if (wanted <= 0 || this.closed) return;
+    const before = this.tally();
     try {
       const said = await this.desk.api.post("next", { count: wanted, skip: this.here, progress });
       this.trouble = "";
-      if (said.progress) this.take(said.progress);
+      if (said.progress) this.take(said.progress, before);
       const here = new Set(this.here);
       for (const item of said.items) if (!here.has(item.id)) this.ready.push(item);
       this.prefetch();
@@ -41,9 +42,24 @@ export class Supply {
     }
   }
 
-  take(progress) {
-    this.progress = progress;
+  // How many judgements have been counted; NaN, which equals nothing, while the server may count one that is not counted here.
+  tally() {
+    return this.desk.outbox.waiting.length || this.desk.past.busy ? NaN : this.changes;
+  }
+
+  // A count asked for ``before`` something else was counted is older or newer than that, nobody knows: it is asked for again.
+  take(progress, before) {
+    this.doubtful = before !== this.tally();
+    if (!this.doubtful || !this.progress) this.progress = progress;
     this.desk.screen.showProgress();
+    this.recount();
+  }
+
+  async recount() {
+    const before = this.tally();
+    if (!this.doubtful || Number.isNaN(before) || this.closed) return;
+    const said = await this.desk.api.post("next", { count: 0, skip: [], progress: true }).catch(() => null);
+    if (said?.progress && !this.closed) this.take(said.progress, before);
   }
 
   prefetch() {
@@ -79,8 +95,11 @@ export class Supply {
 
   // A judgement was stored, or (-1) taken back.
   counted(by = 1) {
+    this.changes += 1;
+    this.doubtful ||= this.desk.config.desk !== "review"; // what is open there, only the server counts
     if (this.progress) this.progress = { ...this.progress, mine: this.progress.mine + by, reviews: this.progress.reviews + by };
     this.desk.screen.showProgress();
+    this.recount();
   }
 
   putBack() {
