@@ -117,19 +117,26 @@ def test_the_count_is_right_in_whatever_order_the_answers_come(ann: Reviewer, wo
     project = world.project("order", 3)
     ann.open(project)
     first, judging, asking = ann.item, [], []
-    ann.page.route("**/review/submit", lambda route: judging.append(route))
-    ann.page.route("**/review/next", lambda route: asking.append((route, route.fetch())))
+    ann.page.route("**/review/submit", lambda route: route.continue_() if judging else judging.append(route))
+    ann.page.route(
+        "**/review/next", lambda route: route.continue_() if asking else asking.append((route, route.fetch()))
+    )
     ann.press("g", "Enter")
     ann.next_after(first)
     while not judging or not asking:
         ann.page.wait_for_timeout(50)
-    ann.page.unroute("**/review/next")
     judging[0].continue_()
     ann.all_sent()
     route, counted_before = asking[0]
     route.fulfill(response=counted_before)
     ann.page.wait_for_timeout(300)
     expect(ann.page.locator(".progress")).to_contain_text("1 judged by you · 1 of 3")
+    for _ in range(2):
+        judged = ann.item
+        ann.press("g", "Enter")
+        ann.page.wait_for_selector(f".desk:not([data-ready='{judged}']):is([data-ready], [data-idle])")
+        ann.page.wait_for_timeout(300)
+    expect(ann.page.locator(".empty")).to_contain_text("You judged 3 of 3 items")
 
 
 def test_a_correction_keeps_the_original(ann: Reviewer, world: ReviewWorld) -> None:

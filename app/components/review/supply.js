@@ -52,6 +52,7 @@ export class Supply {
     this.doubtful = before !== this.tally();
     if (!this.doubtful || !this.progress) this.progress = progress;
     this.desk.screen.showProgress();
+    if (this.desk.root.dataset.idle) this.desk.idle(this.progress, this.trouble); // its words tell the count as well
     this.recount();
   }
 
