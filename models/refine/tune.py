@@ -106,13 +106,18 @@ def last_state(folder: Path) -> Path | None:
             json.loads((state / "trainer_state.json").read_bytes())
             return state
         except (FileNotFoundError, ValueError):
-            if int(os.environ.get("RANK", "0")) == 0:
+            if _first():
                 shutil.rmtree(state, ignore_errors=True)
     return None
 
 
 def _claim(out: Path, plan: Mapping[str, Any]) -> None:
-    """Note what runs in ``out``, or see that the same was running there."""
+    """Note what runs in ``out``, or see that the same was running there; the first process does so for all.
+
+    To the others the folder that it has just made could look like another run's.
+    """
+    if not _first():
+        return
     file = out / TRAINING / SETTINGS
     if file.exists():
         if json.loads(file.read_text(encoding="utf-8")) != json.loads(json.dumps(plan)):
@@ -121,11 +126,15 @@ def _claim(out: Path, plan: Mapping[str, Any]) -> None:
         raise UserError(f"{out} is not empty and holds no run to resume; name a new folder")
     if (out / "config.json").exists():
         raise UserError(f"{out} is finished already; name a new folder to train again")
-    if int(os.environ.get("RANK", "0")) == 0:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
-        part.replace(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    part.replace(file)
+
+
+def _first() -> bool:
+    """Whether this is the first of all processes, before Trainer knows them."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _arguments(settings: TuneSettings, work: Path) -> TrainingArguments:

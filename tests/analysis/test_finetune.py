@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from analysis.episodes import open_source
 from analysis.episodes.hdf5_writer import write_episode
 from analysis.finetuning.episode_demonstrations import EpisodeDemonstrations, gather, rationale_at
 from models.errors import UserError
+from models.refine import tune
 from models.refine.settings import Order
 from models.types import Rationale
 from tests.tiny_episode import STEPS, contents, write_tiny_episode
@@ -180,7 +182,8 @@ def test_the_rationale_of_the_shortest_stretch_counts(folder: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    own = {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "DS_ACCELERATOR": "cpu"}
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **own}
 
 
 @pytest.mark.slow
@@ -227,6 +230,18 @@ def _same(one: Path, two: Path) -> None:
     assert max(float(np.abs(weights[0][name] - weights[1][name]).max()) for name in names) < 1e-5
 
 
+def test_only_the_first_of_several_processes_looks_whether_the_folder_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others may find what it has just made there."""
+    (tmp_path / "training").mkdir()
+    monkeypatch.setenv("RANK", "1")
+    tune._claim(tmp_path, {"settings": 1})
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UserError, match="holds no run to resume"):
+        tune._claim(tmp_path, {"settings": 1})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_processes_give_what_one_gives(tiny_base: Path, folder: Path, tmp_path: Path) -> None:
@@ -240,15 +255,29 @@ def test_two_processes_give_what_one_gives(tiny_base: Path, folder: Path, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_sharded_weights_come_out_whole_also_after_a_kill(folder: Path, tmp_path: Path) -> None:
-    """The shipped configuration, on two processes of the CPU, with low-rank changes that have to be merged."""
+@pytest.mark.parametrize(
+    ("shipped", "program", "needs"),
+    [("fsdp.yaml", "tests.fsdp_on_cpu", "torch"), ("deepspeed.yaml", "analysis", "deepspeed")],
+)
+def test_sharded_weights_come_out_whole_also_after_a_kill(
+    folder: Path, tmp_path: Path, shipped: str, program: str, needs: str
+) -> None:
+    """The shipped configurations, on two processes of the CPU, with low-rank changes that have to be merged."""
+    if find_spec(needs) is None:
+        pytest.skip(
+            f"{needs} is not installed: pip install {needs} (it compiles its operators when they are first used)"
+        )
     base = write_tiny_spatialvla(tmp_path / "base", depth=False, max_position_embeddings=128)
-    shipped = (ACCELERATE / "fsdp.yaml").read_text()
-    config = tmp_path / "fsdp.yaml"
-    changed = shipped.replace("num_processes: 8", "num_processes: 2").replace("precision: bf16", 'precision: "no"')
+    config = tmp_path / shipped
+    changed = (
+        (ACCELERATE / shipped)
+        .read_text()
+        .replace("num_processes: 8", "num_processes: 2")
+        .replace("precision: bf16", 'precision: "no"')
+    )
     config.write_text(changed + "use_cpu: true\n")
     tail = [str(base), str(folder), *SMALL, "--batch", "4", "--steps", "12", "--save-every", "4", "--mode", "lora"]
-    two = _launch(config, 29612, "tests.fsdp_on_cpu", "finetune", *tail, "--out", str(tmp_path / "two"))
+    two = _launch(config, 29612, program, "finetune", *tail, "--out", str(tmp_path / "two"))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     running = subprocess.Popen(two, env=_environment(), **quiet)
     state = tmp_path / "two" / "training" / "state" / "checkpoint-8"
