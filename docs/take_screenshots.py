@@ -1,8 +1,8 @@
 """Takes the screenshots of README and docs from the shipped data: ``python docs/take_screenshots.py``.
 
-Serves the real app on a workspace of its own, and photographs every page in light and dark, at 1280 and 1920 pixels,
-once it stands still: the player when every step has been run, What if when its answer is there, Evidence when it has
-measured.
+Serves the real app on a workspace of its own, and photographs a page once it stands still: the player when every step
+has been run, What if when its answer is there, Evidence when it has measured (minutes). To look at every page in light
+and dark, at 1280 and 1920 pixels: ``--only all --screens all --out FOLDER``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ SHOTS: Mapping[str, Shot] = {
     "projects": Shot({"page": "projects"}, "[data-testid=stMainBlockContainer] p"),
     "training": Shot({"page": "training"}, "[data-testid=stMainBlockContainer] p"),
 }
-SCREENS = (("light", 1280, 800), ("dark", 1280, 800), ("light", 1920, 1080), ("dark", 1920, 1080))
+SHOWN = ("trajectory", "compare", "what-if", "evidence")  # in README
+SIZES = ((1280, 800), (1920, 1080))
+SCREENS = {f"{scheme}-{size[0]}": (scheme, *size) for scheme in ("light", "dark") for size in SIZES}
 COMPLETE = """() => {
     const busy = [...document.querySelectorAll("*")].flatMap((node) => (node.shadowRoot ? [node.shadowRoot] : []))
         .flatMap((root) => [...root.querySelectorAll(".run-status")]);
@@ -59,25 +61,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, help="an existing workspace; the shipped data if left out")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--only", nargs="+", choices=list(SHOTS), default=list(SHOTS))
+    parser.add_argument("--only", nargs="+", choices=[*SHOTS, "all"], default=SHOWN)
+    parser.add_argument("--screens", nargs="+", choices=[*SCREENS, "all"], default=["light-1280"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    names = list(SHOTS) if "all" in options.only else options.only
+    screens = list(SCREENS) if "all" in options.screens else options.screens
     with tempfile.TemporaryDirectory() as folder:
-        take_all(options.workspace or Path(folder), options.out, options.only)
+        take_all(options.workspace or Path(folder), options.out, names, screens)
     return 0
 
 
-def take_all(workspace: Path, out: Path, names: Sequence[str]) -> None:
-    """Photographs these pages on every screen."""
+def take_all(workspace: Path, out: Path, names: Sequence[str], screens: Sequence[str]) -> None:
+    """Photographs these pages on these screens."""
     from playwright.sync_api import sync_playwright
 
     with serving(workspace) as address, sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
         for name in names:
             shot = SHOTS[name]
-            for scheme, width, height in SCREENS:
+            for screen in screens:
+                scheme, width, height = SCREENS[screen]
                 page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-                take(page, address, shot, out / f"{name}-{scheme}-{width}.png")
+                take(page, address, shot, out / f"{name}-{screen}.png")
                 page.close()
         chromium.close()
 

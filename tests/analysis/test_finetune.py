@@ -27,6 +27,7 @@ from models.errors import UserError
 from models.refine import tune
 from models.refine.settings import Order
 from models.types import Rationale
+from tests.browser.world import free_port
 from tests.tiny_episode import STEPS, contents, write_tiny_episode
 from tests.tiny_openvla import write_openvla
 from tests.tiny_smolvla import write_smolvla
@@ -213,9 +214,9 @@ def test_a_killed_run_ends_in_the_same_bytes(tiny_base: Path, folder: Path, tmp_
 ACCELERATE = ROOT / "models" / "refine" / "accelerate"
 
 
-def _launch(config: Path, port: int, *command: str) -> list[str]:
+def _launch(config: Path, *command: str) -> list[str]:
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-    return [*launch, "--main_process_port", str(port), "-m", *command]
+    return [*launch, "--main_process_port", str(free_port()), "-m", *command]
 
 
 def _same(one: Path, two: Path) -> None:
@@ -250,7 +251,7 @@ def test_only_the_first_of_several_processes_looks_whether_the_folder_is_free(
 def test_two_processes_give_what_one_gives(tiny_base: Path, folder: Path, tmp_path: Path) -> None:
     """Rationales of different lengths fall to different processes: a mean of means would not do."""
     tail = [str(tiny_base), str(folder), *SMALL, "--batch", "4"]
-    two = _launch(ACCELERATE / "two-cpus.yaml", 29611, "analysis", "finetune", *tail, "--out", str(tmp_path / "two"))
+    two = _launch(ACCELERATE / "two-cpus.yaml", "analysis", "finetune", *tail, "--out", str(tmp_path / "two"))
     subprocess.run(two, env=_environment(), check=True, capture_output=True)
     assert run("finetune", *tail, "--out", tmp_path / "one")[1] == ""
     _same(tmp_path / "one", tmp_path / "two")
@@ -276,7 +277,7 @@ def test_sharded_weights_come_out_whole_also_after_a_kill(
     changed = text.replace("num_processes: 8", "num_processes: 2").replace("precision: bf16", 'precision: "no"')
     config.write_text(changed + "use_cpu: true\n")
     tail = [str(base), str(folder), *SMALL, "--batch", "4", "--steps", "12", "--save-every", "4", "--mode", "lora"]
-    two = _launch(config, 29612, program, "finetune", *tail, "--out", str(tmp_path / "two"))
+    two = _launch(config, program, "finetune", *tail, "--out", str(tmp_path / "two"))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     running = subprocess.Popen(two, env=_environment(), **quiet)
     state = tmp_path / "two" / "training" / "state" / "checkpoint-8"
