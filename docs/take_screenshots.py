@@ -8,6 +8,7 @@ and dark, at 1280 and 1920 pixels: ``--only all --screens all --out FOLDER``.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,14 +33,14 @@ class Shot:
 
     parameters: Mapping[str, str | int]
     ready: str  # CSS
-    press: str = ""  # the name of a button
+    press: str = ""  # the name of a button, as a pattern
 
 
 SHOTS: Mapping[str, Shot] = {
     "trajectory": Shot({"page": "trajectory", "episode": EPISODE, "step": 6}, ".lens[data-step]"),
     "compare": Shot({"page": "compare", "episode": EPISODE, "step": 6}, ".lens[data-step]"),
     "what-if": Shot({"page": "what-if", "episode": EPISODE, "step": 6, "edits": HIDDEN}, "[data-what-if-table]"),
-    "evidence": Shot({"page": "evidence", "episode": EPISODE}, "text=Is the instruction used?", "Measure"),
+    "evidence": Shot({"page": "evidence", "episode": EPISODE}, "text=Is the instruction used?", r"Measure \d+ steps"),
     "catalogue": Shot({"page": "catalogue"}, ".catalogue img"),
     "data-set": Shot({"page": "data-set"}, ".js-plotly-plot"),
     "review": Shot({"page": "review"}, "[data-testid=stMainBlockContainer] p"),
@@ -92,7 +93,7 @@ def take(page: Any, address: str, shot: Shot, path: Path) -> None:
     """Waits until the page stands still, then writes the picture."""
     page.goto(f"{address}/?{urlencode(shot.parameters)}")
     if shot.press:
-        button, ready = page.get_by_role("button", name=shot.press).first, page.locator(shot.ready).first
+        button, ready = page.get_by_role("button", name=re.compile(shot.press)).first, page.locator(shot.ready).first
         button.or_(ready).first.wait_for(timeout=120_000)
         if button.is_visible():
             button.click()

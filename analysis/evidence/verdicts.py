@@ -128,7 +128,7 @@ def missing(measured: Measurements, probe: str, value: str) -> str | None:
     """Why a question cannot be answered: the policy cannot be asked, or was not."""
     if probe in measured.not_measured:
         return f"{measured.not_measured[probe]}."
-    return None if value in measured.names() else f"{probe.capitalize()} was not measured."
+    return None if value in measured.names() else f"It takes the measure “{probe}”, which was not measured."
 
 
 def all_verdicts(measured: Measurements) -> tuple[Verdict, ...]:
