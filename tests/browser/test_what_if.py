@@ -39,7 +39,8 @@ def test_patches_are_hidden_by_dragging_and_taken_back(tab: Tab) -> None:
     patches = tab.page.locator(".what-if-frames svg.grid .patch")
     patches.nth(0).hover()
     tab.page.mouse.down()
-    tab.page.keyboard.press("r")  # the page runs anew under the pointer, as it does while answers are on their way
+    tab.page.get_by_role("slider", name="Step").press("ArrowRight")  # other frames come under the pointer
+    tab.wait_for_parameter("step", "1")
     tab.page.wait_for_timeout(1000)
     patches.nth(3).hover()
     tab.page.mouse.up()

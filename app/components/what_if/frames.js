@@ -119,7 +119,7 @@ function spanned([x1, y1], [x2, y2]) {
 
 function figure(frame, data, page, send) {
   const query = new URLSearchParams({ dataset: data.dataset, episode: data.episode, camera: frame.source, step: data.step, v: data.version });
-  const image = element("img", { src: `${data.base}/frame?${query}`, alt: `${frame.source}, step ${data.step}`, draggable: "false" });
+  const image = element("img", { src: `${data.base}/frame?${query}`, alt: `${frame.source}, step ${data.step}`, draggable: "false", width: frame.width, height: frame.height });
   const svg = shape("svg", { viewBox: `0 0 ${frame.width} ${frame.height}`, preserveAspectRatio: "none", class: "grid" });
   svg.append(hatch(frame.width / 40));
   for (let patch = 0; patch < frame.rows * frame.columns; patch++) {
