@@ -13,6 +13,8 @@ import streamlit as st
 
 from app import entrance, library, session, sidebar
 from app.pages import PAGES, Page, drawn_by
+from app.plain_text import plain
+from app.sidebar import Chosen
 from app.views import welcome
 from models.errors import UserError
 
@@ -41,20 +43,28 @@ def main() -> None:
     if page.needs_episode and chosen.meta is None:
         welcome.show(workspace)
     else:
-        drawn_by(page.show)(chosen)
+        draw(page.show, chosen)
     with st.sidebar:
-        for draw in later:
-            draw()
+        for each in later:
+            each()
     if page.below is not None:
-        drawn_by(page.below)(chosen)
+        draw(page.below, chosen)
+
+
+def draw(name: str, *given: Chosen) -> None:
+    """What a `Page` names; where a file in the way is damaged, the sentence that says so."""
+    try:
+        drawn_by(name)(*given)
+    except UserError as error:
+        st.error(plain(str(error)))
 
 
 def draw_alone(page: Page, later: session.Later) -> None:
     """A page that is not about one episode: the side bar holds the switch of pages and what the page puts there."""
     with st.sidebar:
-        for draw in later:
-            draw()
-    drawn_by(page.show)()
+        for each in later:
+            each()
+    draw(page.show)
 
 
 main()

@@ -130,6 +130,17 @@ def test_one_episode_counts_its_steps(monkeypatch: pytest.MonkeyPatch, world: Pa
     assert not test.exception and read_drawn(world, digest).keys == ()
 
 
+def test_a_damaged_file_of_boxes_is_said(monkeypatch: pytest.MonkeyPatch, world: Path) -> None:
+    workspace = Workspace.open(world)
+    file = world / "boxes" / f"{workspace.episode('e0', workspace.datasets()[0].name).meta.digest}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("[3")
+    test = run(monkeypatch, world)
+    file.unlink()
+    assert not test.exception
+    assert "holds no drawn boxes" in test.error[0].value
+
+
 def test_a_comparison_keeps_pictures_of_the_steps_that_differ_most(world: Path) -> None:
     policies = Planted("nothing"), Planted("patch")
     here = Library(Workspace.open(world))
