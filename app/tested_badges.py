@@ -1,20 +1,15 @@
-"""The badge of a map in the player: what was tested of exactly this map, and the task that tests it.
-
-Records are looked through every few seconds, and once for all maps of a checkpoint.
-"""
+"""The badge of a map in the player: what was tested of exactly this map, and the task that tests it."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from analysis.evidence.asked_map import AskedMap
 from analysis.evidence.measurements import Subject, spread_steps
 from analysis.evidence.probes.faithfulness import FaithfulnessProbe
-from analysis.evidence.tested import MapTest, badge_of, map_tests
-from analysis.records import RecordStore, Setting
+from analysis.evidence.tested import badge_of, map_tests
+from analysis.records import Setting
 from app.attribution import asked_of
 from app.evidence_asked import Asked as Measured
 from app.evidence_asked import Model, measuring, subjects
@@ -24,35 +19,7 @@ from app.task_routes import Order
 from models.errors import UserError
 
 STEPS = 12  # of the episode that a test from the player takes
-FRESH_SECONDS = 15.0
 TEXT = 200  # characters of a name in a request
-
-
-class KnownTests:
-    """What was tested of each checkpoint. Safe to ask from several threads."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[float, tuple[MapTest, ...]]] = {}
-        self._lock = threading.Lock()
-
-    def of(self, records: RecordStore, checkpoint: str) -> tuple[MapTest, ...]:
-        key = (str(records.path), checkpoint)
-        with self._lock:
-            known = self._known.get(key)
-        if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
-            return known[1]
-        found = map_tests(records, checkpoint)
-        with self._lock:
-            self._known[key] = (time.monotonic(), found)
-        return found
-
-    def forget(self) -> None:
-        """What was just measured is to be seen at once."""
-        with self._lock:
-            self._known.clear()
-
-
-tested = KnownTests()
 
 
 def map_badge(library: Library, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +27,7 @@ def map_badge(library: Library, asked: Mapping[str, Any]) -> dict[str, Any]:
     model, measured, own = _test(library, asked)
     records, map = library.workspace.records, measured.map
     key = own.key(model.spec.digest, FaithfulnessProbe(map))
-    found = badge_of(model.spec, map, key, tested.of(records, model.spec.digest))
+    found = badge_of(model.spec, map, key, map_tests(records, model.spec.digest))
     steps, n = len(spread_steps(own.episode.meta.length, STEPS)), found.checks[0].number.estimate.n
     return {"state": found.badge.value, "why": found.because, "n": f"n = {n} {found.unit}s", "steps": steps}
 
@@ -73,10 +40,7 @@ def map_test_order(library: Library, asked: Mapping[str, Any]) -> Order:
     def work(policies: Any, progress: Any, cancelled: Any) -> Any:
         if (why := measured.probes(model.spec)[0].why_not(policies[0])) is not None:
             raise UserError(f"This map cannot be tested: {why}.")
-        try:
-            measure(policies, progress, cancelled)
-        finally:
-            tested.forget()
+        measure(policies, progress, cancelled)
         return {"map": measured.map.text}
 
     return Order(("faithfulness", *measured.key(model)), work, (model.choice,), "Test of a map")

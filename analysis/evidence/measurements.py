@@ -187,8 +187,11 @@ def _measured(
 def read_values(records: RecordStore, key: RunKey, step: int) -> Values | None:
     """What was measured at ``step``; None where nothing was yet. Raises UserError for a damaged file."""
     path = _path(records, key, step)
-    if not path.exists():
-        return None
+    return values_in(path) if path.exists() else None
+
+
+def values_in(path: Path) -> Values:
+    """What the file of a measured step holds. Raises UserError for a damaged one."""
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): math.nan if value is None else float(value) for name, value in held.items()}

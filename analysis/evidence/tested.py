@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 from analysis.evidence.asked_map import AskedMap
 from analysis.evidence.effect import unit_of
 from analysis.evidence.faithful import Badge, Faithfulness, faithful
-from analysis.evidence.measurements import MeasuredStep, Measurements, Place, read_values
+from analysis.evidence.measurements import MeasuredStep, Measurements, Place, values_in
+from analysis.evidence.probe import Values
 from analysis.evidence.probes.faithfulness import FaithfulnessProbe
 from analysis.evidence.verdict import LEAST_EPISODES, LEAST_STEPS
 from analysis.records import RecordStore, Run, RunKey, Setting
@@ -17,6 +21,7 @@ from models.types import CheckpointSpec
 PROBE = f"evidence {FaithfulnessProbe.name}"
 # Settings of a record that make no other test: how the policy's cameras are called, and what is known of the scene.
 SEEN = ("cameras", "drawn", "annotated")
+REMEMBERED = 100_000  # measured steps, about 1 kB each
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,9 @@ class MapTest:
 
 
 def map_tests(records: RecordStore, checkpoint: str) -> tuple[MapTest, ...]:
-    """Every test of any map of a checkpoint."""
+    """Every test of any map of a checkpoint, as the records are now; a file that was read once is not read again."""
     runs = (run for run in records.runs(checkpoint=checkpoint) if run.key.method == PROBE)
-    return tuple(MapTest(run.key, _steps(records, run)) for run in runs)
+    return tuple(MapTest(run.key, _steps(run)) for run in runs)
 
 
 def badge_of(spec: CheckpointSpec, map: AskedMap, key: RunKey, tested: Sequence[MapTest]) -> Faithfulness:
@@ -69,7 +74,16 @@ def _compared(key: RunKey) -> dict[str, Setting]:
     return {name: value for name, value in key.settings.items() if name not in SEEN}
 
 
-def _steps(records: RecordStore, run: Run) -> tuple[MeasuredStep, ...]:
-    steps = (int(path.stem) for path in sorted((run.path / "steps").glob("[0-9]*.json")))
-    read = ((step, read_values(records, run.key, step)) for step in steps)
-    return tuple(MeasuredStep(Place("", run.key.episode, step), values) for step, values in read if values)
+def _steps(run: Run) -> tuple[MeasuredStep, ...]:
+    found = []
+    for path in sorted((run.path / "steps").glob("[0-9]*.json")):
+        with suppress(FileNotFoundError):  # deleted just now
+            if values := _values(path, path.stat().st_mtime_ns):
+                found.append(MeasuredStep(Place("", run.key.episode, int(path.stem)), values))
+    return tuple(found)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _values(path: Path, written: int) -> Values:
+    """What was measured; ``written`` tells a file from another one that took its place. Damaged files are read anew."""
+    return values_in(path)

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from analysis.evidence.asked_map import AskedMap
+from analysis.evidence.episodes import subject
+from analysis.evidence.measurements import write_values
+from analysis.evidence.probes.faithfulness import FaithfulnessProbe
 from analysis.workspace import Workspace
 from app.library import Library
 from app.tasks import Cancelled
@@ -16,7 +20,7 @@ from models.errors import UserError
 from models.types import CheckpointSpec
 from tests.browser.world import write_synthetic_episode
 
-HEAD = {"method": "attention", "query": "action", "settings": {"reduce": "head", "layer": 1, "head": 2}}
+HEAD: dict[str, Any] = {"method": "attention", "query": "action", "settings": {"reduce": "head", "layer": 1, "head": 2}}
 
 
 @pytest.fixture
@@ -53,6 +57,16 @@ def test_a_test_is_kept_step_by_step_and_its_badge_says_how_far_it_came(
     assert "1 step of this episode and 0 of others were measured" in map_badge(library, asked)["why"]
     other = map_badge(library, asked | {"settings": {"reduce": "head", "layer": 1, "head": 1}})
     assert "1 step measured of other maps" in other["why"]
+
+
+def test_what_others_measured_meanwhile_counts_at_once(library: Library, asked: dict[str, Any]) -> None:
+    assert map_badge(library, asked)["state"] == "not tested"
+    spec = next(each for each in library.workspace.checkpoints() if isinstance(each, CheckpointSpec))
+    own = subject(spec, library.workspace.episode("one", asked["dataset"]))
+    key = own.key(spec.digest, FaithfulnessProbe(AskedMap.of("attention", HEAD["settings"], "action").fitted(spec)))
+    for step in range(8):
+        write_values(library.workspace.records, key, step, {"deletion gain": 0.1, "insertion gain": -0.1})
+    assert (found := map_badge(library, asked))["state"] == "failed" and found["n"] == "n = 8 steps"
 
 
 def test_the_same_map_is_the_same_task_however_it_is_asked_for(library: Library, asked: dict[str, Any]) -> None:

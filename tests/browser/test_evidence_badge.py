@@ -19,12 +19,12 @@ from tests.browser.world import checkpoint_named
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def pretend_tested(folder: Path) -> None:
-    """As if the mean of all heads had been tested at eight steps."""
+def pretend_tested(folder: Path, steps: range = range(8)) -> None:
+    """As if the mean of all heads had been tested at these steps."""
     workspace, spec = Workspace.open(folder), checkpoint_named(folder, "tuned")
     own = subject(spec, workspace.episode("plain", workspace.datasets()[0].name))
     key = own.key(spec.digest, FaithfulnessProbe(MEAN.fitted(spec)))
-    for step in range(8):
+    for step in steps:
         write_values(workspace.records, key, step, {"deletion gain": 0.1 + step / 100, "insertion gain": -0.1})
 
 
@@ -41,3 +41,14 @@ def test_every_map_says_whether_it_was_tested_and_can_be(tab: Tab, world: Path) 
     badge.filter(has_text="faithfulness failed, n = 8 steps").wait_for()
     expect(badge).to_have_attribute("title", re.compile("deletion passed"))
     expect(button).to_be_hidden()
+
+
+def test_a_test_that_ends_elsewhere_is_told_on_a_page_that_nobody_touches(tab: Tab, world: Path) -> None:
+    pretend_tested(world)
+    tab.page.clock.install()
+    tab.open(episode="plain", checkpoint=checkpoint_named(world, "tuned").digest, reduce="mean")
+    badge = tab.page.locator(".stage .faithful").first
+    badge.filter(has_text="n = 8 steps").wait_for()
+    pretend_tested(world, range(8, 10))
+    tab.page.clock.fast_forward("00:40")
+    badge.filter(has_text="n = 10 steps").wait_for()

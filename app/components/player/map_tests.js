@@ -71,7 +71,10 @@ export class MapTests {
     } catch (error) {
       this.set(key, { complaint: error.message });
     }
+    if (this.closed) return;
     this.onChange();
+    window.clearTimeout(this.again);
+    this.again = window.setTimeout(() => this.onChange(), FRESH_MS); // nobody may touch the page meanwhile
   }
 
   // Goes on when another map is looked at meanwhile.
@@ -103,6 +106,7 @@ export class MapTests {
   close() {
     this.closed = true;
     window.clearTimeout(this.timer);
+    window.clearTimeout(this.again);
   }
 }
 
