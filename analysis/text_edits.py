@@ -25,6 +25,28 @@ SYNONYMS = (  # the first that fits is used, both ways: what is asked for stays 
     ("push", "shove"),
     ("stack", "put"),
 )
+OPPOSITES = (  # words of direction and state that a rationale steers by, both ways
+    ("left", "right"),
+    ("up", "down"),
+    ("upward", "downward"),
+    ("forward", "back"),
+    ("backward", "forward"),
+    ("above", "below"),
+    ("over", "under"),
+    ("top", "bottom"),
+    ("front", "behind"),
+    ("near", "far"),
+    ("inside", "outside"),
+    ("open", "close"),
+    ("opened", "closed"),
+    ("opening", "closing"),
+    ("raise", "lower"),
+    ("lift", "lower"),
+    ("grasp", "release"),
+    ("pick", "drop"),
+    ("push", "pull"),
+    ("clockwise", "counterclockwise"),
+)
 WORD = re.compile(r"[^\W_]+", re.UNICODE)
 SENTENCE = re.compile(r"(?<=[.;!?])\s+")  # what stands between two
 
@@ -75,6 +97,19 @@ def swapped(rationale: Rationale, one: str, other: str) -> Rationale:
         for part, text in rationale.parts.items()
     }
     return replace(rationale, parts=parts)
+
+
+def opposite(rationale: Rationale) -> Rationale:
+    """Every word of direction or state by its opposite (`OPPOSITES`), in every part; the same where there is none."""
+    other = {word: instead for pair in reversed(OPPOSITES) for word, instead in (pair, pair[::-1])}
+    pattern = re.compile(rf"\b({'|'.join(other)})\b", re.IGNORECASE)
+    parts = {part: pattern.sub(lambda found: other[found[1].lower()], text) for part, text in rationale.parts.items()}
+    return replace(rationale, parts=parts)
+
+
+def without_words(rationale: Rationale) -> Rationale:
+    """Every part without any word."""
+    return replace(rationale, parts=dict.fromkeys(rationale.parts, ""))
 
 
 def without_part(rationale: Rationale, part: str) -> Rationale:

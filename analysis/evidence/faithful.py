@@ -90,8 +90,10 @@ def _randomised(sample: Sample) -> Check:
 
 def _because(badge: Badge, sample: Sample, checks: list[Check], steps: int, refused: str | None) -> str:
     if badge is Badge.NOT_TESTED:
-        found = checks[0].number.estimate.n
-        few = f"{sample.count(found)} measured, {sample.least} or more are needed" if found else "nothing was measured"
+        fewest, most = sorted(checks[:2], key=lambda check: check.number.estimate.n)
+        few = f"{sample.count(fewest.number.estimate.n)} measured, {sample.least} or more are needed"
+        if not fewest.number.estimate.n:
+            few = f"no {fewest.name} was measured" if most.number.estimate.n else "nothing was measured"
         return f"Not tested: {refused or few}."
     words = {True: "passed", False: "failed", None: "not tested"}
     tried = "; ".join(

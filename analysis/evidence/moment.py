@@ -94,9 +94,12 @@ class Moment:
         if not wanted:
             return None
         height, width = self.observation.images[camera].shape[:2]
+        named = patch_coverage(grid, object_mask(wanted, height, width))
+        if not named.any():  # out of view: its mask is there, and empty
+            return None
         robot = [thing for thing in things if is_robot(thing)]
         return Covered(
-            patch_coverage(grid, object_mask(wanted, height, width)),
+            named,
             patch_coverage(grid, object_mask([*wanted, *robot], height, width)),
             visible_share(grid, height, width),
             tuple(thing.name for thing in wanted),

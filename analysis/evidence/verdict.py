@@ -75,11 +75,7 @@ class Sample:
 
     def mean_of(self, names: Sequence[str]) -> Float[np.ndarray, " n"]:
         """The mean of several measurements in each unit, over those that it has."""
-        table = np.array([self.values(name) for name in names]).reshape(len(names), -1)
-        known = ~np.isnan(table)
-        total = np.where(known, table, 0.0).sum(axis=0)
-        counts = known.sum(axis=0)
-        return np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+        return mean_over([self.values(name) for name in names])
 
     def number(self, label: str, values: Float[np.ndarray, " n"], unit: str) -> Number:
         return Number(label, bootstrap_mean(values), unit)
@@ -92,6 +88,14 @@ class Sample:
 
     def count(self, n: int) -> str:
         return f"{n} {self.unit}{'' if n == 1 else 's'}"
+
+
+def mean_over(values: Sequence[Float[np.ndarray, " n"]]) -> Float[np.ndarray, " n"]:
+    """The mean of several measurements in each unit, over those that are known there; nan where none is."""
+    table = np.array(values)
+    known = ~np.isnan(table)
+    total, counts = np.where(known, table, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
 
 
 def said(number: Number) -> str:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.evidence.measurements import Measurements
-from analysis.evidence.verdict import ALPHA, Number, Sample, Verdict, Word, not_given, said, too_few
+from analysis.evidence.probes.rationale import CHANGES_OF_MEANING
+from analysis.evidence.verdict import ALPHA, Number, Sample, Verdict, Word, mean_over, not_given, said, too_few
 
 NEGLIGIBLE = 0.02  # of a change, in bits of Jensen-Shannon divergence or of the action range: counts as none
 MEANING, FORM, SAME = ("other object", "negated"), ("blank", "shuffled"), ("paraphrase",)
-SWAPS, DROPS = ("swap", "another step"), ("drop",)
+ALONE = ("swap", "opposite")  # of which one edit of the meaning is made; told, and decide nothing
+LESS = ("drop", "none")  # words taken from the rationale
 
 INSTRUCTION_RULE = (
     "used: edits of the meaning (other object, negated) move the action more than a paraphrase does (interval of the "
     f"difference above 0, sign-flip p < {ALPHA}) and by more than {NEGLIGIBLE}. Its form only: blanking or shuffling "
-    f"does, edits of the meaning do not. Not used: the intervals of all edits lie below {NEGLIGIBLE}. Else cannot tell."
+    f"moves it by more than {NEGLIGIBLE} (interval), edits of the meaning not more than a paraphrase. Not used: the "
+    f"intervals of all edits lie below {NEGLIGIBLE}. Else cannot tell."
 )
 RATIONALE_RULE = (
-    "used: edits of the meaning (an entity swapped, another step's rationale) move the action more than as many random "
-    f"words do (interval of the difference above 0, sign-flip p < {ALPHA}) and by more than {NEGLIGIBLE}. Decorative: "
-    f"the intervals of all edits lie below {NEGLIGIBLE}, or the rationale is written after the action. Its words only: "
-    "both move it, meaning not more than random words. Else cannot tell."
+    "used: edits of the meaning (things exchanged and directions turned, another step's rationale) move the action "
+    f"more than as many random words do (interval of the difference above 0, sign-flip p < {ALPHA}) and by more than "
+    f"{NEGLIGIBLE}. Decorative: the intervals of all edits lie below {NEGLIGIBLE}, all words left out among them, or "
+    "the rationale is written after the action. Its words only: random words, or words left out, move it by more than "
+    f"{NEGLIGIBLE} (interval), meaning not more than random words. Else cannot tell."
 )
 GROUNDING_RULE = (
     "above chance: the interval of (share inside the named things - their share of the area) lies above 0 and the "
@@ -34,25 +38,24 @@ def instruction_used(measured: Measurements) -> Verdict:
     if (why := missing(measured, "instruction", "instruction blank")) is not None:
         return not_given(question, why, INSTRUCTION_RULE, sample)
     every = {name: sample.values(f"instruction {name}") for name in (*MEANING, *FORM, *SAME)}
-    meaning, form = (sample.mean_of([f"instruction {name}" for name in names]) for names in (MEANING, FORM))
-    baseline = np.nan_to_num(every["paraphrase"], nan=0.0)
+    meaning = sample.mean_of([f"instruction {name}" for name in MEANING])
     numbers = tuple(sample.number(name, values, measured.unit) for name, values in every.items())
-    effect = sample.number("edits of the meaning - paraphrase", meaning - baseline, measured.unit)
+    # Where no paraphrase was measured there is no telling a change of meaning from a change of words.
+    effect = sample.number("edits of the meaning - paraphrase", meaning - every["paraphrase"], measured.unit)
     if sample.too_few(meaning):
         return too_few(question, effect, INSTRUCTION_RULE, numbers, sample)
     changed = sample.number("edits of the meaning", meaning, measured.unit)
-    formal = sample.number("blank and shuffled - paraphrase", form - baseline, measured.unit)
-    p, formal_p = sample.test(meaning - baseline), sample.test(form - baseline)
+    p = sample.test(meaning - every["paraphrase"])
     if _clear(effect, p) and changed.estimate.value > NEGLIGIBLE:
         word, says = Word.YES, "used"
-    elif _negligible(changed) and _negligible(sample.number("", form, measured.unit)):
+    elif all(_negligible(number) for number in (changed, *numbers)):
         word, says = Word.NO, "not used"
-    elif _clear(formal, formal_p) and formal.estimate.value > NEGLIGIBLE:
+    elif any(_moves(number) for number in numbers if number.label in FORM):
         word, says = Word.PARTLY, "its form only"
     else:
         word, says = Word.UNCLEAR, "cannot tell"
     because = f"Edits of the meaning move the action by {said(changed)}; more than a paraphrase by {said(effect)}."
-    return _verdict(question, word, says, because, INSTRUCTION_RULE, effect, p, (*numbers, formal), sample)
+    return _verdict(question, word, says, because, INSTRUCTION_RULE, effect, p, numbers, sample)
 
 
 def reasoning_used(measured: Measurements) -> Verdict:
@@ -60,32 +63,34 @@ def reasoning_used(measured: Measurements) -> Verdict:
     sample, question = Sample.of(measured), "Is the rationale used?"
     if (why := missing(measured, "rationale", "rationale first")) is not None:
         return not_given(question, why, RATIONALE_RULE, sample)
-    every = {name: sample.values(f"rationale {name}") for name in (*SWAPS, *DROPS, "random")}
     first = sample.values("rationale first")
     if not np.isnan(first).all() and (np.nan_to_num(first) == 0).all():
         number = sample.number("rationale before the action", first, "share of steps")
         why = f"It is written after the action at all {len(measured.steps)} measured steps and cannot change it."
         return _verdict(question, Word.NO, "decorative", why, RATIONALE_RULE, number, float("nan"), (), sample)
-    meaning = sample.mean_of([f"rationale {name}" for name in SWAPS])
-    random = sample.mean_of([f"rationale random for {name}" for name in SWAPS])
-    numbers = tuple(sample.number(name, values, measured.unit) for name, values in every.items())
-    effect = sample.number("edits of the meaning - random words", meaning - random, measured.unit)
-    if sample.too_few(meaning - random):
+    edits = {name: sample.values(f"rationale {name}") for name in (*CHANGES_OF_MEANING, *ALONE, *LESS, "random")}
+    numbers = tuple(sample.number(name, values, measured.unit) for name, values in edits.items())
+    # Each edit against its own control, and only where both were measured.
+    pairs = [(edits[name], sample.values(f"rationale random for {name}")) for name in CHANGES_OF_MEANING]
+    differences = mean_over([edited - control for edited, control in pairs])
+    effect = sample.number("edits of the meaning - random words", differences, measured.unit)
+    if sample.too_few(differences) and sample.too_few(edits["none"]):
         return too_few(question, effect, RATIONALE_RULE, numbers, sample)
-    changed, noise = (
-        sample.number("edits of the meaning", meaning, measured.unit),
-        sample.number("random", random, measured.unit),
-    )
-    p = sample.test(meaning - random)
-    if _clear(effect, p) and changed.estimate.value > NEGLIGIBLE:
+    meaning = sample.number("edits of the meaning", mean_over([edited for edited, _ in pairs]), measured.unit)
+    noise, left_out = (next(number for number in numbers if number.label == name) for name in ("random", "none"))
+    p = sample.test(differences)
+    if _clear(effect, p) and meaning.estimate.value > NEGLIGIBLE:
         word, says = Word.YES, "used"
-    elif _negligible(changed) and _negligible(noise):
+    elif left_out.estimate.n and all(_negligible(number) for number in (meaning, *numbers)):
         word, says = Word.NO, "decorative"
-    elif min(changed.estimate.low, noise.estimate.low) > NEGLIGIBLE and not _clear(effect, p):
+    elif any(_moves(number) for number in numbers if number.label in (*LESS, "random")):
         word, says = Word.PARTLY, "its words only"
     else:
         word, says = Word.UNCLEAR, "cannot tell"
-    because = f"Edits of the meaning move the action by {said(changed)}, as many random words by {said(noise)}."
+    because = (
+        f"Edits of the meaning move the action by {said(meaning)}, as many random words by {said(noise)}, "
+        f"all words left out by {said(left_out)}."
+    )
     return _verdict(question, word, says, because, RATIONALE_RULE, effect, p, numbers, sample)
 
 
@@ -143,6 +148,11 @@ def all_verdicts(measured: Measurements) -> tuple[Verdict, ...]:
 
 def _clear(effect: Number, p: float) -> bool:
     return effect.estimate.has_interval and effect.estimate.low > 0 and p < ALPHA
+
+
+def _moves(number: Number) -> bool:
+    """More than `NEGLIGIBLE` with its whole interval."""
+    return number.estimate.has_interval and number.estimate.low > NEGLIGIBLE
 
 
 def _negligible(number: Number) -> bool:

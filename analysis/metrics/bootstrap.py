@@ -45,9 +45,9 @@ def bootstrap_mean(
 
     ``expanded percentile`` (Hesterberg 2015) takes the percentiles that make up for the n of the resampled means being
     too narrow by (n - 1) / n and for n being small; ``percentile`` is the plain one, ``bca`` Efron's corrected one.
-    Values that are nan are left out. Under `LEAST` values no interval is given.
+    Values that are not finite are left out. Under `LEAST` values no interval is given.
     """
-    kept = values[~np.isnan(values)].astype(np.float64)
+    kept = values[np.isfinite(values)].astype(np.float64)
     n = len(kept)
     mean = float(kept.mean()) if n else float("nan")
     if n < LEAST:

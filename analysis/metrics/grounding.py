@@ -85,10 +85,13 @@ def top_patches(share: float, patches: int) -> int:
 
 
 def entropy(map: Float[np.ndarray, "*shape"]) -> float:
-    """-sum p ln p of the map scaled to sum to one, divided by ln of its size: 0 one patch, 1 even; nan if all zero."""
+    """-sum p ln p of the map scaled to sum to one, divided by ln of its size: 0 one patch, 1 even.
+
+    Nan where the map is all zero or holds a nan.
+    """
     flat = map.ravel().astype(np.float64)
     total = flat.sum()
-    if total <= 0 or len(flat) < 2:
+    if not total > 0 or len(flat) < 2:
         return float("nan")
     p = flat[flat > 0] / total
     return abs(float(-(p * np.log(p)).sum() / np.log(len(flat))))

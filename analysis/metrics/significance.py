@@ -17,10 +17,10 @@ Correction = Literal["holm", "benjamini-hochberg", "none"]
 def sign_flip(differences: Float[np.ndarray, " n"], flips: int = FLIPS, seed: int = 0) -> float:
     """Two-sided p of a paired permutation test: how often a mean as far from 0 comes when signs are flipped at random.
 
-    Exact up to `EXACT_UP_TO` pairs; beyond, (1 + hits) / (1 + flips). Values that are nan are left out; with no value,
-    nan. The least p that n pairs can give is 2 / 2^n.
+    Exact up to `EXACT_UP_TO` pairs; beyond, (1 + hits) / (1 + flips). Values that are not finite are left out; with
+    no value, nan. The least p that n pairs can give is 2 / 2^n.
     """
-    kept = differences[~np.isnan(differences)].astype(np.float64)
+    kept = differences[np.isfinite(differences)].astype(np.float64)
     n = len(kept)
     if not n:
         return float("nan")

@@ -32,7 +32,7 @@ class AttentionProbe:
     """
 
     name: ClassVar[str] = "attention"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def why_not(self, policy: Policy) -> str | None:
         return None

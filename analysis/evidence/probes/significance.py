@@ -28,7 +28,7 @@ class SignificanceProbe:
     seed: int = 0
 
     name: ClassVar[str] = "significance"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def why_not(self, policy: Policy) -> str | None:
         return None if policy.info.action_space is not None else f"{policy.info.name} predicts no actions"

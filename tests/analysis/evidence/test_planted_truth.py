@@ -48,6 +48,28 @@ def test_what_is_used_is_found_whatever_attention_says(
     assert reasoning_used(found).says == rationale
 
 
+LONG = " ".join(f"word{number}" for number in range(150))
+SAID = (
+    ("observation", f"i see the red cup {LONG}"),
+    ("situation", f"nothing moved {LONG}"),
+    ("planning", "then close"),
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "verdict"), [("close", "used"), ("red", "used"), ("see", "its words only"), ("then", "its words only")]
+)
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_word_that_decides_is_never_called_decorative(tmp_path: Path, word: str, verdict: str, steps: int) -> None:
+    policy = Planted("rationale word", word=word, says=SAID)
+    assert reasoning_used(measured(policy, tmp_path, "rationale", steps=steps)).says == verdict
+
+
+@pytest.mark.parametrize("word", ["take", "the"])
+def test_a_word_of_the_instruction_that_carries_no_object_is_found(tmp_path: Path, word: str) -> None:
+    assert instruction_used(measured(Planted("word", word=word), tmp_path, "instruction")).says == "its form only"
+
+
 def test_true_attention_passes_and_rests_on_the_cup(tmp_path: Path) -> None:
     found = measured(Planted("patch"), tmp_path, "attention", SIGNIFICANCE, CURVES)
     badge = faithful(found, MEAN.text)
