@@ -106,7 +106,7 @@ def said(number: Number) -> str:
     if not held.has_interval:
         return f"{rounded(held.value)}{unit} (n = {held.n}: too few for an interval)"
     low, high = rounded(held.low), rounded(held.high)
-    return f"{rounded(held.value)}{unit} ({held.level:.0%} interval {low} to {high}, n = {held.n})"
+    return f"{rounded(held.value)}{unit} ({100 * held.level:.0f} % interval {low} to {high}, n = {held.n})"
 
 
 def rounded(value: float) -> str:
