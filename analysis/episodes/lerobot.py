@@ -161,7 +161,8 @@ class LerobotSource:
             digest=episode_digest(info, row, own, indices),
             extra={"codebase_version": info.version}
             | ({"other tasks": "\n".join(row.tasks[1:])} if len(row.tasks) > 1 else {})
-            | ({"depth cameras, not shown": ", ".join(info.depth)} if info.depth else {}),
+            | ({"depth cameras, not shown": ", ".join(info.depth)} if info.depth else {})
+            | ({"columns, not read": "\n".join(info.unread)} if info.unread else {}),
         )
         return row.kept.restored(meta) if row.kept else meta
 
