@@ -61,6 +61,7 @@ class LerobotInfo:
     data_path: str  # template
     video_path: str  # template
     chunk_size: int  # episodes a folder, in version 2
+    episodes: int  # how many the data set should have; 0 where it is not said
     actions: tuple[Vector, ...]
     states: tuple[Vector, ...]
     cameras: tuple[Camera, ...]
@@ -103,6 +104,7 @@ def read_info(root: Path) -> LerobotInfo:
         data_path=_template(stored, "data_path", DATA_PATHS[major]),
         video_path=_template(stored, "video_path", VIDEO_PATHS[major]),
         chunk_size=chunk_size,
+        episodes=total if isinstance(total := stored.get("total_episodes"), int) else 0,
         actions=actions,
         states=states,
         cameras=cameras,

@@ -295,6 +295,30 @@ def test_a_damaged_part_of_the_list_hides_no_other(tmp_path):
     assert isinstance(broken, BrokenEpisode) and "file-001.parquet is damaged" in broken.reason
 
 
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_a_list_that_lacks_episodes(tmp_path, version):
+    root = write_lerobot(tmp_path, version, total_episodes=2)
+    assert not any(isinstance(entry, BrokenEpisode) for entry in LerobotSource(root).scan())
+    change_info(root, total_episodes=7)
+    *good, missing = LerobotSource(root).scan()
+    assert len(good) == 2 and not any(isinstance(entry, BrokenEpisode) for entry in good)
+    assert isinstance(missing, BrokenEpisode)
+    assert "says 7 episodes, the list under meta/ has 2: episode 2 is the first that it lacks" in missing.reason
+
+
+def test_an_absent_list_is_named_once(root):
+    change_info(root, total_episodes=7)
+    (root / "meta/episodes.jsonl").unlink()
+    (broken,) = LerobotSource(root).scan()
+    assert isinstance(broken, BrokenEpisode) and "episodes.jsonl is missing" in broken.reason
+
+
+@pytest.mark.parametrize("total", [None, -1, "7", 1.5])
+def test_a_total_that_is_none_is_not_compared(root, total):
+    change_info(root, total_episodes=total)
+    assert not any(isinstance(entry, BrokenEpisode) for entry in LerobotSource(root).scan())
+
+
 def test_language_rows_that_are_not_understood(tmp_path):
     rows = [[language_row("plan", "go", timestamp=float("nan"))]] * STEPS
     root = write_lerobot(tmp_path / "time", "v2.1", language=True, values={"language_persistent": rows})
