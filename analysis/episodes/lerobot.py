@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from analysis.episodes.file_bytes import Unreachable, beginning, is_remote
-from analysis.episodes.lerobot_digest import episode_digest, video_index
+from analysis.episodes.lerobot_cameras import Cameras, usable_cameras
+from analysis.episodes.lerobot_digest import episode_digest
 from analysis.episodes.lerobot_episode import LerobotEpisode
 from analysis.episodes.lerobot_info import INFO, Camera, LerobotInfo, Vector, read_info
 from analysis.episodes.lerobot_kept_steps import KeptSteps
@@ -51,6 +53,7 @@ class LerobotSource:
             yield BrokenEpisode(str(self.root / INFO), str(error))
             return
         seen: set[str] = set()
+        lost: dict[str, list[str]] = {}  # camera -> why, for each episode that lacks it
         for row in read_listing(self.root, info):
             if isinstance(row, BrokenEpisode):
                 yield row
@@ -61,9 +64,16 @@ class LerobotSource:
             else:
                 seen.add(row.id)
                 try:
-                    yield self._meta(info, row)
+                    path, cameras = self._files(info, row)
+                    yield self._meta(info, row, path, cameras)
                 except UserError as error:
                     yield BrokenEpisode(str(self.root / row.data), f"{row.id}: {error}")
+                    continue
+                for name, reason in cameras.lost.items():
+                    lost.setdefault(name, []).append(reason)
+        for name, reasons in lost.items():
+            where = f"in {len(reasons):,} of {len(seen):,} episodes, which can be used without"
+            yield BrokenEpisode(str(self.root), f"camera {name!r} is left out {where}; the first: {reasons[0]}")
 
     def open(self, id: str) -> LerobotEpisode:
         info = read_info(self.root)
@@ -85,8 +95,8 @@ class LerobotSource:
 
     def _opened(self, info: LerobotInfo, row: EpisodeRow, wanted: tuple[int, int] | None) -> LerobotEpisode:
         """``wanted``: the rows of the file in which the episode lies, a first one and the one after the last."""
-        meta = self._meta(info, row, wanted)
-        path = self.root / row.data
+        path, cameras = self._files(info, row)
+        meta = self._meta(info, row, path, cameras, wanted)
         groups = row_groups(path, stamp(path), info.image_keys, wanted)
         columns = [vector.key for vector in (*info.actions, *info.states)]
         found = read_episode(
@@ -106,7 +116,7 @@ class LerobotSource:
             actions=_joined(found.table, info.actions, path),
             states=_joined(found.table, info.states, path) if info.states else None,
             rationales=kept.exact(rationales) if kept else rationales,
-            places={c.name: _place(self.root, info, c, row, groups, found.first, times) for c in info.cameras},
+            places={c.name: _place(self.root, info, c, row, groups, found.first, times) for c in cameras.shown},
             kept=kept,
             instructions=_instructions(found.table, row, path),
         )
@@ -126,17 +136,25 @@ class LerobotSource:
             self._rows = now, rows
         return self._rows[1]
 
-    def _meta(self, info: LerobotInfo, row: EpisodeRow, wanted: tuple[int, int] | None = None) -> EpisodeMeta:
-        path = present(self.root, row.data)
-        videos = [present(self.root, part.path) for part in row.videos.values()]
+    def _files(self, info: LerobotInfo, row: EpisodeRow) -> tuple[Path, Cameras]:
+        return present(self.root, row.data), usable_cameras(self.root, info, row)
+
+    def _meta(
+        self,
+        info: LerobotInfo,
+        row: EpisodeRow,
+        path: Path,
+        cameras: Cameras,
+        wanted: tuple[int, int] | None = None,
+    ) -> EpisodeMeta:
         own: list[RowGroup] = []
+        indices = list(cameras.indices)
         if is_remote(path):  # versions stand for contents, which are not fetched for a list
-            indices = [repr(stamp(file)).encode() for file in (path, *videos)]
+            indices.insert(0, repr(stamp(path)).encode())
         else:
             groups = row_groups(path, stamp(path), info.image_keys, wanted)
             own = [group for group in groups if not row.shared or group.may_hold(row.index)]
             _check_rows(row, own, path)
-            indices = [video_index(video, stamp(video)) for video in videos]
         success, said = row.success, False
         if info.success or info.language:
             flags = file_flags(path, stamp(path), info.success, info.language, row.shared, wanted)
@@ -148,7 +166,7 @@ class LerobotSource:
             instruction=row.tasks[0] if row.tasks else "",
             length=row.length,
             fps=info.fps,
-            cameras=tuple(camera.name for camera in info.cameras),
+            cameras=tuple(camera.name for camera in cameras.shown),
             success=success,
             task=row.tasks[0] if row.tasks else "",
             robot=info.robot,
@@ -163,7 +181,9 @@ class LerobotSource:
             | ({"depth cameras, not shown": ", ".join(info.depth)} if info.depth else {})
             | ({"columns, not read": "\n".join(info.unread)} if info.unread else {}),
         )
-        return row.kept.restored(meta) if row.kept else meta
+        meta = row.kept.restored(meta) if row.kept else meta
+        lost = "\n".join(f"{name}: {reason}" for name, reason in cameras.lost.items())
+        return replace(meta, extra={**meta.extra, "cameras, left out": lost}) if lost else meta
 
 
 def _instructions(table: pa.Table, row: EpisodeRow, path: Path) -> tuple[str, ...]:
