@@ -108,13 +108,14 @@ class LerobotSource:
         )
         times = np.arange(row.length) / info.fps
         if info.timed:
-            times = _finite(matrix(found.table, "timestamp", 1, path, np.float64), ("timestamp",), path)[:, 0]
+            said = matrix(found.table, "timestamp", 1, path, np.float64, gaps=True)[:, 0]
+            times = np.where(np.isfinite(said), said, times)
         rationales = read_rationales(found.table, info.language, times, path) if info.language else ()
         kept = KeptSteps.open(self.root, row.index, row.length) if row.kept and row.kept.steps else None
         episode = LerobotEpisode(
             meta=meta,
-            actions=_joined(found.table, info.actions, path),
-            states=_joined(found.table, info.states, path) if info.states else None,
+            actions=_finite(_joined(found.table, info.actions, path), meta.action_names, path),
+            states=_joined(found.table, info.states, path, gaps=True) if info.states else None,
             rationales=kept.exact(rationales) if kept else rationales,
             places={c.name: _place(self.root, info, c, row, groups, found.first, times) for c in cameras.shown},
             kept=kept,
@@ -190,7 +191,7 @@ def _instructions(table: pa.Table, row: EpisodeRow, path: Path) -> tuple[str, ..
     """The task of each step, where there are several and the steps say which."""
     if not row.texts:
         return ()
-    numbers = matrix(table, TASK, 1, path, np.float64)[:, 0]
+    numbers = matrix(table, TASK, 1, path, np.float64, gaps=True)[:, 0]
     return tuple(row.texts.get(int(number), row.tasks[0]) for number in np.nan_to_num(numbers, nan=-1))
 
 
@@ -225,8 +226,8 @@ def _names(vectors: tuple[Vector, ...]) -> tuple[str, ...]:
     return tuple(f"{vector.key}.{name}" for vector in vectors for name in vector.names)
 
 
-def _joined(table: pa.Table, vectors: tuple[Vector, ...], path: Path) -> Float[np.ndarray, "T D"]:
-    values = [_finite(matrix(table, vector.key, len(vector.names), path), vector.names, path) for vector in vectors]
+def _joined(table: pa.Table, vectors: tuple[Vector, ...], path: Path, gaps: bool = False) -> Float[np.ndarray, "T D"]:
+    values = [matrix(table, vector.key, len(vector.names), path, gaps=gaps) for vector in vectors]
     return np.concatenate(values, axis=1)
 
 

@@ -21,14 +21,17 @@ class LerobotEpisode:
 
     meta: EpisodeMeta
     actions: Float[np.ndarray, "T D"]  # as info.json names them; LeRobot states no units
-    states: Float[np.ndarray, "T S"] | None
+    states: Float[np.ndarray, "T S"] | None  # NaN or infinite where the data set has no number
     rationales: tuple[Rationale, ...]
     places: Mapping[str, VideoPlace | ImagePlace] = field(repr=False)  # camera -> where its frames are
     kept: KeptSteps | None = field(default=None, repr=False)  # phases and objects, where an export kept them
     instructions: tuple[str, ...] = ()  # one a step, where the episode has several tasks
 
     def step(self, index: int) -> Step:
-        """The moment ``index`` with its frames decoded. Raises UserError for a frame that is missing or damaged."""
+        """The moment ``index`` with its frames decoded. Raises UserError for a frame that is missing or damaged.
+
+        It has a state only where every number of it is recorded: a policy would make something of NaN.
+        """
         self._check_index(index)
         phase, objects = self.kept.at(index) if self.kept else ("", {})
         return Step(
@@ -37,7 +40,7 @@ class LerobotEpisode:
             observation=Observation(
                 images={camera: place.image(index) for camera, place in self.places.items()},
                 instruction=self.instructions[index] if self.instructions else self.meta.instruction,
-                state=None if self.states is None else self.states[index],
+                state=self.states[index] if self.states is not None and np.isfinite(self.states[index]).all() else None,
             ),
             action=self.actions[index],
             phase=phase,
