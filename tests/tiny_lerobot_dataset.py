@@ -111,10 +111,15 @@ def png(picture: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def write_video(path: Path, frames: Sequence[np.ndarray], fps: int = FPS, keyframe_every: int = 4) -> Path:
-    """An H.264 video with reordered (B) frames and a keyframe every so many frames."""
+def write_video(
+    path: Path, frames: Sequence[np.ndarray], fps: int = FPS, keyframe_every: int = 4, index_first: bool = False
+) -> Path:
+    """An H.264 video with reordered (B) frames and a keyframe every so many frames.
+
+    ``index_first``: the table of frames stands before them, as LeRobot writes it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"} if index_first else {}) as container:
         stream = container.add_stream(
             "libx264", rate=fps, options={"crf": "10", "preset": "veryfast", "sc_threshold": "0"}
         )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from analysis.episodes.file_bytes import Unreachable, beginning, is_remote
-from analysis.episodes.lerobot_digest import episode_digest, video_index
+from analysis.episodes.lerobot_cameras import Cameras, usable_cameras
+from analysis.episodes.lerobot_digest import episode_digest
+from analysis.episodes.lerobot_episode import LerobotEpisode
 from analysis.episodes.lerobot_info import INFO, Camera, LerobotInfo, Vector, read_info
 from analysis.episodes.lerobot_kept_steps import KeptSteps
 from analysis.episodes.lerobot_language import file_flags, read_rationales
@@ -21,9 +23,8 @@ from analysis.episodes.lerobot_paths import present, stamp
 from analysis.episodes.lerobot_places import ImagePlace, VideoPlace
 from analysis.episodes.lerobot_rows import RowGroup, matrix, read_episode, row_groups
 from analysis.episodes.source import BrokenEpisode
-from analysis.types import EpisodeMeta, Step
+from analysis.types import EpisodeMeta
 from models.errors import UserError
-from models.types import Observation, Rationale
 
 TASK = "task_index"
 LISTS = ("episodes.jsonl", "episodes", "tasks.jsonl", "tasks.parquet", "stats.json")
@@ -52,6 +53,7 @@ class LerobotSource:
             yield BrokenEpisode(str(self.root / INFO), str(error))
             return
         seen: set[str] = set()
+        lost: dict[str, list[str]] = {}  # camera -> why, for each episode that lacks it
         for row in read_listing(self.root, info):
             if isinstance(row, BrokenEpisode):
                 yield row
@@ -62,9 +64,16 @@ class LerobotSource:
             else:
                 seen.add(row.id)
                 try:
-                    yield self._meta(info, row)
+                    path, cameras = self._files(info, row)
+                    yield self._meta(info, row, path, cameras)
                 except UserError as error:
                     yield BrokenEpisode(str(self.root / row.data), f"{row.id}: {error}")
+                    continue
+                for name, reason in cameras.lost.items():
+                    lost.setdefault(name, []).append(reason)
+        for name, reasons in lost.items():
+            where = f"in {len(reasons):,} of {len(seen):,} episodes, which can be used without"
+            yield BrokenEpisode(str(self.root), f"camera {name!r} is left out {where}; the first: {reasons[0]}")
 
     def open(self, id: str) -> LerobotEpisode:
         info = read_info(self.root)
@@ -86,8 +95,8 @@ class LerobotSource:
 
     def _opened(self, info: LerobotInfo, row: EpisodeRow, wanted: tuple[int, int] | None) -> LerobotEpisode:
         """``wanted``: the rows of the file in which the episode lies, a first one and the one after the last."""
-        meta = self._meta(info, row, wanted)
-        path = self.root / row.data
+        path, cameras = self._files(info, row)
+        meta = self._meta(info, row, path, cameras, wanted)
         groups = row_groups(path, stamp(path), info.image_keys, wanted)
         columns = [vector.key for vector in (*info.actions, *info.states)]
         found = read_episode(
@@ -99,15 +108,16 @@ class LerobotSource:
         )
         times = np.arange(row.length) / info.fps
         if info.timed:
-            times = _finite(matrix(found.table, "timestamp", 1, path, np.float64), ("timestamp",), path)[:, 0]
+            said = matrix(found.table, "timestamp", 1, path, np.float64, gaps=True)[:, 0]
+            times = np.where(np.isfinite(said), said, times)
         rationales = read_rationales(found.table, info.language, times, path) if info.language else ()
         kept = KeptSteps.open(self.root, row.index, row.length) if row.kept and row.kept.steps else None
         episode = LerobotEpisode(
             meta=meta,
-            actions=_joined(found.table, info.actions, path),
-            states=_joined(found.table, info.states, path) if info.states else None,
+            actions=_finite(_joined(found.table, info.actions, path), meta.action_names, path),
+            states=_joined(found.table, info.states, path, gaps=True) if info.states else None,
             rationales=kept.exact(rationales) if kept else rationales,
-            places={c.name: _place(self.root, info, c, row, groups, found.first, times) for c in info.cameras},
+            places={c.name: _place(self.root, info, c, row, groups, found.first, times) for c in cameras.shown},
             kept=kept,
             instructions=_instructions(found.table, row, path),
         )
@@ -127,17 +137,25 @@ class LerobotSource:
             self._rows = now, rows
         return self._rows[1]
 
-    def _meta(self, info: LerobotInfo, row: EpisodeRow, wanted: tuple[int, int] | None = None) -> EpisodeMeta:
-        path = present(self.root, row.data)
-        videos = [present(self.root, part.path) for part in row.videos.values()]
+    def _files(self, info: LerobotInfo, row: EpisodeRow) -> tuple[Path, Cameras]:
+        return present(self.root, row.data), usable_cameras(self.root, info, row)
+
+    def _meta(
+        self,
+        info: LerobotInfo,
+        row: EpisodeRow,
+        path: Path,
+        cameras: Cameras,
+        wanted: tuple[int, int] | None = None,
+    ) -> EpisodeMeta:
         own: list[RowGroup] = []
+        indices = list(cameras.indices)
         if is_remote(path):  # versions stand for contents, which are not fetched for a list
-            indices = [repr(stamp(file)).encode() for file in (path, *videos)]
+            indices.insert(0, repr(stamp(path)).encode())
         else:
             groups = row_groups(path, stamp(path), info.image_keys, wanted)
             own = [group for group in groups if not row.shared or group.may_hold(row.index)]
             _check_rows(row, own, path)
-            indices = [video_index(video, stamp(video)) for video in videos]
         success, said = row.success, False
         if info.success or info.language:
             flags = file_flags(path, stamp(path), info.success, info.language, row.shared, wanted)
@@ -149,7 +167,7 @@ class LerobotSource:
             instruction=row.tasks[0] if row.tasks else "",
             length=row.length,
             fps=info.fps,
-            cameras=tuple(camera.name for camera in info.cameras),
+            cameras=tuple(camera.name for camera in cameras.shown),
             success=success,
             task=row.tasks[0] if row.tasks else "",
             robot=info.robot,
@@ -161,68 +179,19 @@ class LerobotSource:
             digest=episode_digest(info, row, own, indices),
             extra={"codebase_version": info.version}
             | ({"other tasks": "\n".join(row.tasks[1:])} if len(row.tasks) > 1 else {})
-            | ({"depth cameras, not shown": ", ".join(info.depth)} if info.depth else {}),
+            | ({"depth cameras, not shown": ", ".join(info.depth)} if info.depth else {})
+            | ({"columns, not read": "\n".join(info.unread)} if info.unread else {}),
         )
-        return row.kept.restored(meta) if row.kept else meta
-
-
-@dataclass(frozen=True)
-class LerobotEpisode:
-    """One episode; rows are in memory, frames are decoded when asked for."""
-
-    meta: EpisodeMeta
-    actions: Float[np.ndarray, "T D"]  # as info.json names them; LeRobot states no units
-    states: Float[np.ndarray, "T S"] | None
-    rationales: tuple[Rationale, ...]
-    places: Mapping[str, VideoPlace | ImagePlace] = field(repr=False)  # camera -> where its frames are
-    kept: KeptSteps | None = field(default=None, repr=False)  # phases and objects, where an export kept them
-    instructions: tuple[str, ...] = ()  # one a step, where the episode has several tasks
-
-    def step(self, index: int) -> Step:
-        """The moment ``index`` with its frames decoded. Raises UserError for a frame that is missing or damaged."""
-        self._check_index(index)
-        phase, objects = self.kept.at(index) if self.kept else ("", {})
-        return Step(
-            index=index,
-            time=index / self.meta.fps,
-            observation=Observation(
-                images={camera: place.image(index) for camera, place in self.places.items()},
-                instruction=self.instructions[index] if self.instructions else self.meta.instruction,
-                state=None if self.states is None else self.states[index],
-            ),
-            action=self.actions[index],
-            phase=phase,
-            objects=objects,
-        )
-
-    def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:
-        """One camera's frame. Raises UserError for an unknown camera and a frame that is missing or damaged."""
-        return self._place(camera, index).image(index)
-
-    def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
-        """Stored JPEG or PNG bytes as they are; a video's frame as a JPEG of quality 92."""
-        return self._place(camera, index).encoded(index)
-
-    def _place(self, camera: str, index: int) -> VideoPlace | ImagePlace:
-        self._check_index(index)
-        if camera not in self.places:
-            raise UserError(
-                f"episode {self.meta.id!r} has no camera {camera!r}; its cameras are {', '.join(self.places)}"
-            )
-        return self.places[camera]
-
-    def _check_index(self, index: int) -> None:
-        if not 0 <= index < self.meta.length:
-            raise UserError(
-                f"episode {self.meta.id!r} has steps 0 to {self.meta.length - 1}; step {index} was asked for"
-            )
+        meta = row.kept.restored(meta) if row.kept else meta
+        lost = "\n".join(f"{name}: {reason}" for name, reason in cameras.lost.items())
+        return replace(meta, extra={**meta.extra, "cameras, left out": lost}) if lost else meta
 
 
 def _instructions(table: pa.Table, row: EpisodeRow, path: Path) -> tuple[str, ...]:
     """The task of each step, where there are several and the steps say which."""
     if not row.texts:
         return ()
-    numbers = matrix(table, TASK, 1, path, np.float64)[:, 0]
+    numbers = matrix(table, TASK, 1, path, np.float64, gaps=True)[:, 0]
     return tuple(row.texts.get(int(number), row.tasks[0]) for number in np.nan_to_num(numbers, nan=-1))
 
 
@@ -257,8 +226,8 @@ def _names(vectors: tuple[Vector, ...]) -> tuple[str, ...]:
     return tuple(f"{vector.key}.{name}" for vector in vectors for name in vector.names)
 
 
-def _joined(table: pa.Table, vectors: tuple[Vector, ...], path: Path) -> Float[np.ndarray, "T D"]:
-    values = [_finite(matrix(table, vector.key, len(vector.names), path), vector.names, path) for vector in vectors]
+def _joined(table: pa.Table, vectors: tuple[Vector, ...], path: Path, gaps: bool = False) -> Float[np.ndarray, "T D"]:
+    values = [matrix(table, vector.key, len(vector.names), path, gaps=gaps) for vector in vectors]
     return np.concatenate(values, axis=1)
 
 

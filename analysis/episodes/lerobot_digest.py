@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from models.errors import UserError
 
 MAX_INDEX_BYTES = 64 << 20
 MAX_BOXES = 10_000
+
+
+@dataclass(frozen=True)
+class VideoIndex:
+    digest: bytes
+    cut: str = ""  # where the file ends before what its boxes claim: the sentence that says so
 
 
 def episode_digest(info: LerobotInfo, row: EpisodeRow, groups: Sequence[RowGroup], videos: Sequence[bytes]) -> str:
@@ -35,17 +42,17 @@ def episode_digest(info: LerobotInfo, row: EpisodeRow, groups: Sequence[RowGroup
 
 
 @lru_cache(maxsize=131_072)
-def video_index(path: Path, stamp: tuple[int, int]) -> bytes:
+def video_index(path: Path, stamp: tuple[int, int]) -> VideoIndex:
     """sha256 of an mp4's index with the file's size, or of the size alone for other containers.
 
-    Raises UserError for an mp4 that is cut short or has no index.
+    Raises UserError for an mp4 without an index, also if it is cut short before it: no frame can be found then.
     """
-    size = stamp[0]
+    size, cut, found = stamp[0], "", 0
     digest = hashlib.sha256(str(size).encode())
     with opening(path) as stream:
         if stream.read(8)[4:] != b"ftyp":
-            return digest.digest()
-        begin = found = 0
+            return VideoIndex(digest.digest())
+        begin = 0
         for _ in range(MAX_BOXES):
             if begin + 8 > size:
                 break
@@ -54,15 +61,16 @@ def video_index(path: Path, stamp: tuple[int, int]) -> bytes:
             length, kind = int.from_bytes(head[:4], "big"), head[4:8]
             length = {0: size - begin, 1: int.from_bytes(head[8:], "big")}.get(length, length)
             if length < 8 or begin + length > size:
-                raise UserError(
+                cut = (
                     f"{path.name} is cut short or damaged: it has {size:,} bytes, and its box {kind!r} at {begin:,} "
                     f"claims {length:,}; copy it again"
                 )
+                break
             if kind == b"moov" and length <= MAX_INDEX_BYTES:
                 stream.seek(begin)
                 digest.update(stream.read(length))
                 found += 1
             begin += length
     if not found:
-        raise UserError(f"{path.name} is cut short: it has no index of its frames; copy it again")
-    return digest.digest()
+        raise UserError(cut or f"{path.name} is cut short: it has no index of its frames; copy it again")
+    return VideoIndex(digest.digest(), cut)

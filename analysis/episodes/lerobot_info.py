@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,15 @@ VIDEO_PATHS = {
     2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
     3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
 }
-SUCCESS_COLUMNS = ("next.success", "success")
+ACTIONS = (("action",), ("action.*",), ("actions",), ("actions.*",))  # the first that has columns of numbers is taken
+STATES = (
+    ("observation.state",),
+    ("observation.state.*",),
+    ("observation.states.*",),  # AgiBot World
+    ("state",),  # openpi's conversions
+    ("joint_position", "gripper_position"),  # openpi's conversion of DROID
+)
+SUCCESS_COLUMNS = ("next.success", "success", "is_episode_successful")
 LANGUAGE_COLUMNS = ("language_persistent", "language_events")
 IMAGES = "observation.images."
 NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
@@ -53,12 +61,14 @@ class LerobotInfo:
     data_path: str  # template
     video_path: str  # template
     chunk_size: int  # episodes a folder, in version 2
+    episodes: int  # how many the data set should have; 0 where it is not said
     actions: tuple[Vector, ...]
     states: tuple[Vector, ...]
     cameras: tuple[Camera, ...]
     success: tuple[str, ...]  # columns that say whether the task is done
     language: tuple[str, ...]  # columns of language rows
     depth: tuple[str, ...]  # depth cameras, which are not shown
+    unread: tuple[str, ...]  # why a column of actions or states is left out, a sentence each
     timed: bool  # whether a column says the time of each step
 
     @property
@@ -76,30 +86,32 @@ def read_info(root: Path) -> LerobotInfo:
     features = stored.get("features")
     if not isinstance(features, dict) or not all(isinstance(given, dict) for given in features.values()):
         raise UserError(f"{INFO} has no 'features' that describe the columns")
-    fps = stored.get("fps")
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not (math.isfinite(fps) and 0 < fps <= 10_000):
-        raise UserError(f"{INFO} says {fps!r} frames a second; expected a positive number")
+    fps = _rate(stored.get("fps"))
     chunk_size = stored.get("chunks_size", 1000)
     if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
         raise UserError(f"{INFO} has chunks_size {chunk_size!r}; expected a positive whole number")
-    actions = _vectors(features, "action")
+    actions, unread = _vectors(features, ACTIONS)
     if not actions:
-        raise UserError(f"{INFO} names no action; its features are {', '.join(list(features)[:10]) or 'none'}")
+        none = f"{INFO} names no action; its features are {', '.join(list(features)[:10]) or 'none'}"
+        raise UserError(unread[0] if unread else none)
+    states, odd = _vectors(features, STATES)
     cameras, depth = _cameras(features)
     return LerobotInfo(
         version=clean(version[:20]),
         major=major,
-        fps=float(fps),
+        fps=fps,
         robot=clean(str(stored.get("robot_type") or "")),
         data_path=_template(stored, "data_path", DATA_PATHS[major]),
         video_path=_template(stored, "video_path", VIDEO_PATHS[major]),
         chunk_size=chunk_size,
+        episodes=total if isinstance(total := stored.get("total_episodes"), int) else 0,
         actions=actions,
-        states=_vectors(features, "observation.state"),
+        states=states,
         cameras=cameras,
         success=tuple(key for key in SUCCESS_COLUMNS if key in features),
         language=tuple(key for key in LANGUAGE_COLUMNS if key in features),
         depth=depth,
+        unread=(*unread, *odd),
         timed="timestamp" in features,
     )
 
@@ -123,15 +135,45 @@ def _template(stored: Mapping[str, Any], key: str, usual: str) -> str:
     return given
 
 
-def _vectors(features: Mapping[str, Mapping[str, Any]], key: str) -> tuple[Vector, ...]:
-    """The column ``key``, or all that begin with it and a dot, in the order of the file."""
-    found = [key] if key in features else [name for name in features if name.startswith(f"{key}.")]
-    out = []
-    for name in found:
-        if features[name].get("dtype") not in NUMBERS:
-            raise UserError(f"{INFO}: {name!r} has dtype {features[name].get('dtype')!r}; expected numbers")
-        out.append(Vector(name, _names(features[name], name, _size(features[name], name))))
-    return tuple(out)
+def _rate(fps: Any) -> float:
+    """Frames a second; some writers put the number in quotes."""
+    try:
+        found = math.nan if isinstance(fps, bool) or not isinstance(fps, int | float | str) else float(fps)
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not 0 < found <= 10_000:
+        raise UserError(f"{INFO} says {repr(fps)[:100]} frames a second; expected a positive number")
+    return found
+
+
+def _vectors(
+    features: Mapping[str, Mapping[str, Any]], choices: Sequence[Sequence[str]]
+) -> tuple[tuple[Vector, ...], list[str]]:
+    """The columns of the first choice that has any, in the order of the file, and why others are left out.
+
+    A choice is a list of names; ``action.*`` stands for all that begin with ``action.``.
+    """
+    unread: list[str] = []
+    for choice in choices:
+        found = []
+        for name in (name for name in features if any(_named(name, wanted) for wanted in choice)):
+            try:
+                found.append(_vector(features[name], name))
+            except UserError as error:
+                unread.append(str(error))
+        if found:
+            return tuple(found), unread
+    return (), unread
+
+
+def _named(name: str, wanted: str) -> bool:
+    return name.startswith(wanted[:-1]) if wanted.endswith(".*") else name == wanted
+
+
+def _vector(feature: Mapping[str, Any], name: str) -> Vector:
+    if feature.get("dtype") not in NUMBERS:
+        raise UserError(f"{INFO}: {name!r} has dtype {repr(feature.get('dtype'))[:100]}; expected numbers")
+    return Vector(name, _names(feature, name, _size(feature, name)))
 
 
 def _size(feature: Mapping[str, Any], key: str) -> int:

@@ -132,6 +132,8 @@ def _filled(
 ) -> Iterable[tuple[int, list[dict[str, Any]]]]:
     """The steps whose list is not empty, with the list."""
     kind = column.type
+    if pa.types.is_null(getattr(kind, "value_type", kind)):  # no step of the file has a row: writers infer no type then
+        return
     if not ((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_struct(kind.value_type)):
         raise UserError(f"column {name!r} of {path.name} holds {str(kind)[:100]}; expected lists of language rows")
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()

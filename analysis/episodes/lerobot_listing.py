@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.episodes.file_bytes import opening, path_or_stream
-from analysis.episodes.lerobot_info import LerobotInfo
+from analysis.episodes.lerobot_info import INFO, LerobotInfo
 from analysis.episodes.lerobot_kept import COLUMN, Kept, read_kept
 from analysis.episodes.lerobot_paths import bounded_text, clean, fill, present
 from analysis.episodes.source import BrokenEpisode
@@ -56,12 +57,29 @@ class EpisodeRow:
 
 
 def read_listing(root: Path, info: LerobotInfo) -> Iterator[EpisodeRow | BrokenEpisode]:
-    """Every episode in the order of the files; entries that cannot be used are named, the others go on."""
+    """Every episode in the order of the files; entries that cannot be used are named, the others go on.
+
+    Then one `BrokenEpisode` for all that info.json promises and the list does not have.
+    """
     try:
         tasks = read_tasks(root, info.major)
     except UserError:
         tasks = {}  # the list of episodes usually has the texts too
-    yield from (_lines if info.major == 2 else _files)(root, info, tasks)
+    listed: set[int] = set()
+    broken = 0
+    for entry in (_lines if info.major == 2 else _files)(root, info, tasks):
+        if isinstance(entry, EpisodeRow):
+            listed.add(entry.index)
+        else:
+            broken += 1
+        yield entry
+    if len(listed) + broken < info.episodes and (listed or not broken):  # without any, the reason is named already
+        absent = next(number for number in count() if number not in listed)
+        yield BrokenEpisode(
+            str(root / "meta"),
+            f"{INFO} says {info.episodes:,} episodes, the list under meta/ has {len(listed):,}: episode {absent} is "
+            "the first that it lacks; download or copy meta/ again, or go on without: those listed can be used",
+        )
 
 
 def read_tasks(root: Path, major: int) -> dict[int, str]:

@@ -168,13 +168,20 @@ def read_images(path: Path, groups: Sequence[RowGroup], column: str, row: int) -
 
 
 def matrix(
-    table: pa.Table, key: str, size: int, path: Path, kind: type[np.floating[Any]] = np.float32
+    table: pa.Table, key: str, size: int, path: Path, kind: type[np.floating[Any]] = np.float32, gaps: bool = False
 ) -> Float[np.ndarray, "T C"]:
-    """A column of ``size`` numbers a row as float32, or as ``kind``. Raises UserError if it is anything else."""
+    """A column of ``size`` numbers a row as float32, or as ``kind``. Raises UserError if it is anything else.
+
+    ``gaps``: rows and numbers may be absent, and are NaN then.
+    """
     column = table.column(key).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
     said = f"column {key!r} of {path.name}"
+    there = np.ones(table.num_rows, bool)
+    if gaps:
+        there = np.asarray(column.is_valid())
+        column = column.drop_null()
     while (
         pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type)
     ):
@@ -183,16 +190,20 @@ def matrix(
         if lengths["min"] != lengths["max"]:
             raise UserError(f"{said} has rows of {lengths['min']} to {lengths['max']} numbers; expected {size} in each")
         column = column.flatten()
-    _no_gaps(column, said)
     found = column.type
+    if not gaps:
+        _no_gaps(column, said)
+    elif pa.types.is_null(found):  # what writers infer where nothing is there
+        column, found = column.cast(pa.float32()), pa.float32()
     if not (pa.types.is_floating(found) or pa.types.is_integer(found) or pa.types.is_boolean(found)):
         raise UserError(f"{said} holds {found}; expected numbers")
     values = column.to_numpy(zero_copy_only=False).astype(kind)
-    if len(values) != table.num_rows * size:
-        raise UserError(
-            f"{said} has {len(values) / max(table.num_rows, 1):g} numbers a row; expected {size}, as info.json says"
-        )
-    return values.reshape(table.num_rows, size)
+    rows = int(there.sum())
+    if len(values) != rows * size:
+        raise UserError(f"{said} has {len(values) / max(rows, 1):g} numbers a row; expected {size}, as info.json says")
+    out = np.full((table.num_rows, size), np.nan, kind)
+    out[there] = values.reshape(rows, size)
+    return out
 
 
 def check_columns(file: pq.ParquetFile, names: Sequence[str], groups: Sequence[int], path: Path) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.episodes.folders import entries, nearest, prefix
 from analysis.episodes.rlds_features import read_json
 from models.errors import UserError
 
 SHARD = re.compile(r"(?:(?P<name>.+)-)?(?P<split>[^-]+)\.tfrecord(?:-(?P<number>\d{1,7})-of-(?P<count>\d{1,7}))?")
 MAX_SHARDS = 100_000
-LEVELS = 2  # a version folder may lie this far below the one that is opened: <data set>/<version>
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,7 @@ def version_folders(root: Path) -> list[Path]:
     """Folders with TFRecord shards: ``root``, or those at most two levels below. Links to folders are not entered."""
     if root.is_file():
         return [root.parent] if SHARD.fullmatch(root.name) else []
-    level, found = [root], []
-    for depth in range(LEVELS + 1):
-        found += [folder for folder in level if _is_version(folder)]
-        if found or depth == LEVELS:
-            break
-        level = [entry for folder in level for entry in _listed(folder) if entry.is_dir() and not entry.is_symlink()]
-    return found
+    return nearest(root, _is_version)
 
 
 def find_data_sets(root: Path) -> list[DataSet]:
@@ -64,19 +58,12 @@ def find_data_sets(root: Path) -> list[DataSet]:
     folders = version_folders(root)
     if root.is_file():
         return [_data_set(folder, "", root) for folder in folders]
-    return [_data_set(folder, f"{folder.relative_to(root)}/" if len(folders) > 1 else "") for folder in folders]
+    return [_data_set(folder, prefix(folder, root, len(folders))) for folder in folders]
 
 
 def _is_version(folder: Path) -> bool:
     named = (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file()
-    return named or any(SHARD.fullmatch(entry.name) for entry in _listed(folder))
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError:  # a folder that may not be read has nothing for us
-        return []
+    return named or any(SHARD.fullmatch(entry.name) for entry in entries(folder))
 
 
 def _data_set(folder: Path, prefix: str, only: Path | None = None) -> DataSet:
@@ -95,7 +82,7 @@ def _data_set(folder: Path, prefix: str, only: Path | None = None) -> DataSet:
     present: dict[str, dict[int, Path]] = {}
     counts: dict[str, int] = {}
     name = str(info.get("name", ""))[:200]
-    for path in [only] if only else _listed(folder):
+    for path in [only] if only else entries(folder):
         if found := SHARD.fullmatch(path.name):
             split = found["split"]
             present.setdefault(split, {})[int(found["number"] or 0)] = path

@@ -23,6 +23,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(  # name -> "module:class", import
         "aloha": "analysis.episodes.aloha:AlohaSource",
         "rlds": "analysis.episodes.rlds:RldsSource",
         "images": "analysis.episodes.image_folder:ImageFolderSource",
+        "lerobot_sets": "analysis.episodes.lerobot_sets:LerobotSets",  # last: what others recognise stays theirs
     }
 )
 

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -125,6 +126,20 @@ def video_span(path: Path) -> VideoSpan:
         if stream.duration is not None and stream.time_base is not None:
             stop = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
         return VideoSpan(stop, stream.codec_context.name, stream.codec_context.width, stream.codec_context.height)
+
+
+@lru_cache(maxsize=4096)
+def video_reach(path: Path, stamp: tuple[int, int]) -> float:
+    """The second before which every frame's bytes lie in the file, by its index; infinity if all do.
+
+    ``stamp``: size in bytes and modification time, by which the answer is kept. Raises UserError if the file cannot be
+    opened.
+    """
+    with _opened(path, f"the video {path.name}") as (_, stream):
+        unit = float(stream.time_base or 0) or 1.0
+        # in the order of decoding: what is shown before the first absent frame's time was decoded before it
+        absent = [entry.timestamp * unit for entry in stream.index_entries if entry.pos + entry.size > stamp[0]]
+    return min(absent, default=math.inf)
 
 
 def _decode(path: Path, time: float, fps: float, ahead: int, where: str) -> list[CachedFrame]:

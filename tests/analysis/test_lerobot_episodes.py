@@ -16,7 +16,16 @@ from analysis.episodes.lerobot import LerobotSource
 from analysis.episodes.lerobot_language import LanguageRow, combined
 from models.types import Rationale
 from tests.tiny_episode import ACTION_NAMES, STATE_NAMES, STEPS, action, frame
-from tests.tiny_lerobot_dataset import CAMERA, FPS, TASKS, episode_entry, png, write_lerobot, write_video
+from tests.tiny_lerobot_dataset import (
+    CAMERA,
+    FPS,
+    PERSISTENT,
+    TASKS,
+    episode_entry,
+    png,
+    write_lerobot,
+    write_video,
+)
 
 LAYOUTS = [(version, images) for version in ("v2.0", "v2.1", "v3.0") for images in ("video", "image")]
 
@@ -83,6 +92,20 @@ def test_language_rows_become_rationales(tmp_path):
         Rationale(held | {"subtask": "lift"}, 3, STEPS),
     )
     assert source.open(second.id).rationales == ()
+
+
+@pytest.mark.parametrize("empty", [[[]] * STEPS, [None] * STEPS])
+def test_language_columns_without_a_row_have_no_type(tmp_path, empty):
+    """LeRobot's own annotator lets pyarrow infer the types, and it infers null where there is nothing to see."""
+    none = pa.array(empty)
+    values = {"language_events": none, "language_persistent": pa.array([PERSISTENT] * STEPS)}
+    source = LerobotSource(write_lerobot(tmp_path / "some", "v2.1", language=True, values=values))
+    assert [meta.has_rationale for meta in source.scan()] == [True, True]
+    assert [said.parts["subtask"] for said in source.open("episode_000000").rationales] == ["reach", "lift"]
+    values = dict.fromkeys(("language_events", "language_persistent"), none)
+    source = LerobotSource(write_lerobot(tmp_path / "none", "v2.1", language=True, values=values))
+    assert [meta.has_rationale for meta in source.scan()] == [False, False]
+    assert source.open("episode_000000").rationales == ()
 
 
 def test_language_columns_on_an_old_layout(tmp_path):

@@ -128,6 +128,39 @@ def test_numbers_that_are_not_finite(root):
     assert "1 values that are no finite number; the first is nan at step 3, dimension 'z'" in reason_when_opened(root)
 
 
+GAPS = {
+    "NaN": pa.array([[0.0] * 7, [float("nan")] + [1.0] * 6, [float("inf")] * 7] + [[3.0] * 7] * 3, NUMBERS),
+    "rows": pa.array([[0.0] * 7, None, None] + [[3.0] * 7] * 3, NUMBERS),
+    "lists": pa.array([[0.0] * 7, None, None] + [[3.0] * 7] * 3),
+    "numbers": pa.array([[0.0] * 7, [None, *[1.0] * 6], [None] * 7] + [[3.0] * 7] * 3),
+}
+
+
+@pytest.mark.parametrize("states", GAPS.values(), ids=GAPS)
+def test_a_step_without_all_of_its_state_has_none(root, states):
+    change_column(root, "observation.state", states)
+    first, _ = LerobotSource(root).scan()
+    episode = LerobotSource(root).open("episode_000000")
+    assert episode.meta == first and episode.states is not None and episode.states.shape == (STEPS, 7)
+    recorded = [episode.step(step).observation.state for step in range(STEPS)]
+    assert [state is None for state in recorded] == [False, True, True, False, False, False]
+    np.testing.assert_array_equal(recorded[3], [3.0] * 7)
+
+
+@pytest.mark.parametrize("states", [pa.nulls(STEPS), pa.array([[None] * 7] * STEPS)], ids=["null", "lists of null"])
+def test_an_episode_without_any_state_opens(root, states):
+    change_column(root, "observation.state", states)
+    assert LerobotSource(root).open("episode_000000").step(3).observation.state is None
+
+
+@pytest.mark.parametrize("absent", [None, float("nan"), float("inf")])
+def test_a_step_without_a_time_follows_the_rate(root, absent):
+    times = [step / FPS for step in range(STEPS)]
+    change_column(root, "timestamp", pa.array([*times[:3], absent, *times[4:]], pa.float32()))
+    episode = LerobotSource(root).open("episode_000000")
+    assert np.abs(episode.frame("top", 3).astype(int) - frame(3)).mean() < 6
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -293,6 +326,30 @@ def test_a_damaged_part_of_the_list_hides_no_other(tmp_path):
     first, second, broken = LerobotSource(root).scan()
     assert not isinstance(first, BrokenEpisode) and not isinstance(second, BrokenEpisode)
     assert isinstance(broken, BrokenEpisode) and "file-001.parquet is damaged" in broken.reason
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_a_list_that_lacks_episodes(tmp_path, version):
+    root = write_lerobot(tmp_path, version, total_episodes=2)
+    assert not any(isinstance(entry, BrokenEpisode) for entry in LerobotSource(root).scan())
+    change_info(root, total_episodes=7)
+    *good, missing = LerobotSource(root).scan()
+    assert len(good) == 2 and not any(isinstance(entry, BrokenEpisode) for entry in good)
+    assert isinstance(missing, BrokenEpisode)
+    assert "says 7 episodes, the list under meta/ has 2: episode 2 is the first that it lacks" in missing.reason
+
+
+def test_an_absent_list_is_named_once(root):
+    change_info(root, total_episodes=7)
+    (root / "meta/episodes.jsonl").unlink()
+    (broken,) = LerobotSource(root).scan()
+    assert isinstance(broken, BrokenEpisode) and "episodes.jsonl is missing" in broken.reason
+
+
+@pytest.mark.parametrize("total", [None, -1, "7", 1.5])
+def test_a_total_that_is_none_is_not_compared(root, total):
+    change_info(root, total_episodes=total)
+    assert not any(isinstance(entry, BrokenEpisode) for entry in LerobotSource(root).scan())
 
 
 def test_language_rows_that_are_not_understood(tmp_path):

@@ -295,6 +295,74 @@ def test_lerobot_with_many_chunks_and_files(tmp_path):
         assert np.abs(episode.frame("top", 3).astype(int) - wanted).mean() < 6
 
 
+def renamed(root: Path, names: dict[str, str], **changes: Any) -> Path:
+    """A version 2.1 data set whose columns are called otherwise; ``changes`` are entries of info.json."""
+    write_lerobot(root, "v2.1")
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"] = {names.get(name, name): given for name, given in info["features"].items()}
+    (root / "meta/info.json").write_text(json.dumps(info | changes))
+    for path in (root / "data").rglob("*.parquet"):
+        rows = pq.read_table(path)
+        pq.write_table(rows.rename_columns([names.get(name, name) for name in rows.column_names]), path)
+    for folder in (root / "videos").glob(f"*/{CAMERA}"):
+        folder.rename(folder.with_name(names.get(CAMERA, CAMERA)))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("actions", "states"),
+    [
+        ("actions", "state"),  # openpi's conversions, physical-intelligence/libero
+        ("actions", "joint_position"),  # openpi's conversion of DROID
+        ("actions.joint.position", "observation.states.joint.position"),  # AgiBot World
+    ],
+)
+def test_lerobot_columns_of_other_names(tmp_path, actions, states):
+    names = {"action": actions, "observation.state": states, CAMERA: "wrist_image"}
+    episode = only(renamed(tmp_path, names))
+    assert episode.meta.cameras == ("wrist_image",)
+    np.testing.assert_array_equal(episode.actions, [action(step) for step in range(STEPS)])
+    np.testing.assert_array_equal(episode.states, [[step] * 7 for step in range(STEPS)])
+    assert np.abs(episode.frame("wrist_image", 3).astype(int) - frame(3)).mean() < 6
+
+
+def test_lerobot_state_of_joints_and_gripper(tmp_path):
+    names = {"observation.state": "joint_position", "next.success": "gripper_position"}
+    episode = only(renamed(tmp_path, names))
+    assert episode.meta.state_names[-1] == "gripper_position"
+    np.testing.assert_array_equal(episode.states, [[*[step] * 7, step == STEPS - 1] for step in range(STEPS)])
+
+
+@pytest.mark.parametrize("odd", [{"dtype": "string", "shape": [1]}, {"dtype": "float32", "shape": [0]}])
+def test_lerobot_states_and_actions_that_are_no_numbers_are_left_out(tmp_path, odd):
+    write_lerobot(tmp_path, "v2.1")
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    info["features"] = {
+        "actions": info["features"].pop("action"),
+        "action.mode": odd,
+        "observation.state.mode": odd,
+        "observation.state.arm": info["features"].pop("observation.state"),
+        **info["features"],
+    }
+    (tmp_path / "meta/info.json").write_text(json.dumps(info))
+    for path in (tmp_path / "data").rglob("*.parquet"):
+        names = {"action": "actions", "observation.state": "observation.state.arm"}
+        pq.write_table(pq.read_table(path).rename_columns(names), path)
+    episode = only(tmp_path)
+    np.testing.assert_array_equal(episode.states, [[step] * 7 for step in range(STEPS)])
+    left_out = episode.meta.extra["columns, not read"].splitlines()
+    assert [said.split("'")[1] for said in left_out] == ["action.mode", "observation.state.mode"]
+
+
+@pytest.mark.parametrize("name", ["next.success", "success", "is_episode_successful"])
+def test_lerobot_success_under_any_name(tmp_path, name):
+    assert only(renamed(tmp_path, {"next.success": name})).meta.success is True
+
+
+def test_lerobot_rate_in_quotes(tmp_path):
+    assert only(renamed(tmp_path, {}, fps=str(FPS))).meta.fps == FPS
+
+
 def test_lerobot_lists_only_some_episodes_of_a_file(tmp_path):
     """The list's first episode is not the file's first: what it says about rows is not taken for granted."""
     write_lerobot(tmp_path, "v3.0")

@@ -44,6 +44,13 @@ def write_lerobot_folder(folder: Path) -> Path:
     return write_lerobot(folder, "v3.1", language=True)
 
 
+def write_lerobot_sets(folder: Path) -> Path:
+    for number in range(2):
+        listed = write_lerobot(folder / f"user/set_{number}", "v2.1") / "meta/episodes.jsonl"
+        listed.write_text(listed.read_text().splitlines()[number])
+    return folder
+
+
 WRITERS: Mapping[str, Callable[[Path], Path]] = {  # each writes two good episodes of known content
     "lerobot": write_lerobot_folder,
     "hdf5": write_hdf5,
@@ -51,6 +58,7 @@ WRITERS: Mapping[str, Callable[[Path], Path]] = {  # each writes two good episod
     "aloha": write_aloha_folder,
     "rlds": write_bridge,
     "images": write_image_folders,
+    "lerobot_sets": write_lerobot_sets,
 }
 
 
