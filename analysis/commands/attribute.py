@@ -30,7 +30,7 @@ from analysis.commands.options import (
     Steps,
     cameras_of,
     check_steps,
-    for_episode,
+    for_episodes,
     open_episode,
     open_policy,
     parse_steps,
@@ -95,7 +95,7 @@ def attribute(
     which = parse_steps(steps, opened.meta.length)
     if out is not None:
         check_steps(out, which)
-    opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
+    opening = for_episodes(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras, info = cameras_of(policy, opened, camera), policy.info
     usual = default_cameras(info.cameras, opened.meta.cameras, cameras.chosen, info.every_camera)

@@ -136,10 +136,12 @@ def _steps(pair: Pair, shown: Sequence[Exhibit]) -> str:
 
 
 def _exhibit(pair: Pair, shown: Exhibit) -> str:
-    where = f"episode {shown.step.place.episode}, step {shown.step.place.step}, camera {shown.camera}"
+    place = f"episode {shown.step.place.episode}, step {shown.step.place.step}, camera "
     panes = "".join(
-        _pane(judged, seen, where) for judged, seen in zip((pair.first, pair.second), shown.seen, strict=True)
+        _pane(judged, seen, place + seen.camera)
+        for judged, seen in zip((pair.first, pair.second), shown.seen, strict=True)
     )
+    where = place + shown.seen[0].camera
     frame = f"<figure>{_image(shown.frame, 'the frame')}<figcaption>{escape(where)}<br>“{escape(shown.instruction)}”"
     return f"<div class='exhibit'>{frame}</figcaption></figure>{panes}</div>"
 
