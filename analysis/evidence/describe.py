@@ -128,8 +128,9 @@ def pair_text(pair: Pair) -> str:
     compared = pair.comparison
     lines = [
         " against ".join(f"{each.spec.name} ({each.spec.digest})" for each in (pair.first, pair.second)),
+        compared.found,
         f"{compared.episodes} episodes, {compared.paired} steps; intervals: 95 % bootstrap over episodes; "
-        f"p: sign flips, corrected by {compared.correction} for {len(compared.rows)} metrics",
+        f"{compared.tests}",
         "",
         *table(("metric", "first", "second", "second - first", "p", "corrected", ""), map(_row_cells, compared.rows)),
         "",
@@ -145,9 +146,8 @@ def pair_text(pair: Pair) -> str:
     else:
         lines.append(f"Layers were not compared: {pair.layers.why_not}.")
     lines += ["", "Steps that differ most (mean distance of the actions by their range):"]
-    lines += [f"  {rounded(s.distance)}  {s.place.episode} step {s.place.step}" for s in compared.steps] or [
-        "  none, or the action was not measured"
-    ]
+    lines += [f"  {rounded(s.distance)}  {s.place.episode} step {s.place.step}" for s in compared.steps]
+    lines += [f"  {compared.no_step}"] if compared.no_step else []
     return "\n".join(lines)
 
 

@@ -81,6 +81,7 @@ def test_many_metrics_are_corrected_for() -> None:
     least = min(rows, key=lambda row: row.p)
     assert least.corrected == pytest.approx(min(1.0, 3 * least.p))
     assert compare(*together, correction="none").rows[0].corrected == rows[0].p
+    assert compare(*together).tests == "p: paired sign-flip test, corrected by holm for 3 metrics"
 
 
 @pytest.mark.slow
