@@ -160,6 +160,8 @@ def _told(step: int, found: AttributionMap) -> dict[str, Any]:
         "scores": found.scores.tolist(),
         "standard_error": None if found.standard_error is None else found.standard_error.tolist(),
         "convergence_delta": found.convergence_delta,
+        "missing_share": found.missing_share,
+        "doubts": list(found.doubts),
         "forwards": found.forwards,
         "notes": dict(found.notes),
     }
@@ -167,8 +169,7 @@ def _told(step: int, found: AttributionMap) -> dict[str, Any]:
 
 def _line(told: dict[str, Any]) -> str:
     best = ", ".join(f"{each['token']} {each['score']:+.3g}" for each in told["highest"])
-    delta = told["convergence_delta"]
-    return f"step {told['step']}: {best}" + (f" (convergence delta {delta:+.2g})" if delta is not None else "")
+    return "; ".join([f"step {told['step']}: {best}", *told["doubts"]])
 
 
 def _write(path: Path, episode: Episode, maps: dict[int, AttributionMap], spec: CheckpointSpec, run: Run) -> None:

@@ -145,11 +145,8 @@ def row_of(who: Shown, view: View, camera: str) -> Row:
     if who.attribution is not None:
         found = who.attribution
         settings = ", ".join(f"{name} {value}" for name, value in {**found.settings, **found.notes}.items())
-        words = f"{found.method} · target: {found.target.text} ({found.target.scalar})" + (
-            f" · {settings}" if settings else ""
-        )
-        if found.convergence_delta is not None:
-            words += f" · convergence delta {found.convergence_delta:.3g}"
+        target = f"target: {found.target.text} ({found.target.scalar})"
+        words = " · ".join(filter(None, (found.method, target, settings, *found.doubts, f"{found.forwards} forwards")))
         return Row(found.scores, found.layout, words, share=False, signed=found.signed)
     if who.prediction is None:
         raise UserError("this step has not been run with this checkpoint yet")
