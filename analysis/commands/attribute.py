@@ -109,7 +109,8 @@ def attribute(
         dtype=opening.running.recorded_number_type(info),
         cameras=None if usual else [*cameras.chosen],
     )
-    run = Workspace.open(workspace).records.run(key)
+    records = Workspace.open(workspace).records
+    run = records.run(key)
     with tqdm(total=100, unit="%", desc=chosen.title, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}") as bar:
 
         def progress(done: int, total: int) -> None:
@@ -118,7 +119,9 @@ def attribute(
         did = attribute_episode(policy, opened, run, steps=which, progress=progress)
     maps = {step: read_step(run, step) for step in which}
     if out is not None:
-        _write(out, opened, maps, info, run)
+        from analysis.evidence.tested import badge_words
+
+        _write(out, opened, maps, info, run, badge_words(info, opened, run, records))
     result = {"record": run.address, "path": str(run.path), "computed": len(did), "complete": run.complete}
     told = [_told(step, found) for step, found in maps.items()]
     if as_json:
@@ -172,12 +175,14 @@ def _line(told: dict[str, Any]) -> str:
     return "; ".join([f"step {told['step']}: {best}", *told["doubts"]])
 
 
-def _write(path: Path, episode: Episode, maps: dict[int, AttributionMap], spec: CheckpointSpec, run: Run) -> None:
+def _write(
+    path: Path, episode: Episode, maps: dict[int, AttributionMap], spec: CheckpointSpec, run: Run, tested: str
+) -> None:
     """Numbers of all steps, a picture of the only one, or a film of them."""
     if path.suffix.lower() in (".csv", ".npz"):
-        write_chart(attribution_chart(maps, spec, episode.meta, run), path)
+        write_chart(attribution_chart(maps, spec, episode.meta, run, tested), path)
         return
-    named = NamedRun(run, spec.name, camera_names(spec, episode.meta, run))
+    named = NamedRun(run, spec.name, camera_names(spec, episode.meta, run), tested)
     if path.suffix.lower() in FILMS:
         write_film(figures(episode, list(maps), [named], View()), path, episode.meta.fps)
     else:

@@ -8,16 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.attribution.attribution_file import write_attribution
 from analysis.attribution.attribution_map import AttributionMap
+from analysis.attribution.attribution_run import attribution_key
 from analysis.attribution.chart import attribution_chart
 from analysis.attribution.feature_ablation import FeatureAblation
 from analysis.attribution.target import Target
 from analysis.commands.attribute import _line, _told
 from analysis.episodes import open_source
+from analysis.evidence.aim import query_of, target_of
+from analysis.evidence.asked_map import AskedMap
+from analysis.evidence.episodes import subject
+from analysis.evidence.measurements import write_values
+from analysis.evidence.probes.faithfulness import FaithfulnessProbe
+from analysis.evidence.tested import badge_words
 from analysis.pictures import Figure, Shown, View, figure_of
+from analysis.pictures.runs import NamedRun, figure_at
 from analysis.records import RecordStore, RunKey
 from analysis.types import Episode
 from app.attribution import map_facts
+from models.fake_chunk import CAMERAS, PlantedChunkPolicy
 from models.fakes import PlantedPolicy
 from tests.contracts.policy_cases import observation
 
@@ -81,3 +91,48 @@ def test_the_standard_error_is_that_of_the_highest_score(made: AttributionMap, e
     assert found.doubts == (says,) and says in _line(_told(0, found))
     said = " ".join(drawn(found, episode).caption)
     assert says in said and "33 forwards" in said
+
+
+def test_a_signed_map_names_the_colours_that_are_drawn_and_no_setting_of_attention(
+    made: AttributionMap, episode: Episode
+) -> None:
+    assert made.signed
+    signed, unsigned = (drawn(replace(made, signed=each), episode) for each in (True, False))
+    assert "Colours violet (below 0) to orange (above 0), opacity 75%" in " ".join(signed.caption)
+    assert "viridis" not in " ".join(signed.caption) and "Colours viridis, opacity" in " ".join(unsigned.caption)
+    assert signed.facts["colours"] == ["difference"] and unsigned.facts["colours"] == ["viridis"]
+    settings, models = signed.facts["settings"], signed.facts["models"]
+    assert isinstance(settings, dict) and isinstance(models, list)
+    assert not {"reduce", "layer", "k", "query", "stream"} & set(settings) and settings["opacity"] == 0.75
+    assert models[0]["attribution"]["settings"] == dict(made.settings)
+    assert models[0]["attribution"]["target"] == "brightness"
+
+
+def test_the_badge_of_the_map_is_in_the_caption(made: AttributionMap, episode: Episode, tmp_path: Path) -> None:
+    records, target = RecordStore(tmp_path), Target(action="brightness", scalar="action")
+    method = FeatureAblation(fill="black")
+    run = records.run(attribution_key(POLICY.info.digest, episode.meta.digest, method, target, family="fake"))
+    run.write_with(0, lambda path: write_attribution(path, made))
+
+    def said() -> str:
+        words = badge_words(POLICY.info, episode, run, records)
+        return " ".join(figure_at(episode, 0, [NamedRun(run, "planted", tested=words)], View()).caption)
+
+    assert "faithfulness not tested" in said()
+    map = AskedMap.of("ablation", {"fill": "black"}, "action.brightness").fitted(POLICY.info)
+    key = subject(POLICY.info, episode, opened_as={"family": "fake"}).key(POLICY.info.digest, FaithfulnessProbe(map))
+    for step in range(8):
+        write_values(records, key, step, {"deletion gain": 0.1, "insertion gain": -0.1})
+    assert "faithfulness failed, n = 8 steps" in said()
+    words = records.run(attribution_key(POLICY.info.digest, episode.meta.digest, method, Target(tokens=(1,))))
+    assert badge_words(POLICY.info, episode, words, records) == ""
+
+
+@pytest.mark.parametrize("text", ["action", "x", "x@2", "action@1"])
+def test_a_query_names_the_target_of_an_action(text: str) -> None:
+    seen = observation()
+    (frame,) = seen.images.values()
+    said = PlantedChunkPolicy().predict(replace(seen, images=dict.fromkeys(CAMERAS, frame)))
+    target = Target.parse(text.replace("x", said.action_names[0]))
+    query = query_of(target)
+    assert query is not None and target_of(said, query, target.scalar) == target
