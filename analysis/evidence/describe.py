@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.evidence.comparison import Row
 from analysis.evidence.faithful import Faithfulness
+from analysis.evidence.inside import heads_of, lens_of
 from analysis.evidence.judged_maps import JudgedMaps
 from analysis.evidence.pair import Judged, Pair
 from analysis.evidence.verdict import Number, Verdict, rounded, said
@@ -53,6 +54,14 @@ def judged_values(judged: Judged) -> dict[str, Any]:
         "checkpoint": judged.spec.digest,
         "verdicts": [verdict_values(verdict) for verdict in judged.verdicts],
         "faithfulness": faithfulness_values(judged.faithful),
+        "lens": [
+            {"layer": each.layer, "bits_to_last": _estimate(each.to_last), "agrees": _estimate(each.agrees)}
+            for each in lens_of(judged.measured)
+        ],
+        "heads": [
+            {"layer": each.layer, "head": each.head, "camera": each.camera or None, "share": _estimate(each.share)}
+            for each in heads_of(judged.measured)
+        ],
         "records": list(judged.measured.records),
         "not_measured": dict(judged.measured.not_measured),
     }
