@@ -70,7 +70,7 @@ def stored_maps(library: Library, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def map_facts(found: AttributionMap, method: AttributionMethod, run: Run) -> dict[str, Any]:
     """A map as JSON values: six significant digits are more than a picture shows."""
-    error, delta = found.standard_error, found.convergence_delta
+    error = found.standard_error
     return {
         "record": run.address,
         "method": found.method,
@@ -81,7 +81,7 @@ def map_facts(found: AttributionMap, method: AttributionMethod, run: Run) -> dic
         "scalar": found.target.scalar,
         "signed": found.signed,
         "forwards": found.forwards,
-        "delta": None if delta is None else _short(delta),
+        "doubts": list(found.doubts),
         "scores": [_short(value) for value in found.scores],
         "error": None if error is None else [_short(value) for value in error],
     }

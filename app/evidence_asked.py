@@ -178,8 +178,9 @@ def measuring(library: Library, asked: Asked, models: tuple[Model, ...]) -> Call
         if len(policies) < 2:
             return None
         pair = (policies[0], policies[1])
-        layers = compare_layers(*pair, own[0], records, asked.steps, part(2))
-        return LookedAt(layers, exhibits(pair, (own[0], own[1]), compare(measured[0], measured[1])))
+        seen = (own[0], own[1])
+        layers = compare_layers(*pair, seen, records, asked.steps, part(2))
+        return LookedAt(layers, exhibits(pair, seen, compare(measured[0], measured[1])))
 
     return work
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from analysis.evidence.tested import badge_words
 from analysis.pictures.chart_files import CHARTS
 from analysis.pictures.files import FILMS, PICTURES, write_film
 from analysis.pictures.runs import NamedRun, figure_at, figures
@@ -91,7 +92,8 @@ def _run(library: Library, dataset: str, id: str, given: Mapping[str, str], whic
         pairs = dict(pair.partition("=")[::2] for pair in given.get("settings", "").split(";") if "=" in pair)
         told = {"method": given["method"], "settings": pairs, "target": given.get(f"{part}target"), **_scalar(given)}
         run = map_run(library, asked, record, method_of(told), target_of(told))
-    return NamedRun(run, record.spec.name, record.cameras.episode_names)
+    tested = badge_words(record.spec, library.episode(dataset, id), run, library.workspace.records)
+    return NamedRun(run, record.spec.name, record.cameras.episode_names, tested)
 
 
 def _scalar(given: Mapping[str, str]) -> dict[str, str]:

@@ -120,7 +120,9 @@ def our_iss(asked: Asked) -> np.ndarray:
 
 
 def compared(ours: Callable[[], np.ndarray], captums: Callable[[], np.ndarray], repeats: int) -> dict[str, float]:
-    """Taken in turns, so that a busy machine is busy for both. The difference is relative to the largest score."""
+    """Taken in turns, so that a busy machine is busy for both. The difference is absolute, in the unit of the scores,
+    whose largest stands beside it.
+    """
     seconds: dict[str, list[float]] = {"ours": [], "captum": []}
     found: dict[str, np.ndarray] = {}
     for _ in range(repeats):

@@ -14,8 +14,13 @@ from analysis.types import EpisodeMeta
 from models.types import CheckpointSpec, Span
 
 
-def attribution_chart(maps: Mapping[int, AttributionMap], spec: CheckpointSpec, meta: EpisodeMeta, run: Run) -> Chart:
-    """``maps``: by step, of ``run``. An NPZ holds each step's scores and tokens beside the columns."""
+def attribution_chart(
+    maps: Mapping[int, AttributionMap], spec: CheckpointSpec, meta: EpisodeMeta, run: Run, tested: str = ""
+) -> Chart:
+    """``maps``: by step, of ``run``; ``tested``: whether they were found to be faithful, as a caption says it.
+
+    An NPZ holds each step's scores and tokens beside the columns.
+    """
     one = next(iter(maps.values()))
     about = Provenance(
         title=f"Attribution by {one.method}",
@@ -25,10 +30,18 @@ def attribution_chart(maps: Mapping[int, AttributionMap], spec: CheckpointSpec, 
         samples=f"{len(maps)} step{'' if len(maps) == 1 else 's'}, {one.forwards} forwards each",
         models=(Model(spec.name, spec.digest, run.address),),
         settings={**one.settings, **one.notes},
+        notes=(*_doubts(maps), *([f"Map: {tested}"] if tested else [])),
     )
     return Chart(
         about, columns_of([row for step, found in maps.items() for row in _rows(step, found)]), None, _arrays(maps)
     )
+
+
+def _doubts(maps: Mapping[int, AttributionMap]) -> tuple[str, ...]:
+    """Of the step that can be trusted least."""
+    step, worst = max(maps.items(), key=lambda each: abs(each[1].missing_share or 0.0))
+    where = f"At worst, step {step}" if len(maps) > 1 else f"Step {step}"
+    return (f"{where}: {'; '.join(worst.doubts)}",) if worst.doubts else ()
 
 
 def _rows(step: int, found: AttributionMap) -> Iterator[dict[str, object]]:

@@ -30,7 +30,7 @@ from analysis.commands.options import (
     Steps,
     cameras_of,
     check_steps,
-    for_episode,
+    for_episodes,
     open_episode,
     open_policy,
     parse_steps,
@@ -95,7 +95,7 @@ def attribute(
     which = parse_steps(steps, opened.meta.length)
     if out is not None:
         check_steps(out, which)
-    opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
+    opening = for_episodes(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras, info = cameras_of(policy, opened, camera), policy.info
     usual = default_cameras(info.cameras, opened.meta.cameras, cameras.chosen, info.every_camera)
@@ -109,7 +109,8 @@ def attribute(
         dtype=opening.running.recorded_number_type(info),
         cameras=None if usual else [*cameras.chosen],
     )
-    run = Workspace.open(workspace).records.run(key)
+    records = Workspace.open(workspace).records
+    run = records.run(key)
     with tqdm(total=100, unit="%", desc=chosen.title, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}") as bar:
 
         def progress(done: int, total: int) -> None:
@@ -118,7 +119,9 @@ def attribute(
         did = attribute_episode(policy, opened, run, steps=which, progress=progress)
     maps = {step: read_step(run, step) for step in which}
     if out is not None:
-        _write(out, opened, maps, info, run)
+        from analysis.evidence.tested import badge_words
+
+        _write(out, opened, maps, info, run, badge_words(info, opened, run, records))
     result = {"record": run.address, "path": str(run.path), "computed": len(did), "complete": run.complete}
     told = [_told(step, found) for step, found in maps.items()]
     if as_json:
@@ -160,6 +163,8 @@ def _told(step: int, found: AttributionMap) -> dict[str, Any]:
         "scores": found.scores.tolist(),
         "standard_error": None if found.standard_error is None else found.standard_error.tolist(),
         "convergence_delta": found.convergence_delta,
+        "missing_share": found.missing_share,
+        "doubts": list(found.doubts),
         "forwards": found.forwards,
         "notes": dict(found.notes),
     }
@@ -167,16 +172,17 @@ def _told(step: int, found: AttributionMap) -> dict[str, Any]:
 
 def _line(told: dict[str, Any]) -> str:
     best = ", ".join(f"{each['token']} {each['score']:+.3g}" for each in told["highest"])
-    delta = told["convergence_delta"]
-    return f"step {told['step']}: {best}" + (f" (convergence delta {delta:+.2g})" if delta is not None else "")
+    return "; ".join([f"step {told['step']}: {best}", *told["doubts"]])
 
 
-def _write(path: Path, episode: Episode, maps: dict[int, AttributionMap], spec: CheckpointSpec, run: Run) -> None:
+def _write(
+    path: Path, episode: Episode, maps: dict[int, AttributionMap], spec: CheckpointSpec, run: Run, tested: str
+) -> None:
     """Numbers of all steps, a picture of the only one, or a film of them."""
     if path.suffix.lower() in (".csv", ".npz"):
-        write_chart(attribution_chart(maps, spec, episode.meta, run), path)
+        write_chart(attribution_chart(maps, spec, episode.meta, run, tested), path)
         return
-    named = NamedRun(run, spec.name, camera_names(spec, episode.meta, run))
+    named = NamedRun(run, spec.name, camera_names(spec, episode.meta, run), tested)
     if path.suffix.lower() in FILMS:
         write_film(figures(episode, list(maps), [named], View()), path, episode.meta.fps)
     else:

@@ -25,7 +25,7 @@ from analysis.commands.options import (
     Opening,
     Steps,
     cameras_of,
-    for_episode,
+    for_episodes,
     layer_numbers,
     open_episode,
     open_policy,
@@ -61,7 +61,7 @@ def capture(
     parts = tuple(Part) if prefix else Capture().queries
     asked = Capture(layers=layer_numbers(layers), queries=parts, prefix=prefix, vision=vision)
     records = Workspace.open(workspace).records
-    opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
+    opening = for_episodes(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras, info = cameras_of(policy, opened, camera), policy.info
     usual = default_cameras(info.cameras, opened.meta.cameras, cameras.chosen, info.every_camera)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,17 @@ from tqdm import tqdm
 from analysis.commands.options import (
     ActionStats,
     AsJson,
+    Base,
     Cameras,
     Device,
     Dtype,
     Family,
     Opening,
+    for_episodes,
     open_policy,
     opened_as,
     print_values,
+    source_at,
 )
 from analysis.running import Running
 from analysis.workspace import Workspace
@@ -45,6 +49,7 @@ def faithfulness(
     workspace: Annotated[Path, typer.Option(help="folder that keeps what was measured")] = Path("workspace"),
     action_stats: ActionStats = None,
     family: Family = None,
+    base: Base = None,
     device: Device = "cpu",
     dtype: Dtype = None,
     camera: Cameras = None,
@@ -60,11 +65,11 @@ def faithfulness(
     from analysis.evidence.judged_maps import judge_maps
 
     maps = [AskedMap.parse(text, query, scalar) for text in map or USUAL]
-    opened = episodes_at(episodes)
-    opening = Opening(checkpoint, action_stats, family, None, Running(device, dtype))
+    opened = episodes_at(episodes, partial(source_at, workspace=workspace))
+    opening = for_episodes(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), *opened)
     policy = open_policy(opening)
     settings = opened_as(opening, policy)
-    own = [subject(policy.info, each, cameras=camera, opened_as=settings) for each in opened]
+    own = [subject(policy.info, each, cameras=camera or None, opened_as=settings) for each in opened]
     records = Workspace.open(workspace).records
     with tqdm(unit="step", file=sys.stderr) as bar:
 

@@ -27,7 +27,7 @@ from analysis.commands.options import (
     Steps,
     cameras_of,
     check_steps,
-    for_episode,
+    for_episodes,
     open_episode,
     open_policy,
     parse_steps,
@@ -137,7 +137,7 @@ def intervene(
     wanted = parse_steps(steps, opened.meta.length)
     if out is not None:
         check_steps(out, wanted)
-    opening = for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
+    opening = for_episodes(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened)
     policy = open_policy(opening)
     cameras = cameras_of(policy, opened, camera)
     elsewhere = partial(open_episode, episode, workspace=workspace)

@@ -119,9 +119,11 @@ class Opening:
     running: Running
 
 
-def for_episode(opening: Opening, episode: Episode) -> Opening:
-    """With the action statistics that the data set's description names, where none are given and they are a choice."""
-    key = episode.meta.extra.get(KEY)
+def for_episodes(opening: Opening, *episodes: Episode) -> Opening:
+    """With the action statistics that the description of their data set names, where none are given and they are a
+    choice; as it is where episodes of several data sets name different ones."""
+    named = {episode.meta.extra.get(KEY) for episode in episodes}
+    key = named.pop() if len(named) == 1 else None
     if opening.action_stats is not None or key is None:
         return opening
     import models

@@ -134,12 +134,20 @@ def _runs(
     specs = (
         {spec.digest: spec for spec in workspace.checkpoints() if isinstance(spec, CheckpointSpec)} if records else {}
     )
-    runs = []
-    for address in records:
-        run = workspace.records.at(address)
-        spec = specs.get(run.key.checkpoint)
-        runs.append(NamedRun(run, spec.name if spec else "", camera_names(spec, episode.meta, run) if spec else None))
+    runs = [_recorded(workspace, episode, address, specs) for address in records]
     return runs + [_captured(workspace, episode, path, steps, view) for path in checkpoints]
+
+
+def _recorded(workspace: Workspace, episode: Episode, address: str, specs: dict[str, CheckpointSpec]) -> NamedRun:
+    """A record under the name of its checkpoint, where the workspace has that, and with what was tested of its maps."""
+    from analysis.evidence.tested import badge_words
+
+    run = workspace.records.at(address)
+    spec = specs.get(run.key.checkpoint)
+    if spec is None:
+        return NamedRun(run, "")
+    tested = badge_words(spec, episode, run, workspace.records)
+    return NamedRun(run, spec.name, camera_names(spec, episode.meta, run), tested)
 
 
 def _captured(workspace: Workspace, episode: Episode, path: Path, steps: range, view: View) -> NamedRun:

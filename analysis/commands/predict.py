@@ -19,7 +19,7 @@ from analysis.commands.options import (
     Opening,
     Steps,
     cameras_of,
-    for_episode,
+    for_episodes,
     open_episode,
     open_policy,
     parse_steps,
@@ -45,7 +45,7 @@ def predict(
     """Run a checkpoint on recorded steps and print its actions beside the recorded ones, and what it says."""
     opened = open_episode(episode, id, workspace)
     wanted = parse_steps(steps, opened.meta.length)
-    policy = open_policy(for_episode(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened))
+    policy = open_policy(for_episodes(Opening(checkpoint, action_stats, family, base, Running(device, dtype)), opened))
     cameras = cameras_of(policy, opened, camera)
     said = (describe.prediction(policy.predict(cameras.seen(opened.step(s).observation)), s, opened) for s in wanted)
     if as_json:

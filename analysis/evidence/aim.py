@@ -72,6 +72,15 @@ def target_of(said: Prediction, query: str, scalar: Scalar | None = None) -> Tar
     return _tokens(words, query, None if scalar == "action" else scalar)
 
 
+def query_of(target: Target) -> str | None:
+    """The query that means ``target`` to `target_of`; None of tokens, whose names only an answer tells."""
+    if target.tokens:
+        return None
+    if not target.step:
+        return f"action.{target.action}" if target.action else "action"
+    return f"action.step {target.step} {target.action or ''}".strip()
+
+
 def _places(said: Prediction, part: Part, name: str) -> list[int]:
     start = len(said.layout.tokens) - said.written
     spans = (

@@ -19,7 +19,7 @@ from analysis.pictures.shapes import Dot, Drawing, Path, Shape, Text, beside, st
 
 ROW, LABEL, WIDTH, RIGHT = 26, 250, 960, 240
 INTERVALS = "means over episodes with 95 % bootstrap intervals"
-PAIRED = "second minus first, paired by episode; p: sign-flip test"
+PAIRED = "second minus first, paired by episode"
 
 
 def provenance(
@@ -59,7 +59,7 @@ def comparison_chart(pair: Pair) -> Chart:
         drawing = stacked(drawing, layers(pair.layers.layers))
     title = f"{pair.first.spec.name} (first) against {pair.second.spec.name} (second): every metric"
     samples = f"{_many(compared.episodes, 'episode')}, {_many(compared.paired, 'step')} that both were measured on"
-    method = f"{INTERVALS}; {PAIRED}, corrected by {compared.correction} for {len(compared.rows)} metrics"
+    method = f"{INTERVALS}; {PAIRED}; {compared.tests}"
     about = provenance(title, (pair.first, pair.second), method, pair.settings, samples)
     by_layer = columns_of(layer_rows(pair.layers.layers))
     arrays = {f"layers {name}": _numbers(values) for name, values in by_layer.items()}

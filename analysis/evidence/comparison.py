@@ -89,10 +89,43 @@ class Comparison:
     steps: tuple[DifferingStep, ...]  # where the two differ most, the furthest first
     paired: int  # steps that both were measured on
     episodes: int
+    acted: int  # of these, where the actions of both are known
 
     @property
     def different(self) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.says in ("higher", "lower"))
+
+    @property
+    def tested(self) -> int:
+        """Metrics that have enough episodes for a test: what the correction counts."""
+        return sum(not np.isnan(row.p) for row in self.rows)
+
+    @property
+    def found(self) -> str:
+        """What the metrics say, as one sentence."""
+        if self.different:
+            return f"Different in the second: {', '.join(f'{row.metric.title} {row.says}' for row in self.different)}."
+        if self.tested:
+            return "No metric shows a difference between the two."
+        if not self.rows:
+            return "No metric was measured of both."
+        most = max(row.difference.n for row in self.rows)
+        return f"Too few episodes to say whether the two differ: {most} measured, {LEAST_EPISODES} or more are needed."
+
+    @property
+    def tests(self) -> str:
+        """How p was made, as part of a sentence."""
+        if not self.tested:
+            return f"p: not tested, which takes {LEAST_EPISODES} episodes or more"
+        metrics = f"{self.tested} metric{'' if self.tested == 1 else 's'}"
+        return f"p: paired sign-flip test, corrected by {self.correction} for {metrics}"
+
+    @property
+    def no_step(self) -> str:
+        """Why there is none where the two differ, as one sentence; "" where there are some."""
+        if self.steps:
+            return ""
+        return "The actions are the same at every measured step." if self.acted else "The action was not measured."
 
 
 def compare(first: Measurements, second: Measurements, correction: Correction = "holm") -> Comparison:
@@ -108,8 +141,8 @@ def compare(first: Measurements, second: Measurements, correction: Correction = 
     rows = [row for metric in METRICS if (row := _row(metric, left, right)) is not None]
     many = corrected([row.p for row in rows], correction)
     rows = [replace(row, corrected=value) for row, value in zip(rows, many, strict=True)]
-    steps = _differing(left, right)
-    return Comparison(first, second, tuple(rows), correction, steps, len(left.steps), len(left.episodes))
+    steps, acted = _differing(left, right)
+    return Comparison(first, second, tuple(rows), correction, steps, len(left.steps), len(left.episodes), acted)
 
 
 def _paired(first: Measurements, second: Measurements) -> tuple[Measurements, Measurements]:
@@ -152,14 +185,16 @@ def _without(step: MeasuredStep, name: str) -> MeasuredStep:
     return replace(step, values={**step.values, name: float("nan")})
 
 
-def _differing(left: Measurements, right: Measurements) -> tuple[DifferingStep, ...]:
+def _differing(left: Measurements, right: Measurements) -> tuple[tuple[DifferingStep, ...], int]:
+    """The steps whose actions differ most, and at how many the actions are known."""
     kept = {"action error", "action entropy"}
     names = [n for n in left.names() if n.startswith("action ") and n not in kept and n in right.names()]
     if not names:
-        return ()
+        return (), 0
     apart = np.array([np.abs(left.per_step(name) - right.per_step(name)) for name in names])
     distance = np.where(np.isnan(apart).all(axis=0), np.nan, np.nanmean(np.nan_to_num(apart), axis=0))
     order = np.argsort(-np.nan_to_num(distance, nan=-1.0), kind="stable")[:SHOWN]
-    return tuple(
+    furthest = tuple(
         DifferingStep(left.steps[index].place, float(distance[index])) for index in order if distance[index] > 0
     )
+    return furthest, int((~np.isnan(distance)).sum())

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.evidence.comparison import Row
 from analysis.evidence.faithful import Faithfulness
+from analysis.evidence.inside import heads_of, lens_of
 from analysis.evidence.judged_maps import JudgedMaps
 from analysis.evidence.pair import Judged, Pair
 from analysis.evidence.verdict import Number, Verdict, rounded, said
@@ -53,6 +54,14 @@ def judged_values(judged: Judged) -> dict[str, Any]:
         "checkpoint": judged.spec.digest,
         "verdicts": [verdict_values(verdict) for verdict in judged.verdicts],
         "faithfulness": faithfulness_values(judged.faithful),
+        "lens": [
+            {"layer": each.layer, "bits_to_last": _estimate(each.to_last), "agrees": _estimate(each.agrees)}
+            for each in lens_of(judged.measured)
+        ],
+        "heads": [
+            {"layer": each.layer, "head": each.head, "camera": each.camera or None, "share": _estimate(each.share)}
+            for each in heads_of(judged.measured)
+        ],
         "records": list(judged.measured.records),
         "not_measured": dict(judged.measured.not_measured),
     }
@@ -128,8 +137,9 @@ def pair_text(pair: Pair) -> str:
     compared = pair.comparison
     lines = [
         " against ".join(f"{each.spec.name} ({each.spec.digest})" for each in (pair.first, pair.second)),
+        compared.found,
         f"{compared.episodes} episodes, {compared.paired} steps; intervals: 95 % bootstrap over episodes; "
-        f"p: sign flips, corrected by {compared.correction} for {len(compared.rows)} metrics",
+        f"{compared.tests}",
         "",
         *table(("metric", "first", "second", "second - first", "p", "corrected", ""), map(_row_cells, compared.rows)),
         "",
@@ -145,9 +155,8 @@ def pair_text(pair: Pair) -> str:
     else:
         lines.append(f"Layers were not compared: {pair.layers.why_not}.")
     lines += ["", "Steps that differ most (mean distance of the actions by their range):"]
-    lines += [f"  {rounded(s.distance)}  {s.place.episode} step {s.place.step}" for s in compared.steps] or [
-        "  none, or the action was not measured"
-    ]
+    lines += [f"  {rounded(s.distance)}  {s.place.episode} step {s.place.step}" for s in compared.steps]
+    lines += [f"  {compared.no_step}"] if compared.no_step else []
     return "\n".join(lines)
 
 

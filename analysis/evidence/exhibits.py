@@ -26,6 +26,7 @@ COLOUR = np.array([255.0, 196.0, 0.0])
 class Seen:
     """One policy at the step."""
 
+    camera: str  # of the episode
     overlay: bytes  # JPEG: the frame with the attention map over it
     full: float  # attention of the patch with full colour, share of the row without the sink
     actions: tuple[str, ...]  # "x +0.01 m" of each dimension, first step of the chunk
@@ -36,8 +37,7 @@ class Seen:
 class Exhibit:
     step: DifferingStep
     instruction: str
-    camera: str
-    frame: bytes  # JPEG
+    frame: bytes  # JPEG: what the first sees
     seen: tuple[Seen, Seen]
 
 
@@ -59,8 +59,7 @@ def exhibits(
             continue
         frames = [moment.observation.images[next(iter(own))] for moment, own in zip(moments, maps, strict=True)]
         seen = [_seen(moment, own, frame) for moment, own, frame in zip(moments, maps, frames, strict=True)]
-        camera = moments[0].cameras.episode_names.get(next(iter(maps[0])), next(iter(maps[0])))
-        out.append(Exhibit(step, moments[0].observation.instruction, camera, jpeg(frames[0]), (seen[0], seen[1])))
+        out.append(Exhibit(step, moments[0].observation.instruction, jpeg(frames[0]), (seen[0], seen[1])))
     return tuple(out)
 
 
@@ -101,4 +100,5 @@ def _seen(moment: Moment, maps: dict[str, Float[np.ndarray, "R C"]], frame: UInt
             for name, value, unit in zip(said.action_names, said.actions[0], units, strict=True)
         )
     )
-    return Seen(jpeg(overlay(frame, map, grid)), float(map.max()), actions, said.text)
+    seen = moment.cameras.episode_names.get(camera, camera)
+    return Seen(seen, jpeg(overlay(frame, map, grid)), float(map.max()), actions, said.text)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from analysis.cameras import plan_cameras
 from analysis.compare import shared_positions
 from analysis.evidence.measurements import (
     MeasuredStep,
@@ -22,12 +21,13 @@ from analysis.evidence.measurements import (
 from analysis.evidence.probe import Values
 from analysis.metrics.bootstrap import Estimate, bootstrap_mean
 from analysis.metrics.representation import linear_cka
-from analysis.records import RecordStore, RunKey
+from analysis.records import RecordStore, RunKey, Setting
 from models.policy import LayerReadable, Policy
 from models.types import AttentionRecord, Capture, Observation
 
 VERSION = 1
 LANGUAGE = "language"
+Side = tuple[Policy, Subject]  # a policy, and the episode as it sees it
 
 
 @dataclass(frozen=True)
@@ -60,29 +60,31 @@ def why_not(first: Policy, second: Policy) -> str | None:
 def compare_layers(
     first: Policy,
     second: Policy,
-    subjects: Sequence[Subject],
+    subjects: tuple[Sequence[Subject], Sequence[Subject]],
     records: RecordStore,
     steps: int,
     progress: Progress | None = None,
 ) -> LayerComparison:
     """Measures ``steps`` steps of each episode, those that a record has not; resumes and stops as `measure` does.
 
-    Steps at which the two read different prompts are left out: only an equal input says what a layer does.
+    ``subjects``: of each policy, the same episodes. Steps at which the two read different prompts, or see different
+    cameras, are left out: only an equal input says what a layer does.
     """
     if (why := why_not(first, second)) is not None:
         return LayerComparison((), 0, why)
-    wanted = [(subject, step) for subject in subjects for step in spread_steps(subject.episode.meta.length, steps)]
+    both = zip(*subjects, strict=True)
+    wanted = [(one, two, step) for one, two in both for step in spread_steps(one.episode.meta.length, steps)]
     found: list[MeasuredStep] = []
-    for done, (subject, step) in enumerate(wanted):
+    for done, (one, two, step) in enumerate(wanted):
         if progress is not None:
             progress(done, len(wanted))
-        key = _key(first, second, subject)
+        key = _key((first, one), (second, two))
         values = read_values(records, key, step)
         if values is None:
-            values = _measured(first, second, subject, step)
+            values = _measured((first, one), (second, two), step)
             write_values(records, key, step, values)
-        meta = subject.episode.meta
-        found.append(MeasuredStep(Place(meta.id, meta.digest, step, subject.dataset), values))
+        meta = one.episode.meta
+        found.append(MeasuredStep(Place(meta.id, meta.digest, step, one.dataset), values))
     if progress is not None:
         progress(len(wanted), len(wanted))
     return summed_up(found, first.info.layers)
@@ -92,7 +94,7 @@ def summed_up(steps: Sequence[MeasuredStep], layers: int) -> LayerComparison:
     """Per layer, over episode means."""
     kept = [step for step in steps if step.values]
     if not kept:
-        return LayerComparison((), 0, "the two read different prompts at every step")
+        return LayerComparison((), 0, "the two read different prompts or see different cameras at every step")
 
     def over(name: str) -> Estimate:
         digests = dict.fromkeys(step.place.digest for step in kept)
@@ -105,28 +107,27 @@ def summed_up(steps: Sequence[MeasuredStep], layers: int) -> LayerComparison:
     return LayerComparison(changes, len(kept))
 
 
-def _key(first: Policy, second: Policy, subject: Subject) -> RunKey:
-    settings = {"version": VERSION, "with": second.info.digest, **dict(subject.opened_as or {})}
-    return RunKey(first.info.digest, subject.episode.meta.digest, "evidence layers", settings)
+def _key(one: Side, two: Side) -> RunKey:
+    (first, own), (second, other) = one, two
+    settings: dict[str, Setting] = {"version": VERSION, **own.seen, "with": second.info.digest, "with seen": other.seen}
+    return RunKey(first.info.digest, own.episode.meta.digest, "evidence layers", settings)
 
 
-def _measured(first: Policy, second: Policy, subject: Subject, step: int) -> Values:
+def _measured(one: Side, two: Side, step: int) -> Values:
+    (first, left), (second, right) = one, two
     assert isinstance(first, LayerReadable) and isinstance(second, LayerReadable)
-    moment = subject.episode.step(step).observation
-    own, other = (
-        plan_cameras(
-            p.info.cameras, subject.episode.meta.cameras, subject.cameras.chosen or None, p.info.every_camera
-        ).seen(moment)
-        for p in (first, second)
-    )
+    if left.cameras.chosen != right.cameras.chosen:
+        return {}
+    moment = left.episode.step(step).observation
+    own, other = left.cameras.seen(moment), right.cameras.seen(moment)
     layouts = first.layout(own), second.layout(other)
     shared = shared_positions(*layouts)
     if len(layouts[0].tokens) != len(layouts[1].tokens) or not shared.all():
         return {}
     values: Values = {}
     pairs = zip(first.layer_states(own), second.layer_states(other), strict=True)
-    for layer, (one, two) in enumerate(pairs):
-        values[f"cka {layer}"] = linear_cka(one, two)
+    for layer, states in enumerate(pairs):
+        values[f"cka {layer}"] = linear_cka(*states)
     rows = [_prompt_rows(policy, seen) for policy, seen in ((first, own), (second, other))]
     for layer, apart in enumerate(_total_variation(*rows)):
         values[f"attention change {layer}"] = float(apart)

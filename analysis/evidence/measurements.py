@@ -88,10 +88,14 @@ class Subject:
     drawn: DrawnBoxes = NOTHING_DRAWN
     opened_as: Mapping[str, Setting] | None = None  # how the policy was opened, where not as usual: action_stats ...
 
+    @property
+    def seen(self) -> dict[str, Setting]:
+        """How the policy was opened where not as usual, and which cameras it sees: part of every key."""
+        opened = {name: value for name, value in (self.opened_as or {}).items() if value is not None}
+        return {**opened, "cameras": [f"{name}={camera}" for name, camera in self.cameras.pairs]}
+
     def key(self, checkpoint: str, probe: Probe) -> RunKey:
-        settings: dict[str, Setting] = {"version": probe.version, **probe.settings()}
-        settings |= {name: value for name, value in (self.opened_as or {}).items() if value is not None}
-        settings["cameras"] = [f"{name}={camera}" for name, camera in self.cameras.pairs]
+        settings: dict[str, Setting] = {"version": probe.version, **probe.settings(), **self.seen}
         if self.episode.meta.annotated:
             settings["annotated"] = self.episode.meta.annotated
         if self.drawn.keys:

@@ -75,7 +75,7 @@ def measure_pair(
     ]
     by_layer = LayerComparison((), 0, "not asked for")
     if layers:
-        by_layer = compare_layers(policies[0], policies[1], subjects[0], records, steps, part(2))
+        by_layer = compare_layers(policies[0], policies[1], subjects, records, steps, part(2))
     asked = {
         "steps of each episode": str(steps),
         "measured": ", ".join(each.name for each in probes),

@@ -39,15 +39,13 @@ def report_html(pair: Pair, shown: Sequence[Exhibit] = ()) -> str:
 
 def _head(pair: Pair, title: str) -> str:
     compared = pair.comparison
-    found = ", ".join(f"{escape(row.metric.title)} {row.says}" for row in compared.different)
-    says = f"Different in the second: {found}." if found else "No metric shows a difference between the two."
     models = "".join(
         f"<tr><th>{which}</th><td>{escape(spec.name)}</td><td><code>{escape(spec.digest)}</code></td>"
         f"<td>{escape(spec.family)}</td><td>{spec.parameters:,}</td><td>{escape(spec.dtype)}</td></tr>"
         for which, spec in (("first", pair.first.spec), ("second", pair.second.spec))
     )
     return (
-        f"<h1>{escape(title)}</h1>\n<p class='lead'>{says}</p>\n"
+        f"<h1>{escape(title)}</h1>\n<p class='lead'>{escape(compared.found)}</p>\n"
         f"<p>{compared.episodes} episodes, {compared.paired} steps. "
         "What is said here holds for these episodes and settings; it was not tested on others.</p>\n"
         + _table(("", "model", "digest", "family", "parameters", "number type"), models)
@@ -63,7 +61,8 @@ def _metrics(pair: Pair) -> str:
         f"<td>{escape(probability(row.p))}</td><td>{escape(probability(row.corrected))}</td><td>{escape(row.says)}</td></tr>"
         for row in compared.rows
     )
-    least = 2 / 2**compared.episodes if compared.episodes < 40 else 0.0
+    least = rounded(2 / 2**compared.episodes if compared.episodes < 40 else 0.0)
+    floor = f" With {compared.episodes} episodes p cannot be below {escape(least)}." if compared.tested else ""
     return (
         "<h2>Every metric of each</h2>\n"
         f"<figure>{inline(charts.forest(compared.rows), COLOURS)}<figcaption>"
@@ -72,8 +71,7 @@ def _metrics(pair: Pair) -> str:
         "</figcaption></figure>"
         + _table(("metric", "first", "second", "second - first", "p", "corrected", ""), rows, "wide")
         + "<p class='quiet'>Means over episodes with 95 % intervals (expanded percentile bootstrap, 10,000 resamples). "
-        f"p: paired sign-flip test; corrected by {escape(compared.correction)} for {len(compared.rows)} metrics. With "
-        f"{compared.episodes} episodes p cannot be below {rounded(least)}.</p>"
+        f"{escape(compared.tests)}.{floor}</p>"
     )
 
 
@@ -131,15 +129,17 @@ def _steps(pair: Pair, shown: Sequence[Exhibit]) -> str:
     )
     table = _table(("episode", "step", "distance of the actions"), rows)
     if not rows:
-        return "<h2>Steps that differ most</h2><p>The actions are the same at every measured step.</p>"
+        return f"<h2>Steps that differ most</h2><p>{escape(pair.comparison.no_step)}</p>"
     return f"<h2>Steps that differ most</h2>{''.join(_exhibit(pair, each) for each in shown)}{table}"
 
 
 def _exhibit(pair: Pair, shown: Exhibit) -> str:
-    where = f"episode {shown.step.place.episode}, step {shown.step.place.step}, camera {shown.camera}"
+    place = f"episode {shown.step.place.episode}, step {shown.step.place.step}, camera "
     panes = "".join(
-        _pane(judged, seen, where) for judged, seen in zip((pair.first, pair.second), shown.seen, strict=True)
+        _pane(judged, seen, place + seen.camera)
+        for judged, seen in zip((pair.first, pair.second), shown.seen, strict=True)
     )
+    where = place + shown.seen[0].camera
     frame = f"<figure>{_image(shown.frame, 'the frame')}<figcaption>{escape(where)}<br>“{escape(shown.instruction)}”"
     return f"<div class='exhibit'>{frame}</figcaption></figure>{panes}</div>"
 

@@ -8,14 +8,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from analysis.attribution.attribution_run import PREFIX, method_of, target_of
+from analysis.attribution.settings import settings_of
+from analysis.evidence.aim import query_of
 from analysis.evidence.asked_map import AskedMap
 from analysis.evidence.effect import unit_of
+from analysis.evidence.episodes import subject
 from analysis.evidence.faithful import Badge, Faithfulness, faithful
 from analysis.evidence.measurements import MeasuredStep, Measurements, Place, values_in
 from analysis.evidence.probe import Values
 from analysis.evidence.probes.faithfulness import FaithfulnessProbe
 from analysis.evidence.verdict import LEAST_EPISODES, LEAST_STEPS
 from analysis.records import RecordStore, Run, RunKey, Setting
+from analysis.types import Episode
 from models.types import CheckpointSpec
 
 PROBE = f"evidence {FaithfulnessProbe.name}"
@@ -55,6 +60,23 @@ def badge_of(spec: CheckpointSpec, map: AskedMap, key: RunKey, tested: Sequence[
     if found.badge is not Badge.NOT_TESTED:
         return found if several else replace(found, because=f"{found.because} About this episode alone.")
     return replace(found, because=_untested(len(steps), len(own), sum(len(each.steps) for each in tested) - len(steps)))
+
+
+def badge_words(spec: CheckpointSpec, episode: Episode, run: Run, records: RecordStore) -> str:
+    """The badge of the maps of an attribution's ``run``, as a caption says it; "" where they are about tokens, which
+    tests know by their place among the words of a rationale, or where the run is of something else.
+    """
+    query = query_of(target_of(run.key)) if run.key.method.startswith(PREFIX) else None
+    if query is None:
+        return ""
+    method = method_of(run.key)
+    map = AskedMap.of(method.name, settings_of(method), query, target_of(run.key).scalar).fitted(spec)
+    only = len(spec.action_stats) == 1  # naming the only statistics changes nothing
+    opened = {name: run.key.settings.get(name) for name in ("family", "dtype", *(() if only else ("action_stats",)))}
+    key = subject(spec, episode, opened_as=opened).key(spec.digest, FaithfulnessProbe(map))
+    found = badge_of(spec, map, key, map_tests(records, spec.digest))
+    n = found.checks[0].number.estimate.n
+    return f"faithfulness {found.badge.value}, n = {n} {found.unit}{'' if n == 1 else 's'}"
 
 
 def _untested(steps: int, own: int, others: int) -> str:

@@ -90,7 +90,7 @@ def overlay_pictures(figure: Figure, panel: Panel) -> list[tuple[Image.Image, tu
         rows, columns = overlay.values.shape
         factor = max(1, min(12, 320 // max(rows, columns))) if figure.smooth else 1
         grid = enlarged(overlay.values, rows * factor, columns * factor, figure.smooth)
-        map = "difference" if panel.signed else figure.colours
+        map = panel.map(figure.colours)
         pixels: UInt8[np.ndarray, "r c 4"] = coloured(map, places(grid, panel.full, panel.signed))
         out.append((Image.fromarray(pixels, "RGBA"), overlay.box))
     return out
@@ -195,7 +195,7 @@ def _legend(
     sheet: Image.Image, pen: ImageDraw.ImageDraw, figure: Figure, panel: Panel, place: tuple[int, int, int]
 ) -> None:
     left, top, width = place
-    map = "difference" if panel.signed else figure.colours
+    map = panel.map(figure.colours)
     bar = coloured(map, np.linspace(0, 1, width)[None, :], opaque=True)[:, :, :3]
     sheet.paste(Image.fromarray(np.ascontiguousarray(bar)).resize((width, BAR)), (left, top))
     low, high = ends(panel)

@@ -40,6 +40,10 @@ class Panel:
     why: str = ""  # why there is no map
     marks: tuple[Mark, ...] = ()
 
+    def map(self, colours: str) -> str:
+        """The colour map that it is drawn with, where others are drawn with ``colours``."""
+        return "difference" if self.signed else colours
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -100,24 +101,31 @@ def write_film(
 ) -> int:
     """An MP4 (H.264) or GIF of figures, one a step, at ``fps`` of them a second; how many there were.
 
-    Raises UserError for another ending, for no figure, or where nothing can be written.
+    The first step's caption stands in the file as its comment. Raises UserError for another ending, for no figure, or
+    where nothing can be written.
     """
     if path.suffix.lower() not in FILMS:
         raise UserError(f"{path.name} names no film; expected a name that ends in {' or '.join(FILMS)}")
-    sheets = _told(_same_size(drawn(figure, width) for figure in figures), progress)
+    rest = iter(figures)
+    first = next(rest, None)
+    if first is None:
+        raise UserError("a film needs at least one step")
+    sheets = _told(_same_size(drawn(figure, width) for figure in chain([first], rest)), progress)
+    comment = "\n".join(map(printable, ("First step:", *first.caption)))
     write = _mp4 if path.suffix.lower() == ".mp4" else _gif
     try:
         with replaced(path) as part:
-            return write(sheets, part, fps)
+            return write(sheets, part, fps, comment)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def _mp4(sheets: Iterable[Image.Image], path: Path, fps: float) -> int:
+def _mp4(sheets: Iterable[Image.Image], path: Path, fps: float, comment: str) -> int:
     import av
 
     count = 0
     with av.open(str(path), "w", format="mp4") as container:
+        container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "18", "preset": "veryfast"}
@@ -126,22 +134,19 @@ def _mp4(sheets: Iterable[Image.Image], path: Path, fps: float) -> int:
                 stream.width, stream.height = sheet.width, sheet.height
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(sheet), format="rgb24")))
             count += 1
-        if not count:
-            raise UserError("a film needs at least one step")
         container.mux(stream.encode())
     return count
 
 
-def _gif(sheets: Iterable[Image.Image], path: Path, fps: float) -> int:
+def _gif(sheets: Iterable[Image.Image], path: Path, fps: float, comment: str) -> int:
     frames = []
     for sheet in sheets:
         frames.append(sheet.quantize(255, dither=Image.Dither.NONE))
         if len(frames) > MAX_GIF_FRAMES:
             raise UserError(f"a GIF of more than {MAX_GIF_FRAMES} steps is too large; choose fewer, or an MP4")
-    if not frames:
-        raise UserError("a film needs at least one step")
     each = max(20, round(1000 / fps))  # milliseconds; browsers show shorter ones slowly
-    frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=each, loop=0)
+    about = comment.encode("utf-8", "replace")
+    frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=each, loop=0, comment=about)
     return len(frames)
 
 

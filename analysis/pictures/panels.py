@@ -18,6 +18,7 @@ from models.errors import UserError
 from models.types import Prediction, Span
 
 OBJECT_COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#ffffff")  # the player's
+SIGNED = "violet (below 0) to orange (above 0)"  # the map "difference"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Shown:
     attribution: AttributionMap | None = None
     cameras: Mapping[str, str] | None = None  # the policy's name of a camera -> the episode's
     record: str = ""  # address
+    tested: str = ""  # whether the attribution was found to be faithful, as a caption says it; "": not known
 
     def own(self, view: View, camera: str) -> View:
         """The view of the episode's ``camera`` with cameras named as the policy does."""
@@ -145,11 +147,10 @@ def row_of(who: Shown, view: View, camera: str) -> Row:
     if who.attribution is not None:
         found = who.attribution
         settings = ", ".join(f"{name} {value}" for name, value in {**found.settings, **found.notes}.items())
-        words = f"{found.method} · target: {found.target.text} ({found.target.scalar})" + (
-            f" · {settings}" if settings else ""
+        target = f"target: {found.target.text} ({found.target.scalar})"
+        words = " · ".join(
+            filter(None, (found.method, target, settings, *found.doubts, f"{found.forwards} forwards", who.tested))
         )
-        if found.convergence_delta is not None:
-            words += f" · convergence delta {found.convergence_delta:.3g}"
         return Row(found.scores, found.layout, words, share=False, signed=found.signed)
     if who.prediction is None:
         raise UserError("this step has not been run with this checkpoint yet")
@@ -230,7 +231,9 @@ def _caption(
         scaling = (
             "full colour is the largest patch of this step" if view.scale == "frame" else "one scale for the episode"
         )
-        lines.append(f"Colours {view.map}, opacity {view.opacity:.0%}, {kind}; {scaling}.")
+        maps = dict.fromkeys(panel.map(view.map) for panel in panels if panel.overlays)
+        colours = ", of differences ".join(SIGNED if name == "difference" else name for name in maps)
+        lines.append(f"Colours {colours}, opacity {view.opacity:.0%}, {kind}; {scaling}.")
     lines.append(f"VLA Lens {__version__}")
     return tuple(lines)
 
@@ -250,13 +253,33 @@ def _facts(
                 "digest": one.who.digest,
                 "record": one.who.record,
                 "method": one.row.words if one.row is not None else "",
+                "attribution": _attributed(one.who),
                 "why_not": one.why,
             }
             for one in drawn
         ],
-        "settings": dict(vars(view)),
+        "settings": view.facts(attention=not any(one.who.attribution for one in drawn)),
+        "colours": [panel.map(view.map) for panel in panels],
         "full_colour": [panel.full for panel in panels],
         "tool": f"VLA Lens {__version__}",
+    }
+
+
+def _attributed(who: Shown) -> dict[str, object] | None:
+    """How the map of an attribution was made; None of attention."""
+    found = who.attribution
+    if found is None:
+        return None
+    return {
+        "method": found.method,
+        "settings": dict(found.settings),
+        "target": found.target.text,
+        "scalar": found.target.scalar,
+        "signed": found.signed,
+        "forwards": found.forwards,
+        "convergence_delta": found.convergence_delta,
+        "notes": dict(found.notes),
+        "tested": who.tested,
     }
 
 

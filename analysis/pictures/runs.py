@@ -23,6 +23,7 @@ class NamedRun:
     run: Run
     name: str
     cameras: Mapping[str, str] | None = None  # the policy's name of a camera -> the episode's
+    tested: str = ""  # of an attribution: whether the map was found to be faithful, as a caption says it
 
     def shown(self, step: int) -> Shown:
         """What it holds of a step; without prediction where that step was not run."""
@@ -31,7 +32,9 @@ class NamedRun:
             return Shown(self.name, key.checkpoint, cameras=self.cameras, record=address)
         if key.method.startswith(PREFIX):
             found = read_step(self.run, step)
-            return Shown(self.name, key.checkpoint, attribution=found, cameras=self.cameras, record=address)
+            return Shown(
+                self.name, key.checkpoint, attribution=found, cameras=self.cameras, record=address, tested=self.tested
+            )
         if key.method != "predict":
             raise UserError(f"record {address} is of method {key.method!r}, which has no picture")
         prediction = self.run.read(step)

@@ -73,7 +73,7 @@ def _panel(figure: Figure, panel: Panel, frame: Image.Image, left: int, top: int
     yield "</svg>"
     below = top + frame.height + 6
     if panel.overlays:
-        map = "difference" if panel.signed else figure.colours
+        map = panel.map(figure.colours)
         yield f'<rect x="{left}" y="{below}" width="{frame.width}" height="{BAR}" fill="url(#{map})"/>'
         low, high = ends(panel)
         yield _text(left, below + BAR + TEXT, low, TEXT, "#5a626c")
@@ -105,7 +105,7 @@ def _mark(mark: Mark, scale: float) -> str:
 def _maps(figure: Figure) -> Iterator[str]:
     for panel in figure.panels:
         if panel.overlays:
-            yield "difference" if panel.signed else figure.colours
+            yield panel.map(figure.colours)
 
 
 def _gradient(name: str) -> str:

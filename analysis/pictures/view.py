@@ -19,6 +19,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "fuse": ("mean", "max"),
 }
 LONGEST = 200
+DRAWN = ("camera", "tile", "map", "opacity", "scale", "smooth", "marks", "objects")  # settings of any map
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class View:
                 raise UserError(f"there is no setting {name[:40]!r}; there are {', '.join(known)}")
         found = {known[name]: _value(name, known[name], text) for name, text in given.items() if name in known}
         return replace(cls(), **found)  # type: ignore[arg-type]
+
+    def facts(self, attention: bool) -> dict[str, object]:
+        """The settings by name; without those that say how ``attention`` is reduced where none is drawn."""
+        return {name: value for name, value in vars(self).items() if attention or name in DRAWN}
 
     @staticmethod
     def parameters_of(link: str) -> dict[str, str]:

@@ -73,15 +73,14 @@ def show(asked: Asked, first: Model, second: Model | None) -> None:
 
 def _draw(pair: Pair, asked: Asked, found: LookedAt | None) -> None:
     compared = pair.comparison
-    different = [f"{row.metric.title.lower()} {row.says}" for row in compared.different]
     names = f"{plain(pair.first.spec.name)} (first) against {plain(pair.second.spec.name)} (second)"
     st.markdown(f"##### {names}")
-    st.write("In the second: " + plain("; ".join(different)) + "." if different else "No metric shows a difference.")
+    st.write(plain(compared.found))
     least = 2 / 2 ** min(compared.episodes, 60)
+    floor = f"; with {compared.episodes} episodes it cannot be below {least:.2g}" if compared.tested else ""
     st.caption(
         f"{compared.episodes} episodes, {compared.paired} steps that both were measured on. Intervals: 95 % bootstrap "
-        f"over episodes. p: paired sign-flip test, corrected by {compared.correction} for the number of metrics "
-        f"({len(compared.rows)}); with {compared.episodes} episodes it cannot be below {least:.2g}."
+        f"over episodes. {compared.tests}{floor}."
     )
     if any(row.difference.has_interval for row in compared.rows):
         figure, about = differences_figure(compared.rows), _about(pair, "Differences of every metric")
@@ -139,7 +138,7 @@ def _report(pair: Pair, found: LookedAt | None) -> None:
 
 def _about(pair: Pair, title: str, method: str = "") -> Provenance:
     compared = pair.comparison
-    usual = f"{INTERVALS}; {PAIRED}, corrected by {compared.correction} for {len(compared.rows)} metrics"
+    usual = f"{INTERVALS}; {PAIRED}; {compared.tests}"
     samples = f"{compared.episodes} episodes, {compared.paired} steps that both were measured on"
     title = f"{title}: {pair.first.spec.name} (first), {pair.second.spec.name} (second)"
     return provenance(title, (pair.first, pair.second), method or usual, pair.settings, samples)
@@ -148,7 +147,7 @@ def _about(pair: Pair, title: str, method: str = "") -> Provenance:
 def _steps(compared: Comparison, asked: Asked, pair: Pair) -> None:
     st.markdown("**Steps where the two differ most**")
     if not compared.steps:
-        st.caption("Their actions are the same at every measured step, or were not measured.")
+        st.caption(compared.no_step)
         return
     rows = [
         {"episode": s.place.episode, "digest": s.place.digest, "step": s.place.step, "distance": s.distance}

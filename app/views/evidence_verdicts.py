@@ -9,6 +9,7 @@ import streamlit as st
 
 from analysis.evidence.charts import INTERVALS, estimate_cells, provenance
 from analysis.evidence.faithful import Badge, Faithfulness
+from analysis.evidence.inside import LocalisingHead, heads_of, lens_of
 from analysis.evidence.measurements import Measurements
 from analysis.evidence.pair import Judged
 from analysis.evidence.verdict import Number, Sample, Verdict, Word
@@ -91,50 +92,43 @@ def _rows(numbers: Sequence[Number]) -> list[dict[str, object]]:
 
 
 def _lens(measured: Measurements, about: Provenance) -> None:
-    layers = sum(name.endswith(" to last") for name in measured.names())
+    layers = lens_of(measured)
     st.markdown("**When is the decision formed?** Action lens, layer by layer")
     if not layers:
         st.caption("The action lens was not measured, or the layers of this policy cannot be read one by one.")
         return
-    sample = Sample.of(measured)
-    over = {
-        name: [bootstrap_mean(sample.values(f"lens {layer} {name}")) for layer in range(layers)]
-        for name in ("to last", "agrees")
-    }
     rows = [
-        {"layer": layer, **estimate_cells(last, "distance, bits "), **estimate_cells(agrees, "agrees, share ")}
-        for layer, (last, agrees) in enumerate(zip(over["to last"], over["agrees"], strict=True))
+        {
+            "layer": each.layer,
+            **estimate_cells(each.to_last, "distance, bits "),
+            **estimate_cells(each.agrees, "agrees, share "),
+        }
+        for each in layers
     ]
-    chart_export.chart(lens_figure(over["to last"], over["agrees"]), rows, about, "evidence_lens")
-    st.caption(f"{LENS}. Means over {sample.unit}s.")
+    figure = lens_figure([each.to_last for each in layers], [each.agrees for each in layers])
+    chart_export.chart(figure, rows, about, "evidence_lens")
+    st.caption(f"{LENS}. Means over {Sample.of(measured).unit}s.")
 
 
 def _heads(measured: Measurements, about: Provenance) -> None:
-    names = [name for name in measured.names() if name.startswith("localises ")]
+    heads = heads_of(measured)
     st.markdown("**Which heads look at one place?** Share of steps among the three best")
-    if not names:
+    if not heads:
         st.caption("Attention was not measured.")
         return
-    sample = Sample.of(measured)
-    shares = sorted(((bootstrap_mean(sample.values(name)), name) for name in names), key=lambda e: -e[0].value)
-    rows = [
-        {
-            **_head(name),
-            "share of steps": round(held.value, 3),
-            "interval": f"{held.low:.2f} to {held.high:.2f}" if held.has_interval else f"n = {held.n}, too few",
-        }
-        for held, name in shares[:HEADS]
-    ]
-    numbers = [_head(name) | estimate_cells(held) for held, name in shares]
-    chart_export.table(rows, about, "evidence_heads", numbers)
+    rows = [_head(each) | {"share of steps": round(each.share.value, 3), "interval": _range(each)} for each in heads]
+    numbers = [_head(each) | estimate_cells(each.share) for each in heads]
+    chart_export.table(rows[:HEADS], about, "evidence_heads", numbers)
     st.caption(f"{HEADS_METHOD}.")
 
 
-def _head(measurement: str) -> dict[str, int | str]:
-    """Layer and head of a measurement's name, and of several cameras the one on which it looks at one place."""
-    place, _, camera = measurement.removeprefix("localises ").partition(" on ")
-    layer, _, head = place.partition(".")
-    return {"layer": int(layer), "head": int(head)} | ({"camera": camera} if camera else {})
+def _head(found: LocalisingHead) -> dict[str, object]:
+    return {"layer": found.layer, "head": found.head} | ({"camera": found.camera} if found.camera else {})
+
+
+def _range(found: LocalisingHead) -> str:
+    held = found.share
+    return f"{held.low:.2f} to {held.high:.2f}" if held.has_interval else f"n = {held.n}, too few"
 
 
 def _routes(measured: Measurements, about: Provenance) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.commands.options import Opening, for_episode, open_episode
+from analysis.commands.options import Opening, for_episodes, open_episode
 from analysis.dataset_description import (
     DatasetDescription,
     as_toml,
@@ -197,11 +197,13 @@ def at(workspace: Workspace, path: str) -> list[str]:
 def test_the_normalisation_key_is_chosen_where_it_is_a_choice(opened, tmp_path):
     opened.describe(only(opened), DatasetDescription(action_stats="fractal"))
     episode = open_episode(opened.path.parent / "data", "tiny", opened.path)
+    undescribed = open_episode(opened.path.parent / "data", "tiny", tmp_path / "nowhere")
     for keys, chosen in ((("bridge", "fractal"), "fractal"), (("bridge", "other"), None), (("fractal",), None)):
         checkpoint = write_action_token_paligemma(
             tmp_path / "-".join(keys), rationale=False, name="c", norm_stats=keys, image_size=64, layers=1
         )
         opening = Opening(checkpoint, None, None, None, Running())
-        assert for_episode(opening, episode).action_stats == chosen
+        assert for_episodes(opening, episode, episode).action_stats == chosen
+        assert for_episodes(opening, episode, undescribed).action_stats is None, "they do not agree"
         named = Opening(checkpoint, "given", None, None, Running())
-        assert for_episode(named, episode).action_stats == "given", "what is named goes first"
+        assert for_episodes(named, episode).action_stats == "given", "what is named goes first"

@@ -20,7 +20,7 @@ from analysis.__main__ import app
 from analysis.attention import TopK, top_k
 from analysis.pictures import Figure, Overlay, Panel, View, write_film, write_picture
 from analysis.pictures.colours import STOPS, coloured, enlarged
-from analysis.pictures.drawing import drawn, font, shortened, width_of, wrapped
+from analysis.pictures.drawing import drawn, font, printable, shortened, width_of, wrapped
 from analysis.pictures.figure import Mark
 from analysis.pictures.runs import figure_at, figures
 from analysis.pictures.svg import as_svg
@@ -203,10 +203,13 @@ def test_a_film_has_a_frame_a_step_on_one_scale(made, tmp_path, name):
     if name.endswith("gif"):
         picture = Image.open(tmp_path / name)
         assert picture.n_frames == 4 and picture.info["duration"] == 200
+        comment = picture.info["comment"].decode()
     else:
         with av.open(str(tmp_path / name)) as container:
             frames = list(container.decode(video=0))
             assert len(frames) == 4 and container.streams.video[0].average_rate == 5
+            comment = container.metadata["comment"]
+    assert comment == "\n".join(("First step:", *map(printable, some[0].caption)))
 
 
 @pytest.mark.slow

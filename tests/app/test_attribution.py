@@ -51,7 +51,7 @@ def test_a_step_is_explained_once_and_found_again(library: Library, asked: dict,
     json.dumps(found, allow_nan=False)
     made = found["map"]
     assert made["signed"] and made["title"] == FeatureAblation.title and made["settings"]["side"] == 2
-    assert made["target"] == "x" and made["scalar"] == "action" and made["delta"] is None and made["error"] is None
+    assert made["target"] == "x" and made["scalar"] == "action" and made["doubts"] == [] and made["error"] is None
     direct = FeatureAblation(over="regions", side=2)
     opened = library.episode(asked["dataset"], asked["episode"])
     expected = direct(policy, opened.step(1).observation, Target(action="x", scalar="action"))

@@ -50,7 +50,8 @@ def test_a_signed_map_is_drawn_with_method_settings_and_scale_and_opens_from_its
 
 def test_the_convergence_delta_and_the_standard_error_are_shown(tab: Tab, world: Path) -> None:
     open_methods(tab, world)
-    assert "convergence delta" in explain(tab, "integrated-gradients", "Integrated gradients")
+    caption = explain(tab, "integrated-gradients", "Integrated gradients")
+    assert "convergence delta" in caption and "% of the change" in caption
     tab.page.locator("[data-method=iss]").click()
     for name, value in (("masks", "16"), ("side", "2")):
         tab.page.get_by_label(name, exact=True).fill(value)

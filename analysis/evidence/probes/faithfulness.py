@@ -134,15 +134,16 @@ class FaithfulnessProbe:
         return spearman(found.values, other.values) if other is not None and same else math.nan
 
 
-_twins: WeakKeyDictionary[Policy, Policy] = WeakKeyDictionary()
+_twins: WeakKeyDictionary[Policy, tuple[int, Policy]] = WeakKeyDictionary()  # the seed, and its copy
 
 
 def _twin(policy: Policy, seed: int) -> Policy:
-    """One copy a policy, kept while the policy is."""
+    """One copy a policy, of the last seed, kept while the policy is."""
     make: Callable[[Policy, int], Policy] = function("models.reinitialised:reinitialised")
     try:
-        if policy not in _twins:
-            _twins[policy] = make(policy, seed)
-        return _twins[policy]
+        if policy not in _twins or _twins[policy][0] != seed:
+            _twins.pop(policy, None)  # before the next is made: two copies would take twice the memory
+            _twins[policy] = (seed, make(policy, seed))
+        return _twins[policy][1]
     except TypeError:  # a policy that cannot be a weak key is small
         return make(policy, seed)

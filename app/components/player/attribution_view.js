@@ -19,19 +19,7 @@ export function describeMap(map, query) {
   const settings = Object.entries(map.settings).filter(([, value]) => !DEFAULT_HIDDEN.includes(value)).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
   const what = map.scalar === "action" ? "action" : "log-probability";
   const value = map.notes.value === undefined ? "" : ` (${number(map.notes.value, 3)})`;
-  return [`${map.title} of the ${what}${value}, query: ${query}`, settings.join(", "), ...doubts(map), `${map.forwards} forwards`].filter(Boolean).join(" · ");
-}
-
-// The convergence delta, the standard error: what says by itself how good the map is.
-function doubts(map) {
-  const said = [];
-  if (map.delta !== null) said.push(`convergence delta ${signedNumber(map.delta)}`);
-  if (map.error) {
-    const scores = map.scores.map(Math.abs);
-    const top = scores.indexOf(Math.max(...scores));
-    said.push(`standard error ${number(map.error[top])} at the highest score ${number(map.scores[top])}`);
-  }
-  return said;
+  return [`${map.title} of the ${what}${value}, query: ${query}`, settings.join(", "), ...map.doubts, `${map.forwards} forwards`].filter(Boolean).join(" · ");
 }
 
 export function describeScore(map, position) {

@@ -179,7 +179,8 @@ def test_command_explains_and_finds_it_again(tiny_tuned: Path, tiny_episode: Pat
     picture = [*told[:5], "--steps", "1", *told[7:-1], str(tmp_path / "map.svg")]
     assert CliRunner().invoke(app, picture).exit_code == 0
     drawn = ElementTree.parse(tmp_path / "map.svg").getroot()
-    assert "occlusion · target: x" in "".join(drawn.itertext()) and one["record"] in "".join(drawn.itertext())
+    said = "".join(drawn.itertext())
+    assert "occlusion · target: x" in said and one["record"] in said and "faithfulness not tested" in said
     two = json.loads(CliRunner().invoke(app, told).stdout)
     assert two["computed"] == 0 and two["maps"] == one["maps"] and two["record"] == one["record"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from analysis.evidence.effect import image_effects
 from analysis.evidence.judged_maps import judge_maps
 from analysis.evidence.maps import patches_of
 from analysis.evidence.moment import Moment
-from analysis.evidence.probes.faithfulness import FaithfulnessProbe
+from analysis.evidence.probes.faithfulness import FaithfulnessProbe, _twin
 from analysis.records import RecordStore
 from models.errors import UserError
 from models.fake_chunk import PlantedChunkPolicy
@@ -107,3 +108,15 @@ def test_several_maps_are_judged_together_and_what_cannot_be_made_is_refused_fir
     assert values["maps"][0]["query"] == "action" and values["agreement"][0]["n"] == 1
     with pytest.raises(UserError, match="rollout cannot pass through"):
         judge_maps(PlantedChunkPolicy(), [], [AskedMap.parse("attention:reduce=rollout")], RecordStore(tmp_path), 1)
+
+
+def test_every_seed_has_a_copy_of_its_own() -> None:
+    class Randomisable:
+        def randomised(self, seed: int) -> tuple[str, int]:
+            made.append(seed)
+            return ("copy", seed)
+
+    made: list[int] = []
+    policy: Any = Randomisable()
+    assert [_twin(policy, seed) for seed in (1, 1, 2, 2)] == [("copy", 1), ("copy", 1), ("copy", 2), ("copy", 2)]
+    assert made == [1, 2]

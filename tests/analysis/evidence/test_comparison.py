@@ -81,6 +81,7 @@ def test_many_metrics_are_corrected_for() -> None:
     least = min(rows, key=lambda row: row.p)
     assert least.corrected == pytest.approx(min(1.0, 3 * least.p))
     assert compare(*together, correction="none").rows[0].corrected == rows[0].p
+    assert compare(*together).tests == "p: paired sign-flip test, corrected by holm for 3 metrics"
 
 
 @pytest.mark.slow
@@ -189,6 +190,7 @@ def test_steps_are_spread_with_equal_margins() -> None:
 
 
 def test_layers_of_policies_that_cannot_be_read_are_refused_with_a_reason(tmp_path: Path) -> None:
-    found = compare_layers(Planted("patch"), Planted("word"), subjects(1), RecordStore(tmp_path), 1)
+    own = subjects(1)
+    found = compare_layers(Planted("patch"), Planted("word"), (own, own), RecordStore(tmp_path), 1)
     assert not found.layers
     assert "planted patch cannot be read" in found.why_not

@@ -10,8 +10,9 @@ import pytest
 
 from analysis.annotations import AnnotatedEpisode
 from analysis.annotations.ecot import read_annotation
-from analysis.commands import compare
+from analysis.commands import pair_options
 from analysis.commands.options import Opening
+from analysis.commands.pair_options import Asked, Side, measured_pair
 from analysis.evidence.drawn import DrawnBoxes, KeyBox, read_drawn, write_drawn
 from analysis.evidence.episodes import episodes_at
 from analysis.evidence.measurements import Subject, measure
@@ -75,11 +76,12 @@ def test_grounding_follows_a_box_that_moves(tmp_path: Path) -> None:
 
 
 def test_the_command_line_uses_what_was_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "open_policy", lambda opening: Planted("patch", patch=0, lies=opening is LYING))
+    monkeypatch.setattr(pair_options, "open_policy", lambda opening: Planted("patch", patch=0, lies=opening is LYING))
     (episode,) = episodes_at([SAMPLE])
 
     def found() -> tuple[float, str]:
-        pair, _, _ = compare.measured_pair((OPENING, LYING), [SAMPLE], tmp_path, 1, ["attention"], "holm", None, False)
+        asked = Asked([SAMPLE], tmp_path, 1, ["attention"], layers=False)
+        pair, _, _ = measured_pair(Side(OPENING), Side(LYING), asked)
         return pair.first.measured.per_step("named area")[0], pair.settings["boxes drawn by a person"]
 
     area, said = found()

@@ -6,11 +6,13 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from analysis.evidence.charts import comparison_chart
+from analysis.evidence.describe import pair_text
 from analysis.evidence.exhibits import exhibits, overlay
 from analysis.evidence.pair import Pair, measure_pair
 from analysis.evidence.probe import probe
@@ -104,6 +106,22 @@ def test_a_comparison_is_a_chart_with_every_number(page: tuple[Pair, str]) -> No
     assert len([line for line in lines if not line.startswith("#")]) == 1 + len(pair.comparison.rows)
     with np.load(io.BytesIO(chart_files.npz(chart)), allow_pickle=False) as data:
         assert data["difference value"].tolist() == [row.difference.value for row in pair.comparison.rows]
+
+
+def test_what_was_not_measured_is_not_called_the_same(tmp_path: Path) -> None:
+    own = subjects(1)
+    few = measure_pair(
+        (Planted("patch"), Planted("patch", lies=True)), (own, own), [probe("attention")], RecordStore(tmp_path), 1
+    )
+    for told in (report_html(few), pair_text(few)):
+        assert "The action was not measured." in told and "are the same" not in told
+        assert "Too few episodes to say whether the two differ: 1 measured, 6 or more are needed." in told
+        assert "p: not tested, which takes 6 episodes or more" in told and "corrected by" not in told
+        assert "No metric shows" not in told
+    assert "not tested" in comparison_chart(few).provenance.method
+    same = measure_pair((Planted("word"), Planted("word")), (own, own), [probe("action")], RecordStore(tmp_path), 1)
+    for told in (report_html(same), pair_text(same)):
+        assert "The actions are the same at every measured step." in told
 
 
 def test_an_overlay_is_strongest_at_the_highest_patch_and_keeps_what_is_outside() -> None:
