@@ -77,7 +77,18 @@ def test_directions_may_be_seen_from_another_thing_and_in_other_words() -> None:
     assert direction_right("the green block is 4 cm forward and 2 cm right of the gripper", SCENE) is False
     assert direction_right("the yellow block is 1 cm left of the green block", SCENE) is False
     assert direction_right("the carrot is left of the gripper", SCENE) is None  # where the carrot is nobody knows
+    assert direction_right("the carrot is left of the green block", SCENE) is None
+    assert direction_right("the green block is left of the carrot", SCENE) is None
     assert direction_right("the green block is ahead", replace(SCENE, gripper=None)) is None
+
+
+@pytest.mark.parametrize("babble", ["it is the the of the .", ".", "the table is 12 cm below ."])
+def test_a_spatial_part_that_places_nothing_is_wrong_where_something_could_be_placed(babble: str) -> None:
+    assert judge(said(spatial=babble), SCENE, THINGS).direction is False
+    nowhere = {"green block": np.full(3, np.nan)}
+    for blind in (replace(SCENE, gripper=None), replace(SCENE, positions={}), replace(SCENE, positions=nowhere)):
+        assert judge(said(spatial=babble), blind, THINGS).direction is None
+    assert judge(said(spatial=babble), replace(SCENE, instruction="do it"), THINGS).direction is None
 
 
 def test_nothing_said_is_wrong_where_something_could_be() -> None:
