@@ -16,7 +16,7 @@ from analysis.finetuning.checked import check_rationales
 from analysis.finetuning.episode_demonstrations import Lesson
 from analysis.finetuning.run import Prepared, Request, prepare
 from models.errors import UserError
-from models.refine.settings import Order, TuneSettings
+from models.refine.settings import Mode, Order, TuneSettings
 from models.types import Rationale
 from tests.tiny_episode import ACTION_NAMES, ACTION_UNITS, STEPS, contents
 
@@ -136,6 +136,12 @@ def test_rationales_of_other_episodes_are_not_called_absent(
         prepared(tiny_base, folder, rationales=(file,))
     write("0123", "4567", open_source(folder).open("b").meta.digest)
     assert prepared(tiny_base, folder, rationales=(file,)).lessons.notes == (told,)
+
+
+def test_low_rank_changes_need_a_layer(tiny_base: Path, episodes: Callable[..., Path]) -> None:
+    settings = TuneSettings(mode=Mode.LORA, frozen_layers=3)
+    with pytest.raises(UserError, match=r"LoRA changes decoder layers, and all 3 of .* are to be frozen"):
+        prepare(Request(tiny_base, (episodes(),), Path("out"), settings))
 
 
 class _Learner:
