@@ -14,6 +14,7 @@ from tqdm import tqdm
 from analysis.commands.options import ActionStats, AsJson, Base, CheckpointPath, Device, Dtype, Opening, open_policy
 from analysis.running import Running
 from models.errors import UserError
+from models.policy import Policy
 
 
 def evaluate(
@@ -37,8 +38,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a policy on recorded episodes and in a simulated world, with intervals: docs/evaluate.md."""
-    from analysis.evaluation.run import OpenLoop, check_request, closed, measure_open
+    from analysis.evaluation.run import OpenLoop, check_policy, check_request, measure_closed, measure_open
     from analysis.evaluation.summary import as_table, closed_loop, compare_errors, compare_rollouts, open_loop
+    from analysis.evaluation.world import open_world
 
     if not episodes and world is None:
         raise UserError("say what to measure: --episodes for open loop, --world for closed loop, or both")
@@ -47,27 +49,31 @@ def evaluate(
         tuple(episodes or ()), tuple(id or ()), checkpoint if held_out else None, every, tuple(camera or ())
     )
     trials = check_request(asked) if episodes else None
-    paths = [checkpoint, *([against] if against is not None else [])]
+    stage = open_world(world) if world is not None else None
+    policies: dict[str, Policy] = {}
+    for path in [checkpoint, *([against] if against is not None else [])]:
+        name = path.resolve().name if path.resolve().name not in policies else f"{path.resolve().name} (second)"
+        policies[name] = open_policy(Opening(path, action_stats, None, base, Running(device, dtype)))
+        check_policy(policies[name], stage)
     figures: dict[str, Any] = {}
     opened: dict[str, Any] = {}
-    for path in paths:
-        policy = open_policy(Opening(path, action_stats, None, base, Running(device, dtype)))
-        name = path.resolve().name if path.resolve().name not in figures else f"{path.resolve().name} (second)"
-        space = policy.info.action_space
-        place = out / policy.info.digest
+    for name, policy in policies.items():
+        space, place = check_policy(policy), out / policy.info.digest
         found: dict[str, Any] = {"policy": policy, "open": {}, "closed": {}}
-        with tqdm(unit="trial", desc=name, file=sys.stderr) as bar:
+        total = len(wanted) + (len(trials.episodes) if trials is not None else 0)
+        with tqdm(total=total, unit=" trials", desc=name, file=sys.stderr) as bar:
             if trials is not None:
                 found["open"] = measure_open(policy, trials, asked, place, bar)
-            if world is not None:
-                found["closed"] = closed(policy, world, wanted, place, out / "rollouts" / name if keep else None, bar)
-        names, units = (space.names, space.units) if space is not None else ((), ())
-        figures[name] = [*open_loop(found["open"], names, units), *closed_loop(list(found["closed"].values()))]
+            if world is not None and stage is not None:
+                rollouts = out / "rollouts" / name if keep else None
+                found["closed"] = measure_closed(policy, stage, world, wanted, place, rollouts, bar)
+        outcomes = closed_loop(list(found["closed"].values()))
+        figures[name] = [*open_loop(found["open"], space.names, space.units), *outcomes]
         opened[name] = found
     tests = []
     if len(opened) == 2:
         first, second = opened.values()
-        names = first["policy"].info.action_space.names
+        names = check_policy(first["policy"]).names
         tests = [
             *compare_errors(first["open"], second["open"], names),
             *compare_rollouts(first["closed"], second["closed"]),

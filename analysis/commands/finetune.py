@@ -58,6 +58,9 @@ def finetune(
     new_stats: Annotated[str | None, typer.Option(help="name for action statistics made of these episodes")] = None,
     name: Annotated[str, typer.Option(help="what the tuned policy is called")] = "",
     save_dtype: Annotated[str | None, typer.Option(help="number type of the weights; the base's if left out")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="longest rationale that the policy may write; 1.5 times the longest if left out")
+    ] = None,
     base: Base = None,
     family: Family = None,
     as_json: AsJson = False,
@@ -68,6 +71,8 @@ def finetune(
 
     if save_dtype not in (None, "float32", "bfloat16", "float16"):
         raise UserError(f"the number type is {save_dtype!r}; use float32, bfloat16 or float16")
+    if max_tokens is not None and max_tokens < 1:
+        raise UserError(f"a rationale may have {max_tokens} tokens; it must be 1 or more")
     settings = TuneSettings(
         reasoning_weight=weight, order=choice(Order, SHORT.get(order, order), "order"), mode=choice(Mode, mode, "mode"),
         frozen_layers=(0 if mode == "full" else 2) if frozen_layers is None else frozen_layers,
@@ -84,13 +89,15 @@ def finetune(
 
     request = Request(
         checkpoint, tuple(episodes), out, settings, tuple(given), tuple(id or ()), hold_out, camera,
-        action_stats, new_stats, name, save_dtype, base, family,
+        action_stats, new_stats, name, save_dtype, base, family, max_tokens,
     )  # fmt: skip
     prepared = prepare(request)
     lessons, first = prepared.lessons, int(os.environ.get("RANK", "0")) == 0
     if first:
         for one in lessons.broken:
             typer.echo(f"skipped: {one.path}: {one.reason}", err=True)
+        for note in lessons.notes:
+            typer.echo(f"note: {note}", err=True)
         typer.echo(
             f"{len(lessons.lessons)} steps of {len(lessons.episodes)} episodes; {len(lessons.held_out)} episodes held "
             f"out; {lessons.silent} steps without a rationale left out",

@@ -42,7 +42,7 @@ def check_fit(policy: Policy, world: World) -> None:
 
 
 def roll_out(policy: Policy, world: World, seed: int, folder: Path | None = None) -> Rollout:
-    """One episode; kept in ``folder`` as ``seed-N.hdf5``, whether it succeeds or not.
+    """One episode; kept in ``folder`` as `rollout_file`, whether it succeeds or not.
 
     The policy is asked anew at every step; of a chunk the first action is carried out.
     """
@@ -63,8 +63,12 @@ def roll_out(policy: Policy, world: World, seed: int, folder: Path | None = None
         success, grasped, wrong = standing.success, grasped or standing.grasped, wrong or standing.wrong
     done = Rollout(seed, task, success, grasped, wrong, len(actions))
     if folder is not None:
-        _keep(folder / f"seed-{seed}.hdf5", policy, world, done, seen, actions, said)
+        _keep(rollout_file(folder, seed), policy, world, done, seen, actions, said)
     return done
+
+
+def rollout_file(folder: Path, seed: int) -> Path:
+    return folder / f"seed-{seed}.hdf5"
 
 
 def _keep(

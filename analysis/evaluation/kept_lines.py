@@ -14,14 +14,18 @@ def measured(
     path: Path,
     keys: Iterable[str],
     measure: Callable[[str], Any],
-    told: Callable[[], None] = lambda: None,
+    told: Callable[[], Any] = lambda: None,
+    whole: Callable[[str], bool] = lambda key: True,
 ) -> dict[str, Any]:
-    """``measure(key)`` of every key, in their order; those that are in the file already are read from it."""
+    """``measure(key)`` of every key, in their order; those that are in the file already are read from it.
+
+    ``whole(key)``: whether what measuring leaves behind beside its result is there, too; else it is measured again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     done = read_lines(path)
     wanted = list(keys)
     for key in wanted:
-        if key not in done:
+        if key not in done or not whole(key):
             done[key] = measure(key)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "result": done[key]}) + "\n")

@@ -44,7 +44,7 @@ class Judged:
     said: bool  # there is a rationale, with no empty part among those it should have
     object: bool | None  # the thing that the instruction names first is the first that the situation names
     receptacle: bool | None  # likewise the second
-    direction: bool | None  # no direction is opposite, invented or missing
+    direction: bool | None  # no direction is opposite, invented or missing, and a thing is named at all
     nothing_invented: bool | None  # names no thing that is not there
 
 
@@ -53,7 +53,7 @@ def judge(rationale: Rationale | None, scene: Scene, vocabulary: Collection[str]
     wanted = mentioned(scene.instruction, scene.things)
     if rationale is None or not rationale.text.strip():
         told = [False if len(wanted) > place else None for place in (0, 1)]
-        return Judged(False, told[0], told[1], False if _direction_known(scene, wanted) else None, None)
+        return Judged(False, told[0], told[1], direction_right("", scene), None)
     parts = rationale.parts
     whole = all(parts.get(part, "").strip() for part in PARTS) if set(PARTS) & set(parts) else True
     said = mentioned(parts.get("situation") or rationale.text, scene.things)
@@ -62,7 +62,7 @@ def judge(rationale: Rationale | None, scene: Scene, vocabulary: Collection[str]
         said=whole,
         object=said[:1] == wanted[:1] if wanted else None,
         receptacle=said[1:2] == wanted[1:2] if len(wanted) > 1 else None,
-        direction=direction_right(parts.get("spatial") or rationale.text, scene) if scene.positions else None,
+        direction=direction_right(parts.get("spatial") or rationale.text, scene),
         nothing_invented=None if invented is None else not invented,
     )
 
@@ -86,19 +86,22 @@ def mentioned(text: str, names: Collection[str]) -> list[str]:
 def direction_right(text: str, scene: Scene) -> bool | None:
     """Whether the first sentence of ``text`` puts its thing where it is, seen from what it names as reference.
 
-    The thing is the first named; the reference is the next one, or the gripper. None where one of them has no position.
+    The thing is the first named; the reference is the next one, or the gripper. None where the data do not place one of
+    them, or, of words that name no thing, where they could not have told the thing that the instruction names first.
     A direction is wrong if the thing lies less than half a centimetre that way; one told as under 2 cm only if it lies
     half a centimetre or more the other way, for such lengths are rounded. An offset of 2 cm or more must be told.
     """
     clause = re.split(r"[.;,]", _NOT_DIRECTIONS.sub(" ", text.lower()))[0]
-    order = mentioned(clause, scene.positions)
-    if not order:
+    named = mentioned(clause, scene.things)
+    thing = next(iter(named or mentioned(scene.instruction, scene.things)), None)
+    seen_from_tool = re.search(r"\b(gripper|tool|hand|fingers)\b", clause) is not None or len(named) < 2
+    origin = scene.gripper if seen_from_tool else scene.positions.get(named[1])
+    place = scene.positions.get(thing) if thing is not None else None
+    if origin is None or place is None or not np.isfinite([*origin[:2], *place[:2]]).all():
         return None
-    seen_from_tool = re.search(r"\b(gripper|tool|hand|fingers)\b", clause) is not None or len(order) < 2
-    origin = scene.gripper if seen_from_tool else scene.positions[order[1]]
-    if origin is None or not np.isfinite([*origin[:2], *scene.positions[order[0]][:2]]).all():
-        return None
-    offset = scene.positions[order[0]][:2] - origin[:2]
+    if not named:
+        return False
+    offset = place[:2] - origin[:2]
     told = {WORDS[word]: amount for amount, word in _told(clause)}
     for (axis, sign), centimetres in told.items():
         little = centimetres is not None and centimetres < 100 * NEAR
@@ -112,7 +115,3 @@ def _told(clause: str) -> list[tuple[float | None, str]]:
     """Direction words with the centimetres that stand before them, where some do."""
     found = re.findall(r"(?:(\d+(?:\.\d+)?)\s*cm\s+(?:to\s+the\s+)?)?\b([a-z]+)\b", clause)
     return [(float(amount) if amount else None, word) for amount, word in found if word in WORDS]
-
-
-def _direction_known(scene: Scene, wanted: list[str]) -> bool:
-    return bool(wanted) and wanted[0] in scene.positions and scene.gripper is not None

@@ -9,14 +9,15 @@ from typing import Any
 
 from analysis.cameras import plan_cameras
 from analysis.episodes import EpisodeSource, open_source
-from analysis.evaluation.closed_loop import check_fit, roll_out
+from analysis.evaluation.closed_loop import check_fit, roll_out, rollout_file
 from analysis.evaluation.kept_lines import measured
 from analysis.evaluation.open_loop import score_episode
-from analysis.evaluation.world import open_world
+from analysis.evaluation.world import World
 from analysis.rationales.seen_things import seen_things
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 from models.policy import Policy
+from models.types import ActionSpace
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,19 @@ def check_request(asked: OpenLoop) -> Trials:
     return Trials(tuple(chosen), vocabulary)
 
 
-def measure_open(policy: Policy, trials: Trials, asked: OpenLoop, place: Path, bar: Any) -> dict[str, Any]:
-    """Episode -> its step scores. Raises UserError where policy and episodes do not fit."""
+def check_policy(policy: Policy, world: World | None = None) -> ActionSpace:
+    """What it predicts. Raises UserError for a policy that cannot be measured, or cannot act in ``world``."""
     space = policy.info.action_space
     if space is None:
         raise UserError(f"{policy.info.name} predicts no actions, so there is nothing to measure")
+    if world is not None:
+        check_fit(policy, world)
+    return space
+
+
+def measure_open(policy: Policy, trials: Trials, asked: OpenLoop, place: Path, bar: Any) -> dict[str, Any]:
+    """Episode -> its step scores. Raises UserError where policy and episodes do not fit."""
+    space = check_policy(policy)
     by_key = {f"{meta.id} {meta.digest} every {asked.every}": (source, meta) for source, meta in trials.episodes}
 
     def measure(key: str) -> list[dict[str, Any]]:
@@ -86,13 +95,18 @@ def measure_open(policy: Policy, trials: Trials, asked: OpenLoop, place: Path, b
     return measured(place / "open.jsonl", by_key, measure, bar.update)
 
 
-def closed(policy: Policy, name: str, seeds: range, place: Path, rollouts: Path | None, bar: Any) -> dict[str, Any]:
-    """Seed -> its rollout."""
-    world = open_world(name)
-    check_fit(policy, world)
+def measure_closed(
+    policy: Policy, world: World, name: str, seeds: range, place: Path, rollouts: Path | None, bar: Any
+) -> dict[str, Any]:
+    """Seed -> its rollout; ``name``: of the world. One whose episode is wanted and is not there is made again."""
+    check_policy(policy, world)
     keys = {f"{name} {seed}": seed for seed in seeds}
     return measured(
-        place / "closed.jsonl", keys, lambda key: asdict(roll_out(policy, world, keys[key], rollouts)), bar.update
+        place / "closed.jsonl",
+        keys,
+        lambda key: asdict(roll_out(policy, world, keys[key], rollouts)),
+        bar.update,
+        whole=lambda key: rollouts is None or rollout_file(rollouts, keys[key]).exists(),
     )
 
 

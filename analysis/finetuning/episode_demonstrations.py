@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.rationales import TaughtSource
 from analysis.rationales.review_note import is_note
+from analysis.rationales.taught_episode import of_others
 from analysis.types import Episode, EpisodeMeta
 from models.errors import UserError
 from models.refine.demonstrations import Demonstration
@@ -40,10 +42,18 @@ class Lessons:
     silent: int  # steps left out because nothing explains them
     short: int  # steps left out because the chunk does not fit before the end
     broken: tuple[BrokenEpisode, ...]
+    notes: tuple[str, ...] = ()  # what a person should know of the data
 
     @property
     def digests(self) -> dict[str, str]:
         return {meta.id: meta.digest for meta in self.episodes}
+
+    def without(self, unfit: Mapping[tuple[int, str], BrokenEpisode]) -> Lessons:
+        """The same but for those episodes, by number of the source and id, which then count as broken."""
+        left = tuple(each for each in self.lessons if (each.source, each.episode) not in unfit)
+        learned = {each.episode for each in left}
+        episodes = tuple(meta for meta in self.episodes if meta.id in learned)
+        return replace(self, lessons=left, episodes=episodes, broken=(*self.broken, *unfit.values()))
 
 
 def gather(sources: Sequence[EpisodeSource], order: Order, chunk: int, hold_out: float, only: Sequence[str]) -> Lessons:
@@ -76,14 +86,16 @@ def gather(sources: Sequence[EpisodeSource], order: Order, chunk: int, hold_out:
         silent += len(own) - len(kept)
         lessons += kept
         used += [episode.meta] if kept else []
+    files = dict.fromkeys(path for source in sources if isinstance(source, TaughtSource) for path in source.files)
+    notes = of_others(tuple(files), [meta for _, meta in metas])
     if not lessons and silent:
         raise UserError(
-            f"none of the {len(metas) - len(held)} episodes has a rationale; write some with annotate, or tune with "
-            "the order 'action only'"
+            f"none of the {len(metas) - len(held)} episodes has a rationale{''.join(f'; {note}' for note in notes)}; "
+            "write some with annotate, or tune with the order 'action only'"
         )
     if not lessons:
         raise UserError(f"there is nothing to learn: {len(metas)} episodes, {len(held)} held out, {len(broken)} broken")
-    return Lessons(tuple(lessons), tuple(used), tuple(held), silent, short, tuple(broken))
+    return Lessons(tuple(lessons), tuple(used), tuple(held), silent, short, tuple(broken), notes)
 
 
 def rationale_at(episode: Episode, step: int) -> Rationale | None:
@@ -104,16 +116,24 @@ class EpisodeDemonstrations:
         self._open = lru_cache(maxsize=OPEN)(lambda source, id: sources[source].open(id))
         self._order = lru_cache(maxsize=2)(self._drawn)
 
+    def only(self, lessons: Sequence[Lesson]) -> EpisodeDemonstrations:
+        """The same of fewer lessons."""
+        return EpisodeDemonstrations(self._sources, lessons, self._chunk, self._camera, self._seed)
+
     def draw(self, number: int) -> Demonstration:
         epoch, place = divmod(number, len(self._lessons))
         return self.of(self._lessons[int(self._order(epoch)[place])])
 
+    def episode(self, lesson: Lesson) -> Episode:
+        opened: Episode = self._open(lesson.source, lesson.episode)
+        return opened
+
     def of(self, lesson: Lesson) -> Demonstration:
-        episode: Episode = self._open(lesson.source, lesson.episode)
+        episode = self.episode(lesson)
         seen = episode.step(lesson.step).observation
         camera = self._camera or next(iter(seen.images))
         if camera not in seen.images:
-            raise UserError(f"episode {lesson.episode!r} has no camera {camera!r}; it has {', '.join(seen.images)}")
+            raise UserError(f"no camera {camera!r}; it has {', '.join(seen.images)}")
         actions = np.asarray(episode.actions[lesson.step : lesson.step + self._chunk], dtype=np.float64)
         observation = Observation({camera: seen.images[camera]}, seen.instruction, seen.state)
         return Demonstration(observation, actions, lesson.rationale)

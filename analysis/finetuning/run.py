@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import models
 from analysis.episodes import EpisodeSource, open_source
+from analysis.finetuning.checked import check_rationales, fitting
 from analysis.finetuning.episode_demonstrations import EpisodeDemonstrations, Lessons, gather
 from analysis.rationales import TaughtSource, read_rationales
 from models.checkpoint_files import CheckpointFiles
@@ -21,8 +22,7 @@ from models.refine.trainable import why_not
 from models.registry import function
 from models.types import CheckpointSpec
 
-LOOKED_AT = 3000  # rationales whose length decides how long the policy may write
-ROOM = 1.5  # times the longest of them
+ROOM = 1.5  # times the longest rationale: what the policy may write
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Request:
     dtype: str | None = None  # of the written weights; None: the base's
     base: Path | None = None
     family: str | None = None  # where the files cannot tell
+    max_tokens: int | None = None  # of a rationale; None: 1.5 times the longest, which the base must be able to write
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,13 @@ def prepare(request: Request) -> Prepared:
     demonstrations = EpisodeDemonstrations(
         sources, lessons.lessons, spec.action_space.chunk, request.camera, settings.seed
     )
-    own = _statistics(request.new_stats, sources, lessons) if request.new_stats is not None else None
-    files = CheckpointFiles.open(request.checkpoint, request.base)
-    learner = function("models.refine.learner:open_learner")(
-        files, spec.family, settings.order, action_stats=request.action_stats, own=own
-    )
-    if settings.order is not Order.ACT_ONLY:
-        said = {id(each.rationale): each.rationale for each in lessons.lessons if each.rationale is not None}
-        longest = learner.longest(list(said.values())[:LOOKED_AT], settings.order)
-        learner = learner.allowing(max(math.ceil(ROOM * longest), 1))
-    for lesson in (lessons.lessons[0], lessons.lessons[-1]):
-        learner.check(demonstrations.of(lesson), settings.order)
+    learner, notes = _learner(request, spec, sources, lessons)
+    fit = fitting(learner, demonstrations, lessons, settings.order)
+    if fit.broken != lessons.broken:
+        demonstrations = demonstrations.only(fit.lessons)
+        if request.new_stats is not None:  # which were of more than is learned
+            learner, notes = _learner(request, spec, sources, fit)
+    lessons = replace(fit, notes=(*fit.notes, *notes))
     dtype = request.dtype or {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(spec.dtype, spec.dtype)
     return Prepared(learner, demonstrations, lessons, _provenance(request, spec, lessons), dtype)
 
@@ -92,6 +89,24 @@ def finetune(request: Request, prepared: Prepared, progress: Callable[[int, int]
         prepared.learner, prepared.demonstrations, request.settings, request.out, prepared.provenance, name,
         prepared.dtype, progress,
     )  # fmt: skip
+
+
+def _learner(
+    request: Request, spec: CheckpointSpec, sources: Sequence[EpisodeSource], lessons: Lessons
+) -> tuple[Any, tuple[str, ...]]:
+    """The learner, allowed to write what it learns, and what a person should know of the words."""
+    own = _statistics(request.new_stats, sources, lessons) if request.new_stats is not None else None
+    order = request.settings.order
+    learner = function("models.refine.learner:open_learner")(
+        CheckpointFiles.open(request.checkpoint, request.base), spec.family, order,
+        action_stats=request.action_stats, own=own,
+    )  # fmt: skip
+    if order is Order.ACT_ONLY:
+        return learner, ()
+    if request.max_tokens is not None:
+        learner = learner.allowing(request.max_tokens)
+    longest, notes = check_rationales(learner, lessons.lessons, order)
+    return learner.allowing(request.max_tokens or max(math.ceil(ROOM * longest), 1)), notes
 
 
 def _sources(request: Request) -> list[EpisodeSource]:
@@ -106,8 +121,13 @@ def _sources(request: Request) -> list[EpisodeSource]:
 
 
 def _statistics(name: str, sources: Sequence[EpisodeSource], lessons: Lessons) -> DataStatistics:
-    of = {each.episode: each.source for each in lessons.lessons}
-    return DataStatistics.of(name, [sources[source].open(id).actions for id, source in of.items()])
+    of = dict.fromkeys((each.source, each.episode) for each in lessons.lessons)
+    actions = {id: sources[source].open(id).actions for source, id in of}
+    columns = {each.shape[1]: id for id, each in actions.items()}
+    if len(columns) > 1:
+        found = ", ".join(f"{id!r} has {count}" for count, id in sorted(columns.items()))
+        raise UserError(f"statistics need the same action columns in all episodes; {found}; choose some with --id")
+    return DataStatistics.of(name, list(actions.values()))
 
 
 def _provenance(request: Request, spec: CheckpointSpec, lessons: Lessons) -> dict[str, Any]:

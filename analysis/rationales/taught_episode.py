@@ -121,6 +121,18 @@ def gathered(files: Sequence[Path]) -> tuple[dict[str, list[KeptRationale]], lis
     return by_episode, broken
 
 
+def of_others(files: Sequence[Path], metas: Sequence[EpisodeMeta]) -> tuple[str, ...]:
+    """For each file a sentence, where it explains other episodes than ``metas`` under the same ids."""
+    digests = {meta.id: meta.digest for meta in metas}
+    told = []
+    for path in files:
+        by_episode, _ = gathered((path,))
+        kept = [each for id in digests.keys() & by_episode.keys() for each in by_episode[id]]
+        if count := sum(not _of(each, digests[each.episode]) for each in kept):
+            told.append(f"{count} rationales in {path} are of other episodes (their digests differ)")
+    return tuple(told)
+
+
 @lru_cache(maxsize=16)
 def _remembered(path: Path, changed: int, size: int) -> tuple[KeptRationale, ...]:
     """As `read_rationales`; read once for every state of the file."""
@@ -132,10 +144,14 @@ def fitting(kept: Sequence[KeptRationale], meta: EpisodeMeta) -> tuple[Rationale
 
     Another episode may have the same id in another data set: where both digests are known they must agree.
     """
-    own = [each for each in kept if not each.digest or not meta.digest or each.digest == meta.digest]
+    own = [each for each in kept if _of(each, meta.digest)]
     said = [
         replace(each.rationale, stop=min(each.rationale.stop, meta.length), author=each.signed)
         for each in own
         if each.rationale.start < meta.length
     ]
     return tuple(sorted(said, key=lambda each: (each.start, each.stop)))
+
+
+def _of(kept: KeptRationale, digest: str) -> bool:
+    return not kept.digest or not digest or kept.digest == digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.checkpoint_files import CheckpointFiles
@@ -57,8 +58,12 @@ class Learner(Protocol):
         """Id that fills a batch up at its end, where nobody looks."""
         ...
 
-    def longest(self, rationales: Iterable[Rationale], order: Order) -> int:
-        """Tokens of the longest of ``rationales``. Raises UserError for one that cannot be written."""
+    def words(self, rationale: Rationale, order: Order) -> list[int]:
+        """The ids that say it. Raises UserError for one that the policy cannot write."""
+        ...
+
+    def unknown(self, rationale: Rationale) -> tuple[str, ...]:
+        """Its words that the tokenizer does not know and reads as one and the same token."""
         ...
 
     def allowing(self, tokens: int) -> Self:
@@ -129,8 +134,18 @@ def check_words(ids: Sequence[int], longest: int, rationale: Rationale) -> None:
     if len(ids) > longest:
         raise UserError(
             f"a rationale of steps [{rationale.start}, {rationale.stop}) has {len(ids)} tokens, the policy may "
-            f"write {longest}; allow more with max_tokens, or shorten it"
+            f"write {longest}; allow more (--max-tokens), or shorten it"
         )
+
+
+def unknown_words(tokenizer: Tokenizer, text: str) -> tuple[str, ...]:
+    """Words of ``text``, in their order, for which the tokenizer has but the token of what it does not know."""
+    name = getattr(tokenizer.model, "unk_token", None)  # subword tokenizers may have none
+    unknown = tokenizer.token_to_id(name) if name else None
+    read = tokenizer.encode(text, add_special_tokens=False)
+    return tuple(
+        text[start:stop] for token, (start, stop) in zip(read.ids, read.offsets, strict=True) if token == unknown
+    )
 
 
 def check_positions(needed: int, positions: int, files: CheckpointFiles) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from models.rationale_text import STATED, StatedRationale
 from models.refine.data_statistics import DataStatistics
 from models.refine.demonstrations import Demonstration
 from models.refine.examples import Example
-from models.refine.learner import Taught, check_actions, check_positions, check_words, only_camera
+from models.refine.learner import Taught, check_actions, check_positions, check_words, only_camera, unknown_words
 from models.refine.selective_transfer import Parts
 from models.refine.settings import Order
 from models.refine.soft_labels import ActionIds
@@ -97,9 +97,6 @@ class OpenVLALearner:
     def pad(self) -> int:
         return self.reader.config.eos
 
-    def longest(self, rationales: Iterable[Rationale], order: Order) -> int:
-        return max((len(self._words(each)) for each in rationales), default=0)
-
     def allowing(self, tokens: int) -> OpenVLALearner:
         return self if self.rationale is None else replace(self, rationale=replace(self.rationale, max_tokens=tokens))
 
@@ -118,18 +115,21 @@ class OpenVLALearner:
         if order is Order.ACT_ONLY:
             said, action = [], (self._tag() if self.rationale is not None else []) + action
         else:
-            said = self._words(shown.rationale) if shown.rationale is not None else []
+            said = self.words(shown.rationale, order) if shown.rationale is not None else []
         bos, *words = question.prompt.ids
         patches = question.prompt.length - len(question.prompt.ids)
         prompt = [bos] + [bos] * patches + words  # at the patches' places any id will do
         return Taught(Example(prompt, said, action), tuple(seen.pixels for seen in question.seen))
 
-    def _words(self, rationale: Rationale) -> list[int]:
+    def words(self, rationale: Rationale, order: Order) -> list[int]:
         """What stands between the prompt and the action, whose tag is its end."""
         ids = encode_text(self.reader.config, self.tokenizer, forced_text(rationale, TAGS))
         assert self.rationale is not None  # of every order with words
         check_words(ids, self.rationale.max_tokens, rationale)
         return ids
+
+    def unknown(self, rationale: Rationale) -> tuple[str, ...]:
+        return unknown_words(self.tokenizer, forced_text(rationale, TAGS))
 
     def _tag(self) -> list[int]:
         return encode_text(self.reader.config, self.tokenizer, forced_text(""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from models.rationale_text import RationaleFormat
 from models.refine.data_statistics import DataStatistics
 from models.refine.demonstrations import Demonstration
 from models.refine.examples import Example
-from models.refine.learner import Taught, check_actions, check_positions, check_words, only_camera
+from models.refine.learner import Taught, check_actions, check_positions, check_words, only_camera, unknown_words
 from models.refine.selective_transfer import Parts
 from models.refine.settings import Order
 from models.refine.soft_labels import ActionIds
@@ -101,9 +101,6 @@ class PaliGemmaLearner:
     def pad(self) -> int:
         return self.vocabulary.pad
 
-    def longest(self, rationales: Iterable[Rationale], order: Order) -> int:
-        return max((len(self.words(each, order)) for each in rationales), default=0)
-
     def allowing(self, tokens: int) -> PaliGemmaLearner:
         form = self.robot.rationale
         if form is None:
@@ -128,12 +125,13 @@ class PaliGemmaLearner:
         """The rationale's ids, each part after its marker; after actions its end is taught too."""
         if rationale is None or self.robot.rationale is None:
             return []
-        text = self.robot.rationale.marked(rationale)
-        ids = encode_words(
-            self.tokenizer, self.vocabulary, self.robot.rationale.lowered(text) if self.robot.lowercase else text
-        )
+        ids = encode_words(self.tokenizer, self.vocabulary, _written(self.robot, self.robot.rationale, rationale))
         check_words(ids, self.robot.rationale.max_tokens, rationale)
         return [*ids, self.vocabulary.eos] if order is Order.ACT_FIRST else ids
+
+    def unknown(self, rationale: Rationale) -> tuple[str, ...]:
+        form = self.robot.rationale
+        return unknown_words(self.tokenizer, _written(self.robot, form, rationale)) if form is not None else ()
 
     def _action_ids(self, actions: Float[np.ndarray, "T D"]) -> list[int]:
         """The token that announces actions, and one a dimension and step."""
@@ -182,6 +180,11 @@ def paligemma_parts(model: PaliGemmaForConditionalGeneration) -> Parts:
         vision=(model.model.vision_tower, model.model.multi_modal_projector),
         configs=(model.config, model.config.text_config),
     )
+
+
+def _written(robot: ActionTokenConfig, form: RationaleFormat, rationale: Rationale) -> str:
+    text = form.marked(rationale)
+    return form.lowered(text) if robot.lowercase else text
 
 
 def _rationale_format(

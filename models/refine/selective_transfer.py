@@ -56,9 +56,11 @@ def choose(parts: Parts, settings: TuneSettings) -> Transfer:
     """Decide what trains, in place; for LoRA see `add_low_rank`, which comes after.
 
     Raises:
-        UserError: more layers are to be frozen than there are.
+        UserError: more layers are to be frozen than there are, or none is left for LoRA.
     """
     check_layers(settings.frozen_layers, len(parts.layers))
+    if settings.mode is Mode.LORA and settings.frozen_layers == len(parts.layers):
+        raise UserError(f"LoRA changes decoder layers, and all {len(parts.layers)} are to be frozen; freeze fewer")
     if settings.mode is Mode.FULL:
         parts.model.requires_grad_(True)
         _fix(parts)
@@ -108,11 +110,8 @@ def add_low_rank(parts: Parts, settings: TuneSettings) -> nn.Module:
     """The model with low-rank changes (Hu et al., 2021) of the layers that are not frozen; they alone train."""
     from peft import LoraConfig, get_peft_model
 
-    layers = len(parts.layers)
-    if settings.frozen_layers == layers:
-        raise UserError(f"LoRA changes decoder layers, and all {layers} are to be frozen; freeze fewer")
     place = next(name for name, module in parts.model.named_modules() if module is parts.layers)
-    kept = "|".join(str(layer) for layer in range(settings.frozen_layers, layers))
+    kept = "|".join(str(layer) for layer in range(settings.frozen_layers, len(parts.layers)))
     targets = rf"{re.escape(place)}\.({kept})\..*\.({'|'.join(PROJECTIONS)})"
     low_rank = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=targets, lora_dropout=0)
     parts.model.requires_grad_(False)

@@ -66,19 +66,24 @@ class TuneSettings:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         for name in ("learning_rate", "clip", "lora_alpha"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be above 0 and finite")
         for name in ("final_rate", "noisy_actions"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it is a share, from 0 to 1")
         for name in ("warm_up", "weight_decay", "soft_bins", "seed"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more and finite")
         if self.precision not in ("float32", "bfloat16"):
             raise UserError(f"precision is {self.precision!r}; use float32 or bfloat16")
         if self.mode is Mode.FULL and self.frozen_layers:
             raise UserError(
                 f"full fine-tuning freezes nothing, but {self.frozen_layers} layers are to be frozen; use 0"
+            )
+        if self.mode is Mode.LORA and (self.train_vision or self.train_embeddings):
+            raise UserError(
+                "LoRA changes decoder layers alone, but vision or embeddings are to be trained too; use the mode "
+                f"{str(Mode.SELECTIVE)!r} or {str(Mode.FULL)!r}"
             )
         if self.batch % self.accumulate:
             raise UserError(f"a batch of {self.batch} cannot be cut into {self.accumulate} equal forwards")

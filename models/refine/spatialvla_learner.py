@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from models.rationale_text import STATED, UNNAMED, StatedRationale
 from models.refine.data_statistics import DataStatistics
 from models.refine.demonstrations import Demonstration
 from models.refine.examples import Example
-from models.refine.learner import Taught, check_actions, check_positions, check_words, only_camera
+from models.refine.learner import Taught, check_actions, check_positions, check_words, only_camera, unknown_words
 from models.refine.selective_transfer import Parts
 from models.refine.settings import Order
 from models.refine.soft_labels import ActionIds
@@ -102,9 +102,6 @@ class SpatialVLALearner:
     def pad(self) -> int:
         return self.reader.settings.pad
 
-    def longest(self, rationales: Iterable[Rationale], order: Order) -> int:
-        return max((len(self._words(each)) for each in rationales), default=0)
-
     def allowing(self, tokens: int) -> SpatialVLALearner:
         stated = self.reader.settings.rationale
         if stated is None:
@@ -123,7 +120,8 @@ class SpatialVLALearner:
         read, settings = self.reader(shown.observation), self.reader.settings
         check_actions(shown.actions, settings.chunk, len(NAMES))
         moves = settings.grid.encoded(self.scale.to_normalised(np.asarray(shown.actions, np.float64))).ravel().tolist()
-        words = self._words(shown.rationale) if order is not Order.ACT_ONLY and shown.rationale is not None else []
+        said = shown.rationale if order is not Order.ACT_ONLY else None
+        words = self.words(said, order) if said is not None else []
         end = [settings.eos]
         example = (
             Example(read.prompt.ids, words + end if words else [], moves)
@@ -132,7 +130,7 @@ class SpatialVLALearner:
         )
         return Taught(example, (read.seen.pixels,))
 
-    def _words(self, rationale: Rationale) -> list[int]:
+    def words(self, rationale: Rationale, order: Order) -> list[int]:
         """The rationale's ids, its parts under the headings by which the policy's answer is cut."""
         if unknown := [name for name in rationale.parts if name not in (*PARTS, UNNAMED)]:
             raise UserError(f"the policy has no rationale part {', '.join(unknown)}; it knows {', '.join(PARTS)}")
@@ -141,6 +139,9 @@ class SpatialVLALearner:
         assert stated is not None  # of every order with words
         check_words(ids, stated.max_tokens, rationale)
         return ids
+
+    def unknown(self, rationale: Rationale) -> tuple[str, ...]:
+        return unknown_words(self.reader.tokenizer, written(rationale))
 
     def inputs(self, ids: Int[Tensor, "B S"], suffix: Int[Tensor, "B S"], taught: Sequence[Taught]) -> dict[str, Any]:
         pixels = torch.from_numpy(np.stack([each.pixels[0] for each in taught]))

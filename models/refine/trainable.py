@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.refine.settings import Order, TuneSettings
+from models.refine.settings import Mode, Order, TuneSettings
 from models.types import CheckpointSpec
 
 LEARNERS: Mapping[str, str] = {  # family -> what opens its learner, imported when asked for
@@ -39,4 +39,6 @@ def why_not(spec: CheckpointSpec, settings: TuneSettings) -> str | None:
         )
     if settings.frozen_layers > spec.layers:
         return f"{settings.frozen_layers} decoder layers are to be frozen; {spec.path} has {spec.layers}"
+    if settings.mode is Mode.LORA and settings.frozen_layers == spec.layers:
+        return f"LoRA changes decoder layers, and all {spec.layers} of {spec.path} are to be frozen; freeze fewer"
     return None

@@ -61,7 +61,7 @@ def tune(
         progress: told steps done and steps in all.
 
     Raises:
-        UserError: ``out`` holds another run, a finished checkpoint, or more layers are to be frozen than there are.
+        UserError: ``out`` holds another run, a finished checkpoint, or layers or processes do not fit.
     """
     start = time.monotonic()
     work = out / TRAINING
@@ -69,12 +69,12 @@ def tune(
     parts = learner.parts
     choose(parts, settings)
     parts.model._no_split_modules = parts.layer_kinds  # transformers' own lists name classes that are not there
+    arguments = _arguments(settings, work)
     _claim(out, plan)
     set_seed(settings.seed)
     logging.disable_progress_bar()  # one bar for every saved state
     model = add_low_rank(parts, settings) if settings.mode is Mode.LORA else learner.model
     transfer = counted(parts, settings.frozen_layers, model)
-    arguments = _arguments(settings, work)
     curves = CurveFile(work / FILE, settings.batch)
     trainer = JointTrainer(
         settings=settings,

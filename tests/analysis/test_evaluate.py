@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
@@ -18,6 +19,7 @@ from analysis.evaluation.closed_loop import roll_out
 from analysis.evaluation.kept_lines import measured
 from analysis.evaluation.open_loop import tokens_right
 from analysis.evaluation.rationale_truth import Scene, direction_right, judge, mentioned
+from analysis.evaluation.run import measure_closed
 from analysis.evaluation.summary import closed_loop, compare_errors, compare_rollouts, open_loop
 from analysis.evaluation.world import Standing
 from analysis.metrics.paired import mcnemar_exact
@@ -77,7 +79,18 @@ def test_directions_may_be_seen_from_another_thing_and_in_other_words() -> None:
     assert direction_right("the green block is 4 cm forward and 2 cm right of the gripper", SCENE) is False
     assert direction_right("the yellow block is 1 cm left of the green block", SCENE) is False
     assert direction_right("the carrot is left of the gripper", SCENE) is None  # where the carrot is nobody knows
+    assert direction_right("the carrot is left of the green block", SCENE) is None
+    assert direction_right("the green block is left of the carrot", SCENE) is None
     assert direction_right("the green block is ahead", replace(SCENE, gripper=None)) is None
+
+
+@pytest.mark.parametrize("babble", ["it is the the of the .", ".", "the table is 12 cm below ."])
+def test_a_spatial_part_that_places_nothing_is_wrong_where_something_could_be_placed(babble: str) -> None:
+    assert judge(said(spatial=babble), SCENE, THINGS).direction is False
+    nowhere = {"green block": np.full(3, np.nan)}
+    for blind in (replace(SCENE, gripper=None), replace(SCENE, positions={}), replace(SCENE, positions=nowhere)):
+        assert judge(said(spatial=babble), blind, THINGS).direction is None
+    assert judge(said(spatial=babble), replace(SCENE, instruction="do it"), THINGS).direction is None
 
 
 def test_nothing_said_is_wrong_where_something_could_be() -> None:
@@ -231,6 +244,35 @@ def test_the_command_compares_two_policies(
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
     assert run(*common)[0].startswith("| | tuned | base |")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")} == stamps
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--against", "/nowhere/tuned"), "/nowhere/tuned"),
+        (("--world", "moon"), "no world 'moon'"),
+        (("--world", "tests.analysis.test_evaluate:Lamp", "--seeds", "0:1"), "the world takes brightness"),
+    ],
+)
+def test_nothing_is_measured_before_all_can_be(
+    given: tuple[str, ...], said: str, tiny_base: Path, tiny_episode: Path, tmp_path: Path
+) -> None:
+    tail = ("--episodes", tiny_episode, "--every", "5", "--out", tmp_path / "out", *given)
+    assert said in run("evaluate", tiny_base, *tail)[1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_rollouts_that_are_not_there_are_made(tmp_path: Path) -> None:
+    bar, kept = tqdm(disable=True), tmp_path / "kept"
+    common = (PlantedPolicy(), Lamp(), "lamp", range(4, 6), tmp_path)
+    first = measure_closed(*common, None, bar)
+    assert measure_closed(*common, kept, bar) == first
+    assert sorted(path.name for path in kept.iterdir()) == ["seed-4.hdf5", "seed-5.hdf5"]
+    (kept / "seed-4.hdf5").unlink()
+    stamp = (kept / "seed-5.hdf5").stat().st_mtime_ns
+    assert measure_closed(*common, kept, bar) == first
+    assert (kept / "seed-4.hdf5").exists()
+    assert (kept / "seed-5.hdf5").stat().st_mtime_ns == stamp
 
 
 @pytest.mark.slow

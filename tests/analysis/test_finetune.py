@@ -144,9 +144,12 @@ def test_an_openvla_becomes_an_ecot_and_a_spatialvla_a_refinevla(folder: Path, t
         "ecot": write_openvla(tmp_path / "openvla", width=32, layers=2),
         "refinevla": write_tiny_spatialvla(tmp_path / "spatialvla", depth=False, max_position_embeddings=128),
     }
+    line = {"episode": "a", "parts": {"planning": 3 * "move up then "}, "start": 0, "stop": STEPS}  # words of both
+    (tmp_path / "r.jsonl").write_text(json.dumps(line) + "\n")
     for family, base in bases.items():
         out = tmp_path / family
-        told, said = run("finetune", base, folder, "--out", out, *SMALL, "--new-stats", "mine", "--name", "my own")
+        own = ("--rationales", tmp_path / "r.jsonl", "--new-stats", "mine", "--name", "my own")
+        told, said = run("finetune", base, folder, "--out", out, *SMALL, *own)
         assert (said, told["steps"]) == ("", 4)
         spec = models.inspect(out)
         assert (spec.family, spec.name, spec.generates_rationale) == (family, "my own", True)

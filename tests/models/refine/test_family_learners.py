@@ -55,7 +55,7 @@ class Case:
 
     def learner(self, folder: Path, **given: object) -> Learner:
         learner = open_learner(CheckpointFiles.open(folder), self.family, self.order, **given)
-        return learner if self.order is Order.ACT_ONLY else learner.allowing(learner.longest([self.said], self.order))
+        return learner if self.order is Order.ACT_ONLY else learner.allowing(len(learner.words(self.said, self.order)))
 
 
 FOUR = Rationale({"observation": "the carrot .", "planning": "move : up"})

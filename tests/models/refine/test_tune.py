@@ -151,6 +151,15 @@ def test_another_run_in_the_folder_is_refused(tuned: Tuned, tiny_base: Path, tmp
         run(tiny_base, tmp_path / "out", replace(SETTINGS, frozen_layers=9))
 
 
+def test_nothing_is_made_of_what_cannot_run(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="all 3 are to be frozen; freeze fewer"):
+        run(tiny_base, tmp_path / "out", replace(SETTINGS, mode=Mode.LORA, frozen_layers=3))
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UserError, match="cannot be spread evenly over 3 processes"):
+        run(tiny_base, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -162,6 +171,10 @@ def test_another_run_in_the_folder_is_refused(tuned: Tuned, tiny_base: Path, tmp
         ({"noisy_actions": 2.0}, "is a share"),
         ({"precision": "int8"}, "use float32 or bfloat16"),
         ({"mode": Mode.FULL, "frozen_layers": 1}, "freezes nothing"),
+        ({"mode": Mode.LORA, "train_vision": True}, "LoRA changes decoder layers alone"),
+        ({"mode": Mode.LORA, "train_embeddings": True}, "LoRA changes decoder layers alone"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf; it must be above 0 and finite"),
+        ({"weight_decay": float("inf")}, "must be 0 or more and finite"),
     ],
 )
 def test_settings_that_make_no_sense(wrong: dict, said: str) -> None:
