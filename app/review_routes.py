@@ -12,13 +12,14 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from analysis.people import Person
 from analysis.review import Collision, ItemTaken, ReviewStore, ReviewsUnavailable
 from analysis.review.judgement import judgement_from_json
 from app.guard import PERSON
+from app.json_answer import JsonAnswer
 from app.library import Library
 from app.player_files import BASE, REVIEW
 from app.review_desks import DESKS, Desk, Sent
@@ -56,12 +57,12 @@ def _answering(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         if request.headers.get("x-vla-lens") != "1":  # which pages of other sites cannot set
-            return JSONResponse({"error": "requests need the header X-VLA-Lens: 1"}, 403, headers=NEVER)
+            return JsonAnswer({"error": "requests need the header X-VLA-Lens: 1"}, 403, headers=NEVER)
         text = bytearray()
         async for piece in request.stream():
             text += piece
             if len(text) > MAX_BODY:
-                return JSONResponse({"error": f"more than {MAX_BODY:,} bytes were sent"}, 413, headers=NEVER)
+                return JsonAnswer({"error": f"more than {MAX_BODY:,} bytes were sent"}, 413, headers=NEVER)
         return await run_in_threadpool(_answered, library, answer, request, bytes(text))
 
     return endpoint
@@ -74,7 +75,7 @@ def _answered(
         body = _body(text)
         opened = library()
         person = request.scope.get(PERSON) or opened.workspace.people.named(_text(body, "person"))
-        return JSONResponse(answer(opened, person, body), headers=NEVER)
+        return JsonAnswer(answer(opened, person, body), headers=NEVER)
     except ReviewsUnavailable as error:
         library().forget_reviews()
         return _refused(503, error)
@@ -87,7 +88,7 @@ def _answered(
 
 
 def _refused(status: int, error: UserError) -> Response:
-    return JSONResponse({"error": str(error)}, status, headers=NEVER)
+    return JsonAnswer({"error": str(error)}, status, headers=NEVER)
 
 
 class _Forbidden(UserError):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from analysis.atomic_file import replaced
-from analysis.rationales.rationale_file import KeptRationale
+from analysis.rationales.rationale_file import KeptRationale, line_of
 from analysis.review.final import Rule, finals
 from analysis.workspace import Workspace
 from models.errors import UserError
@@ -35,6 +34,5 @@ def write_reviewed(workspace: Workspace, project: str, rule: Rule) -> Path:
     ]
     path = workspace.path / "exports" / f"reviewed-{re.sub(r'[^A-Za-z0-9_-]', '_', project)}-{rule.name}.jsonl"
     with replaced(path) as part:
-        text = "".join(json.dumps(line.as_json(), ensure_ascii=False) + "\n" for line in lines)
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(b"".join(line_of(line.as_json()) for line in lines))
     return path

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
+from analysis.review import Judgement, PartJudgement, ProjectSettings, Source
 from analysis.workspace import Workspace
+from models.types import Rationale
 from tests.analysis.review_world import GOOD, say
 from tests.tiny_episode import write_tiny_episode
 
@@ -78,6 +80,16 @@ def test_rationales_are_imported_to_be_reviewed(command, tmp_path):
 def test_what_is_wrong_is_said_in_a_sentence(command, arguments, said):
     code, out, err = command(*arguments)
     assert (code, out) == (2, "") and err.startswith("error: ") and said in err and err.count("\n") == 1
+
+
+def test_half_a_sign_is_printed(command, tmp_path):
+    store = Workspace.open(tmp_path).reviews
+    said = Rationale({"half \ud83d": "x"}, 0, 2, "teacher")
+    project = store.create_project(ProjectSettings("first"), [Source("data", "a", "d", "go", said)], "lead")
+    judged = Judgement((PartJudgement("half \ud83d", "correct"),), "accept")
+    say(store, store.items(project.id)[0].id, "ann", judged)
+    assert "half \\ud83d: not defined" in command("agreement", "first")[1]
+    assert json.loads(command("agreement", "first", "--json")[1])["labels"][1]["label"] == "half \ud83d"
 
 
 def test_a_folder_that_is_no_workspace(monkeypatch, capsys, tmp_path: Path):

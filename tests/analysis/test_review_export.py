@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from analysis.episodes import open_source
+from analysis.rationales.rationale_file import read_rationales
 from analysis.rationales.review_note import NOTE, is_note
-from analysis.review import ProjectSettings, Selection, Source
+from analysis.rationales.reviewed import write_reviewed
+from analysis.review import Judgement, ProjectSettings, Selection, Source
 from analysis.review.archive import archive_lines
 from analysis.review.final import Rule
 from analysis.review.gather import create_project, gather
@@ -269,3 +271,33 @@ def test_lines_tell_outcomes_too(workspace, reviewed, tmp_path):
     assert outcomes[0]["parts"]["planning"] == "=go left" and len(lines) == told.count
     with pytest.raises(UserError, match="the formats are jsonl, csv, hdf5, lerobot"):
         export_project(workspace, reviewed, tmp_path / "out", "xml")
+
+
+def half(workspace: Workspace, text: str, judgement: Judgement) -> str:
+    """A project of one rationale that says ``text``, judged by one."""
+    (dataset,), meta = workspace.datasets(), workspace.episode("a").meta
+    said = Rationale({"planning": text}, 0, 3, "teacher")
+    source = Source(dataset.name, "a", meta.digest, meta.instruction, said)
+    project = workspace.reviews.create_project(ProjectSettings("half"), [source], "lead")
+    say(workspace.reviews, workspace.reviews.items(project.id)[0].id, "ann", judgement)
+    return project.id
+
+
+@pytest.mark.parametrize("format", ["hdf5", "lerobot"])
+def test_half_a_sign_is_named_where_a_format_cannot_keep_it(workspace, tmp_path, format):
+    project = half(workspace, "cut off \ud83d", ACCEPT)
+    with pytest.raises(UserError, match=r"episode 'a' has half a sign, '\\ud83d'"):
+        export_project(workspace, project, tmp_path / "out", format)
+    project = half(workspace, "cut off \ud83d", corrected("whole", "planning"))
+    told = export_project(workspace, project, tmp_path / "out", format)
+    said, note = open_source(told.path).open("a").rationales
+    assert said.parts["planning"] == "whole"
+    assert json.loads(note.parts[NOTE])["originals"] == {"planning": "cut off \ud83d"}
+
+
+def test_half_a_sign_goes_into_tables_and_lines(workspace, tmp_path):
+    project = half(workspace, "cut off \ud83d", replace(ACCEPT, comment="cut off \ud83d"))
+    for format in ("csv", "jsonl"):
+        assert "cut off \\ud83d" in export_project(workspace, project, tmp_path / format, format).path.read_text()
+    (line,) = read_rationales(write_reviewed(workspace, project, Rule()))
+    assert line.rationale.parts == {"planning": "cut off \ud83d"}

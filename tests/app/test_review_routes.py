@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ class Desk:
         answer = self.client.post(f"/lens/review/{name}", json=sent, headers={"X-VLA-Lens": "1"})
         assert answer.status_code == status, answer.text
         return answer.json()
+
+    def sends_as_it_is(self, name: str, **body: Any) -> None:
+        """As a browser does: half a sign by its escape."""
+        text = json.dumps(self.common | body)
+        answer = self.client.post(f"/lens/review/{name}", content=text, headers={"X-VLA-Lens": "1"})
+        assert answer.status_code == 200, answer.text
 
     def items(self, count: int = 3, **body: Any) -> list[dict[str, Any]]:
         return self.ask("next", count=count, skip=[], **body)["items"]
@@ -119,6 +126,22 @@ def test_drafts_come_back_with_the_item(ann: Desk) -> None:
     assert ann.ask("draft", item=item, review="review-0001", content={"comment": "h"}, revision=1) == {"saved": False}
     draft = next(one for one in ann.items() if one["id"] == item)["draft"]
     assert draft["content"] == {"comment": "hm"} and draft["revision"] == 2
+
+
+HALF = "cut off \ud83d"  # a lone surrogate, as a text that was cut off in the middle of a sign leaves it
+
+
+def test_half_a_sign_goes_out_and_comes_in_as_any_text(client: TestClient, opened: Library, store: ReviewStore) -> None:
+    said = Rationale({"planning": HALF}, 0, 2, "teacher")
+    made = store.create_project(ProjectSettings("half"), [Source("episodes", "plain", "d", "go", said)], "Kim")
+    ann = Desk(client, made.id, "Ann")
+    (item,) = ann.items(1)
+    assert item["parts"][0]["text"] == HALF
+    ann.sends_as_it_is("draft", item=item["id"], review="review-0001", content={"comment": HALF}, revision=1)
+    assert ann.items(1)[0]["draft"]["content"] == {"comment": HALF}
+    judgement = {"parts": [], "overall": "reject", "comment": HALF}
+    ann.sends_as_it_is("submit", item=item["id"], id="review-0001", judgement=judgement, seconds=1, version=0)
+    assert ann.ask("mine")["reviews"][0]["judgement"]["comment"] == HALF
 
 
 def test_undo_brings_the_item_back(ann: Desk, store: ReviewStore) -> None:
