@@ -13,7 +13,7 @@ from app.figures_agreement import agreement_dots
 
 def said(value: float, low: float = math.nan) -> LabelAgreement:
     one = Estimated(value, low, math.nan)
-    both = Coefficients(4, 8, one, one, one, one)
+    both = Coefficients(4, 4, 8, one, one, one, one)
     return LabelAgreement("overall", ("accept", "reject"), both, both)
 
 
