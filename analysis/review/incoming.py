@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,12 @@ from models.types import Rationale
 
 MAX_LINE = 50_000_000  # characters
 KINDS = ("project", "version", "item", "rationale", "review", "adjudication", "gold", "final")
+ARCHIVE = (
+    "project",
+    "review",
+    "adjudication",
+    "gold",
+)  # what only an archive has; other lines are rationales to review
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,24 @@ class Line:
 def read_file(path: Path) -> list[Line]:
     """All lines of a file. Raises UserError for one that cannot be read."""
     try:
-        with path.expanduser().open(encoding="utf-8") as stream:
-            return list(read_lines(stream))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.expanduser().open("rb") as stream:
+            return list(read_stream(stream))
+    except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def read_stream(stream: Iterable[bytes]) -> Iterator[Line]:
+    """The lines of a binary file in UTF-8, with or without a byte order mark. Only a line feed ends a line: the signs
+    that Unicode counts as line ends too, such as U+2028, may stand in a text. Raises UserError as `read_lines` does.
+    """
+    return read_lines(_decoded(data, number) for number, data in enumerate(stream, 1))
+
+
+def _decoded(data: bytes, number: int) -> str:
+    try:
+        return data.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"line {number} is no text in UTF-8; save the file as UTF-8") from None
 
 
 def read_lines(texts: Iterable[str]) -> Iterator[Line]:
@@ -96,6 +116,21 @@ def read_lines(texts: Iterable[str]) -> Iterator[Line]:
         if kind not in KINDS:
             raise UserError(f"line {number} is of the kind {kind!r:.80}; expected one of {', '.join(KINDS)}")
         yield Line(number, kind, values)
+
+
+def is_archive(lines: Iterable[Line]) -> bool:
+    """Whether the file holds reviews or decisions, which `ReviewStore.restore` takes, and not rationales alone."""
+    return any(line.kind in ARCHIVE for line in lines)
+
+
+def read_rationales(lines: Sequence[Line], workspace: Workspace) -> list[Source]:
+    """The rationales of a file that is no archive, as `read_rationale` reads each.
+
+    Outcomes (``final``) count only where no line is an item: they say the items once more, with corrections.
+    """
+    items = any(line.kind == "item" for line in lines)
+    kinds = ("rationale", "item") if items else ("rationale", "final")
+    return [read_rationale(line, workspace) for line in lines if line.kind in kinds]
 
 
 def read_rationale(line: Line, workspace: Workspace | None = None) -> Source:

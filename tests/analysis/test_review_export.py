@@ -17,7 +17,7 @@ from analysis.review import Judgement, ProjectSettings, Selection, Source
 from analysis.review.archive import archive_lines
 from analysis.review.final import Rule
 from analysis.review.gather import create_project, gather
-from analysis.review.incoming import read_lines, read_rationale
+from analysis.review.incoming import read_file, read_lines, read_rationale
 from analysis.review.outgoing import export_project
 from analysis.review.reviewed_source import final_rationales, reviewed_source
 from analysis.workspace import Workspace
@@ -180,6 +180,18 @@ def test_reviews_that_cannot_be_are_refused_one_by_one(tmp_path, values, said):
 def test_lines_that_cannot_be_read(line, said):
     with pytest.raises(UserError, match=said):
         list(read_lines([line]))
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    said = "first\u2028second\u2029\x85\x0b third"
+    lines = [json.dumps({"episode": "a", "parts": {"planning": said}}, ensure_ascii=False)] * 2
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "said.jsonl").write_text("\r\n".join(lines), encoding=encoding, newline="")
+        found = read_file(tmp_path / "said.jsonl")
+        assert [(line.number, line.values["parts"]) for line in found] == [(n, {"planning": said}) for n in (1, 2)]
+    (tmp_path / "said.jsonl").write_bytes(b"{}\n{\xff}")
+    with pytest.raises(UserError, match="line 2 is no text in UTF-8"):
+        read_file(tmp_path / "said.jsonl")
 
 
 def test_rationales_by_hand_find_their_episode(workspace):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,19 @@ def test_progress_and_agreement(
     table = test.dataframe[0].value
     overall = table.iloc[0]
     assert overall["items with two"] == 3 and overall["same"].startswith("0.67")
+
+
+def test_a_file_of_rationales_is_taken_in(
+    monkeypatch: pytest.MonkeyPatch, home: Path, store: ReviewStore, project: Project
+) -> None:
+    test = opened(monkeypatch, home, "projects", person="Kim", project=project.id, part="files")
+    said = {"episode": "said", "start": 1, "author": "me", "parts": {"planning": "first\u2028second"}}
+    test.file_uploader(key="in_file").set_value(
+        ("said.jsonl", json.dumps(said, ensure_ascii=False).encode("utf-8-sig"), "application/json")
+    ).run()
+    test.button(key="in_go").click().run()
+    assert not test.exception and "1 of 1 rationales were added" in written(test).replace("\\", "")
+    assert store.items(project.id)[-1].source.rationale.parts == said["parts"]
 
 
 def test_parts_with_other_verdicts_are_no_scale_together(
