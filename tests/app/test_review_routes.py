@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from starlette.testclient import TestClient
 
 from analysis.review import ProjectSettings, ReviewStore, Source
 from analysis.workspace import Workspace
-from app.library import Library
+from app.library import WORKSPACE_VARIABLE, Library
 from app.review_routes import review_routes
+from app.server import create_app
 from models.types import Rationale
 from tests.browser.world import HTML, write_synthetic_episode
 
@@ -229,3 +232,17 @@ def test_a_store_that_cannot_be_used_says_try_again(ann: Desk, opened: Library) 
     for extra in ("-wal", "-shm"):
         Path(f"{path}{extra}").unlink(missing_ok=True)
     path.write_bytes(kept)
+
+
+def test_when_the_server_has_ended_one_file_holds_all(
+    opened: Library, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = opened.workspace.path
+    monkeypatch.setenv(WORKSPACE_VARIABLE, str(folder))
+    with closing(sqlite3.connect(folder / "reviews.sqlite")) as other:  # which leaves the log where it is
+        other.execute("SELECT count(*) FROM reviews").fetchone()
+        with TestClient(create_app()) as client:
+            ann = Desk(client, project, "Ann")
+            ann.submit(ann.items(1)[0]["id"], "review-0001")
+        (folder / "copy.sqlite").write_bytes((folder / "reviews.sqlite").read_bytes())
+    assert [one.id for one in ReviewStore.open(folder / "copy.sqlite").reviews(project)] == ["review-0001"]
