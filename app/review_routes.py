@@ -29,6 +29,7 @@ from models.errors import UserError
 NEVER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 MAX_BODY = 16 * 2**20  # bytes: some parts of a megabyte each
 MOST = 8  # items handed out at once
+MOST_SECONDS = 10**9  # that a judgement takes: thirty years
 
 Body = dict[str, Any]
 
@@ -127,8 +128,6 @@ def _progress(store: ReviewStore, project: str, person: Person) -> Body:
 
 
 def _submit(library: Library, person: Person, body: Body) -> Any:
-    seconds = body.get("seconds")
-    timed = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
     judgement = body.get("judgement")
     if not isinstance(judgement, dict):
         raise UserError(f"'judgement' is {judgement!r:.80}; expected an object")
@@ -136,7 +135,7 @@ def _submit(library: Library, person: Person, body: Body) -> Any:
         _text(body, "id"),
         _text(body, "item"),
         judgement_from_json(judgement),
-        float(seconds) if timed and seconds is not None and seconds >= 0 else None,
+        _seconds(body),
         _whole(body, "version"),
     )
     return _desk(body, person).take(library.reviews(), person, sent)
@@ -195,6 +194,16 @@ def _body(text: bytes) -> Body:
     if not isinstance(body, dict):
         raise UserError("the request is no JSON object")
     return body
+
+
+def _seconds(body: Body) -> float | None:
+    """How long a judgement took; None where the page cannot tell."""
+    value = body.get("seconds")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        return None
+    if value > MOST_SECONDS:
+        raise UserError(f"'seconds' is {value!r:.40}; expected up to {MOST_SECONDS:,}")
+    return float(value)
 
 
 def _text(body: Body, name: str) -> str:

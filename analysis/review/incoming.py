@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,9 @@ class Line:
         value = self.values.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if (number := _finite(value)) is None:
             raise UserError(f"line {self.number}: {key!r} is {value!r:.80}; expected a number or null")
-        return float(value)
+        return number
 
     def time(self, key: str) -> datetime:
         """A moment with its time zone."""
@@ -149,11 +150,11 @@ def read_rationale(line: Line, workspace: Workspace | None = None) -> Source:
     if not 0 <= start < stop <= 2**31 - 1:
         raise UserError(f"line {line.number}: the steps are {start} to {stop}; expected 0 <= start < stop")
     scores = line.object("scores", {})
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in scores.values()):
+    numbers = {name: number for name, value in scores.items() if (number := _finite(value)) is not None}
+    if len(numbers) < len(scores):
         raise UserError(f"line {line.number}: 'scores' is {scores!r:.80}; expected an object of names and numbers")
     said = Rationale(parts, start, stop, line.text("author", ""))
-    where = _where(line, workspace, stop)
-    return Source(*where, said, {name: float(value) for name, value in scores.items()}, line.text("record", ""))
+    return Source(*_where(line, workspace, stop), said, numbers, line.text("record", ""))
 
 
 def _where(line: Line, workspace: Workspace | None, stop: int) -> tuple[str, str, str, str]:
@@ -179,6 +180,17 @@ def _opened(workspace: Workspace, episode: str, dataset: str) -> Any:
         return workspace.episode(episode, dataset).meta
     except UserError:
         return None
+
+
+def _finite(value: object) -> float | None:
+    """The value as a number; None for anything else, and for one that is too large."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _no_constant(name: str) -> Any:

@@ -215,6 +215,19 @@ def test_what_makes_no_sense_is_named(ann: Desk, name: str, body: dict[str, Any]
     assert said in ann.ask(name, 400, **body)["error"]
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(2.5, 2.5), (3, 3.0), (-1, None), ("long", None), (True, None)])
+def test_how_long_it_took(ann: Desk, store: ReviewStore, seconds: Any, kept: float | None) -> None:
+    item = ann.items(1)[0]["id"]
+    ann.ask("submit", item=item, id="review-0001", judgement=RIGHT, seconds=seconds, version=0)
+    assert store.reviews(ann.common["project"])[0].seconds == kept
+
+
+def test_a_time_without_end_is_refused_in_a_sentence(ann: Desk) -> None:
+    item = ann.items(1)[0]["id"]
+    said = ann.ask("submit", 400, item=item, id="review-0001", judgement=RIGHT, seconds=10**400, version=0)
+    assert "'seconds' is 1000" in said["error"]
+
+
 def test_requests_of_other_pages_and_other_things_than_json(client: TestClient, ann: Desk) -> None:
     assert client.post("/lens/review/mine", json=ann.common).status_code == 403
     for text in ("{", "[]", "[" * 100_000):
