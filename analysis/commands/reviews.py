@@ -70,7 +70,7 @@ def export(
     workspace: WorkspacePath = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Everything as lines of JSON or a table, or the accepted and corrected rationales with their episodes."""
+    """Everything as lines of JSON, what counts as a table, or what was accepted and corrected with its episodes."""
     from analysis.review.final import Rule
     from analysis.review.outgoing import export_project
 

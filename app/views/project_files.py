@@ -40,8 +40,9 @@ def show(store: ReviewStore, project: Project, person: Person) -> None:
 def _outcome(store: ReviewStore, project: Project) -> None:
     st.markdown("##### Out")
     st.caption(
-        "JSONL and CSV hold everything. HDF5 and LeRobot hold episodes with accepted and corrected rationales only, by "
-        "the rule below, with verdict, corrections, agreement and who said it."
+        "JSONL holds everything that was ever said, and can be imported again. CSV has a row for each part that was "
+        "judged, of the judgements that count. HDF5 and LeRobot hold episodes with accepted and corrected rationales "
+        "only, by the rule below, with verdict, corrections, agreement and who said it."
     )
 
 

@@ -18,6 +18,7 @@ from analysis.review.archive import archive_lines
 from analysis.review.final import Rule
 from analysis.review.gather import create_project, gather
 from analysis.review.incoming import read_file, read_lines, read_rationale
+from analysis.review.judgement import judgement_to_json
 from analysis.review.outgoing import export_project
 from analysis.review.reviewed_source import final_rationales, reviewed_source
 from analysis.workspace import Workspace
@@ -132,6 +133,7 @@ def changed(lines: list[str], kind: str, **values: object) -> list[str]:
         ("item", {"parts": {}}, "'parts' is"),
         ("item", {"start": -1}, "the steps are -1"),
         ("item", {"scores": {"surprise": "high"}}, "'scores' is"),
+        ("item", {"scores": {"surprise": 10**400}}, "'scores' is"),
     ],
 )
 def test_archives_that_cannot_be(tmp_path, kind, values, said):
@@ -142,6 +144,15 @@ def test_archives_that_cannot_be(tmp_path, kind, values, said):
         with pytest.raises(UserError, match=said):
             other.restore(list(read_lines(lines)), "importer")
         assert other.projects() == ()  # nothing is left of it
+
+
+def test_empty_corrections_of_earlier_versions_come_back(tmp_path):
+    store, project = filled(str(tmp_path / "r.sqlite"))
+    empty = judgement_to_json(corrected(""))
+    lines = changed(list(archive_lines(store, project)), "review", judgement=empty)
+    other = open_store(str(tmp_path / "other.sqlite"), Clock())
+    assert other.restore(list(read_lines(lines)), "importer").reviews == 6
+    assert {one.judgement.corrections["planning"] for one in other.reviews(project)} == {""}
 
 
 @pytest.mark.slow
@@ -155,6 +166,7 @@ def test_archives_that_cannot_be(tmp_path, kind, values, said):
         ({"annotator": ""}, "0 characters"),
         ({"time": "yesterday"}, "expected a time with its zone"),
         ({"seconds": "long"}, "expected a number or null"),
+        ({"seconds": 10**400}, "expected a number or null"),
         ({"id": "'; DROP"}, "no review id"),
     ],
 )
@@ -313,3 +325,13 @@ def test_half_a_sign_goes_into_tables_and_lines(workspace, tmp_path):
         assert "cut off \\ud83d" in export_project(workspace, project, tmp_path / format, format).path.read_text()
     (line,) = read_rationales(write_reviewed(workspace, project, Rule()))
     assert line.rationale.parts == {"planning": "cut off \ud83d"}
+
+
+def test_each_rule_has_a_file_to_learn_from(workspace, reviewed):
+    rules = (Rule(), Rule(least=2), Rule("all"))
+    paths = [write_reviewed(workspace, reviewed, rule) for rule in rules]
+    assert [path.name for path in paths] == [
+        f"reviewed-{reviewed}-{name}.jsonl" for name in ("majority", "majority-2", "all")
+    ]
+    with pytest.raises(UserError, match=r"the project 'first' is .* the rule 'adjudicated' with at least 1 reviews"):
+        write_reviewed(workspace, reviewed, Rule("adjudicated"))
