@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -49,6 +50,8 @@ app.add_typer(reviews_app, name="reviews")
 
 def main() -> None:
     """Runs the command; a `UserError` becomes one sentence on stderr and exit code 2."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # texts of data sets have signs that a terminal may not know
     try:
         app()
     except UserError as error:

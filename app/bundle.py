@@ -171,6 +171,6 @@ def _stored(array: np.ndarray, arrays: list[bytes]) -> dict[str, Any]:
 
 def packed(header: dict[str, Any], arrays: list[bytes]) -> bytes:
     """Header length, header, arrays."""
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(4, "little") + text + b"".join(arrays)

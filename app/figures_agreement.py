@@ -12,6 +12,7 @@ from analysis.review.agreement import DriftPoint, LabelAgreement, PairAgreement
 
 MEASURES = (("percent", "per cent"), ("fleiss", "Fleiss' κ"), ("alpha", "Krippendorff's α"), ("ac", "Gwet's AC"))
 COLOURS = ("#8c95a3", "#0f86c4", "#9a5fb5", "#d9730d")
+ABOVE = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # the legend: below it would cover an axis' title
 GOOD = 0.8  # Krippendorff's usual bound for firm conclusions
 
 
@@ -47,7 +48,7 @@ def agreement_dots(labels: Sequence[LabelAgreement], titles: Sequence[str], scal
             "ticktext": [escape(title) for title in titles],
             "autorange": "reversed",
         },
-        legend={"orientation": "h", "y": -0.22},
+        legend=ABOVE,
     )
     return figure
 
@@ -102,6 +103,6 @@ def drift_lines(points: Sequence[DriftPoint]) -> go.Figure:
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         yaxis={"title": "same overall verdict", "range": [0, 1.05], "tickformat": ".0%"},
         xaxis={"title": "first review of the stretch, UTC"},
-        legend={"orientation": "h", "y": -0.3},
+        legend=ABOVE,
     )
     return figure

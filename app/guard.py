@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from analysis.people import People
+from app.json_answer import JsonAnswer
 from app.oidc import Oidc
 from models.errors import UserError
 
@@ -56,7 +56,7 @@ class Guard:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": refusal.reason[:120]})
         else:
-            answer = JSONResponse({"error": refusal.reason}, refusal.status, headers={"Cache-Control": "no-store"})
+            answer = JsonAnswer({"error": refusal.reason}, refusal.status, headers={"Cache-Control": "no-store"})
             await answer(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:

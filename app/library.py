@@ -65,6 +65,12 @@ class Library:
         with self._lock:
             self._reviews.clear()
 
+    def close(self) -> None:
+        """At the server's end: the reviews lie in one file again, if they lie in a file."""
+        with self._lock:
+            for store in self._reviews:
+                store.database.close()
+
     def forget(self, dataset: str, id: str) -> None:
         """The next use of this episode opens its file again."""
         with self._lock:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+
+from app.json_answer import JsonAnswer
 
 BASE = "/lens"
 COMPONENTS = Path(__file__).resolve().parent / "components"
@@ -32,7 +34,7 @@ class ComponentFiles:
         file = self.files.get(request.path_params["file"])
         if file is None or request.path_params["version"] != self.version:
             said = {"error": "there is no such file; reload the page"}
-            return JSONResponse(said, 404, headers={"Cache-Control": "no-store"})
+            return JsonAnswer(said, 404, headers={"Cache-Control": "no-store"})
         return Response(file, media_type="text/javascript", headers=FOREVER)
 
 

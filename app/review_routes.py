@@ -12,13 +12,14 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from analysis.people import Person
 from analysis.review import Collision, ItemTaken, ReviewStore, ReviewsUnavailable
 from analysis.review.judgement import judgement_from_json
 from app.guard import PERSON
+from app.json_answer import JsonAnswer
 from app.library import Library
 from app.player_files import BASE, REVIEW
 from app.review_desks import DESKS, Desk, Sent
@@ -28,6 +29,7 @@ from models.errors import UserError
 NEVER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 MAX_BODY = 16 * 2**20  # bytes: some parts of a megabyte each
 MOST = 8  # items handed out at once
+MOST_SECONDS = 10**9  # that a judgement takes: thirty years
 
 Body = dict[str, Any]
 
@@ -56,12 +58,12 @@ def _answering(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         if request.headers.get("x-vla-lens") != "1":  # which pages of other sites cannot set
-            return JSONResponse({"error": "requests need the header X-VLA-Lens: 1"}, 403, headers=NEVER)
+            return JsonAnswer({"error": "requests need the header X-VLA-Lens: 1"}, 403, headers=NEVER)
         text = bytearray()
         async for piece in request.stream():
             text += piece
             if len(text) > MAX_BODY:
-                return JSONResponse({"error": f"more than {MAX_BODY:,} bytes were sent"}, 413, headers=NEVER)
+                return JsonAnswer({"error": f"more than {MAX_BODY:,} bytes were sent"}, 413, headers=NEVER)
         return await run_in_threadpool(_answered, library, answer, request, bytes(text))
 
     return endpoint
@@ -74,7 +76,7 @@ def _answered(
         body = _body(text)
         opened = library()
         person = request.scope.get(PERSON) or opened.workspace.people.named(_text(body, "person"))
-        return JSONResponse(answer(opened, person, body), headers=NEVER)
+        return JsonAnswer(answer(opened, person, body), headers=NEVER)
     except ReviewsUnavailable as error:
         library().forget_reviews()
         return _refused(503, error)
@@ -87,7 +89,7 @@ def _answered(
 
 
 def _refused(status: int, error: UserError) -> Response:
-    return JSONResponse({"error": str(error)}, status, headers=NEVER)
+    return JsonAnswer({"error": str(error)}, status, headers=NEVER)
 
 
 class _Forbidden(UserError):
@@ -126,8 +128,6 @@ def _progress(store: ReviewStore, project: str, person: Person) -> Body:
 
 
 def _submit(library: Library, person: Person, body: Body) -> Any:
-    seconds = body.get("seconds")
-    timed = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
     judgement = body.get("judgement")
     if not isinstance(judgement, dict):
         raise UserError(f"'judgement' is {judgement!r:.80}; expected an object")
@@ -135,7 +135,7 @@ def _submit(library: Library, person: Person, body: Body) -> Any:
         _text(body, "id"),
         _text(body, "item"),
         judgement_from_json(judgement),
-        float(seconds) if timed and seconds is not None and seconds >= 0 else None,
+        _seconds(body),
         _whole(body, "version"),
     )
     return _desk(body, person).take(library.reviews(), person, sent)
@@ -194,6 +194,16 @@ def _body(text: bytes) -> Body:
     if not isinstance(body, dict):
         raise UserError("the request is no JSON object")
     return body
+
+
+def _seconds(body: Body) -> float | None:
+    """How long a judgement took; None where the page cannot tell."""
+    value = body.get("seconds")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        return None
+    if value > MOST_SECONDS:
+        raise UserError(f"'seconds' is {value!r:.40}; expected up to {MOST_SECONDS:,}")
+    return float(value)
 
 
 def _text(body: Body, name: str) -> str:

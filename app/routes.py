@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from app import figures_export
@@ -19,6 +19,7 @@ from app.attribution import stored_maps
 from app.bundle import Wanted, encode_bundle, encode_depth
 from app.chart_exports import chart_file
 from app.facts import episode_facts, ground_truth
+from app.json_answer import JsonAnswer
 from app.library import Library
 from app.picture_route import download
 from app.player_files import BASE, CHART_EXPORT, PLAYER
@@ -53,15 +54,15 @@ def lens_routes(library: Callable[[], Library]) -> list[Route]:
         "depth": lambda request: _depth(library(), request),
         "picture": lambda request: _picture(library(), request),
         "chart": lambda request: _attachment(*chart_file(library(), request.query_params)),
-        "attribution": lambda request: JSONResponse(stored_maps(library(), _asked_map(request)), headers=NEVER),
-        "tested": lambda request: JSONResponse(map_badge(library(), _asked_map(request)), headers=NEVER),
-        "task": lambda request: JSONResponse(find_task(library(), _text(request, "id")), headers=NEVER),
+        "attribution": lambda request: JsonAnswer(stored_maps(library(), _asked_map(request)), headers=NEVER),
+        "tested": lambda request: JsonAnswer(map_badge(library(), _asked_map(request)), headers=NEVER),
+        "task": lambda request: JsonAnswer(find_task(library(), _text(request, "id")), headers=NEVER),
     }
     post: dict[str, Answer] = {
         "start": lambda request: _start(library(), request),
         "stop": lambda request: _stop(library(), request),
-        "task/start": lambda request: JSONResponse(start_task(library(), request.state.body), headers=NEVER),
-        "task/cancel": lambda request: JSONResponse(cancel_task(library(), _text(request, "id")), headers=NEVER),
+        "task/start": lambda request: JsonAnswer(start_task(library(), request.state.body), headers=NEVER),
+        "task/cancel": lambda request: JsonAnswer(cancel_task(library(), _text(request, "id")), headers=NEVER),
     }
     return [
         Route(f"{BASE}/player/{{version}}/{{file}}", PLAYER.answer, methods=["GET"]),
@@ -83,7 +84,7 @@ def _answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
             request.state.body = await _body(request)
             response = await run_in_threadpool(answer, request)
         except UserError as error:
-            response = JSONResponse({"error": str(error)}, status_code=404, headers=NEVER)
+            response = JsonAnswer({"error": str(error)}, status_code=404, headers=NEVER)
         response.headers.update(SAFE)
         return response
 
@@ -105,7 +106,7 @@ def _own_pages_only(answer: Answer) -> Answer:
 
     def guarded(request: Request) -> Response:
         if request.headers.get("x-vla-lens") != "1":
-            return JSONResponse({"error": "requests that start or stop runs need the header X-VLA-Lens: 1"}, 403)
+            return JsonAnswer({"error": "requests that start or stop runs need the header X-VLA-Lens: 1"}, 403)
         return answer(request)
 
     return guarded
@@ -139,12 +140,12 @@ def _caching(request: Request) -> dict[str, str]:
 
 def _episode(library: Library, request: Request) -> Response:
     facts: dict[str, Any] = library.read(_text(request, "dataset"), _text(request, "episode"), episode_facts)
-    return JSONResponse(facts, headers=NEVER)
+    return JsonAnswer(facts, headers=NEVER)
 
 
 def _truth(library: Library, request: Request) -> Response:
     truth = library.read(_text(request, "dataset"), _text(request, "episode"), ground_truth)
-    return JSONResponse(truth, headers=_caching(request))
+    return JsonAnswer(truth, headers=_caching(request))
 
 
 def _frame(library: Library, request: Request) -> Response:
@@ -163,7 +164,7 @@ def _thumbnail(library: Library, request: Request) -> Response:
 
 def _run(library: Library, summaries: StepSummaries, request: Request) -> Response:
     since = request.query_params.get("since", "")
-    return JSONResponse(run_status(queue_of(library), summaries, _asked(request), since), headers=NEVER)
+    return JsonAnswer(run_status(queue_of(library), summaries, _asked(request), since), headers=NEVER)
 
 
 def _step(library: Library, request: Request) -> Response:
@@ -218,9 +219,9 @@ def _layers(request: Request) -> tuple[int, ...] | None:
 
 def _start(library: Library, request: Request) -> Response:
     queue_of(library).start(_asked(request), _number(request, "at"))
-    return JSONResponse({"ok": True}, headers=NEVER)
+    return JsonAnswer({"ok": True}, headers=NEVER)
 
 
 def _stop(library: Library, request: Request) -> Response:
     queue_of(library).stop(_asked(request))
-    return JSONResponse({"ok": True}, headers=NEVER)
+    return JsonAnswer({"ok": True}, headers=NEVER)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -37,7 +40,13 @@ def create_app() -> st.App:
         Middleware(EarlyLinks),
     ]
     routes = [*lens_routes(library.current), *review_routes(library.current)]
-    return st.App(MAIN, routes=routes, middleware=guards)
+    return st.App(MAIN, routes=routes, middleware=guards, lifespan=_until_the_end)
+
+
+@asynccontextmanager
+async def _until_the_end(app: st.App) -> AsyncIterator[None]:
+    yield
+    await run_in_threadpool(library.current().close)
 
 
 def check_address(host: str) -> None:

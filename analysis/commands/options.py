@@ -171,6 +171,6 @@ def cameras_of(policy: Policy, episode: Episode, chosen: list[str] | None) -> Ca
 
 def print_values(values: dict[str, Any], as_json: bool, short: str | None = None) -> None:
     if as_json:
-        typer.echo(json.dumps(values, ensure_ascii=False))
+        typer.echo(json.dumps(values))
     else:
         typer.echo(short if short is not None else describe.as_text(values))

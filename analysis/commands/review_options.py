@@ -46,7 +46,7 @@ def person(author: str | None) -> str:
 
 def read_text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read as text: {error}") from None
 

@@ -34,7 +34,7 @@ def list_projects(workspace: WorkspacePath = HERE, as_json: AsJson = False) -> N
     store = open_workspace(workspace).reviews
     found = [_summary(store, project) for project in store.projects()]
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(found))
     for one in () if as_json else found:
         typer.echo(
             f"{one['id']}  {one['name']}: {one['reviews']} of {one['wanted']} reviews, {one['items']} rationales"

@@ -70,7 +70,7 @@ def export(
     workspace: WorkspacePath = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Everything as lines of JSON or a table, or the accepted and corrected rationales with their episodes."""
+    """Everything as lines of JSON, what counts as a table, or what was accepted and corrected with its episodes."""
     from analysis.review.final import Rule
     from analysis.review.outgoing import export_project
 
@@ -103,13 +103,13 @@ def import_(
 ) -> None:
     """Put earlier reviews, or rationales to review, into a project; what is there already stays."""
     from analysis.review import ProjectSettings
-    from analysis.review.incoming import read_file, read_rationale
+    from analysis.review.incoming import is_archive, read_file, read_rationales
 
     opened, who = open_workspace(workspace), person(author)
     store, lines = opened.reviews, read_file(file)
     target = None if project is None else find_project(store, project).id
-    if name is not None or not any(line.kind in ("project", "review") for line in lines):
-        sources = [read_rationale(line, opened) for line in lines if line.kind in ("rationale", "item", "final")]
+    if not is_archive(lines):
+        sources = read_rationales(lines, opened)
         if target is None and name is None:
             raise UserError(f"{file} holds rationales; say with --project or --name which project they are for")
         if name is not None:
@@ -119,6 +119,11 @@ def import_(
             added = store.add_items(str(target), sources, who)
         print_values({"project": target, "items": added}, as_json)
         return
+    if name is not None:
+        raise UserError(
+            f"{file} is an archive of reviews, and --name is for rationales; leave it out to get the archive's own "
+            "project, or name with --project one to put the reviews into"
+        )
     told = store.restore(lines, who, target)
     for reason in told.refused:
         typer.echo(f"refused: {reason}", err=True)

@@ -28,13 +28,14 @@ def report_html(pair: Pair, shown: Sequence[Exhibit] = ()) -> str:
     body = "\n".join(
         (_head(pair, title), _metrics(pair), _judged(pair), _steps(pair, shown), _layers(pair), _foot(pair))
     )
-    return (
+    html = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">\n"
         f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
+    return html.encode("utf-8", "backslashreplace").decode()  # half a sign (a lone surrogate) cannot be written
 
 
 def _head(pair: Pair, title: str) -> str:

@@ -72,6 +72,17 @@ def check_numbers(episode: Episode) -> None:
             raise UserError(f"episode {meta.id!r} has {bad} {what} that are no finite number; it cannot be exported")
 
 
+def check_texts(episode: Episode) -> None:
+    """Raises UserError for half a sign (a lone surrogate) in a text, which files of episodes cannot keep."""
+    meta = episode.meta
+    said = [text for one in episode.rationales for text in (one.author, *one.parts, *one.parts.values())]
+    for text in (meta.id, meta.instruction, meta.task, *said):
+        if half := next((sign for sign in text if "\ud800" <= sign <= "\udfff"), None):
+            raise UserError(
+                f"a text of episode {meta.id!r} has half a sign, {half!a}, which cannot be written: {text!a:.80}"
+            )
+
+
 def named(names: tuple[str, ...], count: int, short: str) -> tuple[str, ...]:
     """The names of dimensions, numbered where there is not one for each."""
     return names if len(names) == count else tuple(f"{short}_{index}" for index in range(count))

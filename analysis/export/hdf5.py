@@ -11,7 +11,7 @@ import numpy as np
 from analysis.episodes.hdf5_meta import OWN_ATTRIBUTES
 from analysis.episodes.hdf5_writer import CameraTruth, Series, write_episode
 from analysis.episodes.lerobot_kept import FROM
-from analysis.export.frames import Moment, check_numbers, encoded_frames, moments, named
+from analysis.export.frames import Moment, check_numbers, check_texts, encoded_frames, moments, named
 from analysis.types import Episode, SceneObject
 from models.errors import UserError
 
@@ -30,6 +30,7 @@ class Hdf5Folder:
     def add(self, episode: Episode) -> None:
         """Raises UserError, and leaves nothing, if the episode cannot be read or does not fit the format."""
         check_numbers(episode)
+        check_texts(episode)
         meta = episode.meta
         frames, encodings = {}, {}
         for camera in meta.cameras:

@@ -24,7 +24,7 @@ from analysis.episodes.lerobot_kept_steps import (
     steps_file,
     stored_object,
 )
-from analysis.export.frames import Moment, check_numbers, encoded_frames, moments
+from analysis.export.frames import Moment, check_numbers, check_texts, encoded_frames, moments
 from analysis.export.lerobot_layout import Layout
 from analysis.export.lerobot_meta import MetaFiles
 from analysis.export.lerobot_rows import LanguageRows, language_rows
@@ -64,6 +64,7 @@ class LerobotFolder:
     def add(self, episode: Episode) -> None:
         """Raises UserError, and leaves nothing, if the episode cannot be read or differs in kind from the first."""
         check_numbers(episode)
+        check_texts(episode)
         found = {camera: encoded_frames(episode, camera) for camera in episode.meta.cameras}
         layout = Layout.of(episode, {camera: size for camera, (_, _, size) in found.items()}, self._video)
         if self._layout is not None:

@@ -1,6 +1,7 @@
 """Bootstrap intervals of agreement coefficients: units are drawn again, all coefficients from the same draws.
 
-Everything that a coefficient is made of is a sum over units, so a draw is a row of multiplicities.
+Everything that a coefficient is made of is a sum over units, so a draw is a row of multiplicities. Units that hang
+together, as the parts of one item do, are drawn together (cluster bootstrap: Davison and Hinkley 1997, section 3.8).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from analysis.metrics.agreement import (
     Counts,
@@ -21,7 +22,7 @@ from analysis.metrics.agreement import (
 )
 
 RESAMPLES = 1000
-LEAST = 5  # units with two raters; below this no interval is given
+LEAST = 5  # clusters with two raters; below this no interval is given
 BLOCK = 2_000_000  # multiplicities drawn at once
 Drawn = Float[np.ndarray, "draws units"]  # how often each unit was drawn
 
@@ -40,6 +41,7 @@ class Coefficients:
     """How far raters agree on one label; see docs/metrics.md."""
 
     units: int  # with at least two raters
+    clusters: int  # of units, drawn whole, with at least one such unit; where each is drawn by itself: as many
     ratings: int
     percent: Estimated
     fleiss: Estimated
@@ -48,9 +50,18 @@ class Coefficients:
 
 
 def coefficients(
-    counts: Counts, weights: Weights, ordinal: bool, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+    counts: Counts,
+    weights: Weights,
+    ordinal: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    clusters: Int[np.ndarray, " units"] | None = None,
 ) -> Coefficients:
-    """``weights``: of `weights_of`; ``ordinal``: alpha for ordered categories, else nominal."""
+    """``weights``: of `weights_of`; ``ordinal``: alpha for ordered categories, else nominal.
+
+    ``clusters``: number of the cluster of each unit; None: each unit is drawn by itself.
+    """
     metric: Level = "ordinal" if ordinal else "nominal"
     values = (
         percent_agreement(counts, weights),
@@ -58,10 +69,13 @@ def coefficients(
         krippendorff_alpha(counts, metric),
         gwet_ac(counts, weights).value,
     )
-    pairs = int((counts.sum(1) >= 2).sum())
-    draws = _draws(counts, weights, ordinal, resamples, seed) if pairs >= LEAST else np.full((1, len(values)), np.nan)
+    drawn_as, paired = np.arange(len(counts)) if clusters is None else clusters, counts.sum(1) >= 2
+    enough = len(np.unique(drawn_as[paired]))
+    draws = np.full((1, len(values)), np.nan)
+    if enough >= LEAST:
+        draws = _draws(counts, weights, ordinal, resamples, seed, drawn_as)
     estimated = [_estimated(value, draws[:, place], level) for place, value in enumerate(values)]
-    return Coefficients(pairs, int(counts.sum()), *estimated)
+    return Coefficients(int(paired.sum()), enough, int(counts.sum()), *estimated)
 
 
 def _estimated(value: float, draws: Float[np.ndarray, " draws"], level: float) -> Estimated:
@@ -72,15 +86,16 @@ def _estimated(value: float, draws: Float[np.ndarray, " draws"], level: float) -
     return Estimated(value, float(low), float(high))
 
 
-def _draws(counts: Counts, weights: Weights, ordinal: bool, resamples: int, seed: int) -> Float[np.ndarray, "draws 4"]:
-    rated = counts[counts.sum(1) > 0]
+def _draws(
+    counts: Counts, weights: Weights, ordinal: bool, resamples: int, seed: int, clusters: Int[np.ndarray, " units"]
+) -> Float[np.ndarray, "draws 4"]:
+    there = counts.sum(1) > 0
+    rated, (names, place) = counts[there], np.unique(clusters[there], return_inverse=True)
     rng, size = np.random.default_rng(seed), max(1, BLOCK // len(rated))
+    even = np.full(len(names), 1 / len(names))
     blocks = [min(size, resamples - start) for start in range(0, resamples, size)]
-    even = np.full(len(rated), 1 / len(rated))
-    parts = [
-        _of_draws(rng.multinomial(len(rated), even, number).astype(float), rated, weights, ordinal) for number in blocks
-    ]
-    return np.concatenate(parts)
+    drawn = (rng.multinomial(len(names), even, number).astype(float) for number in blocks)
+    return np.concatenate([_of_draws(one[:, place], rated, weights, ordinal) for one in drawn])
 
 
 def _of_draws(drawn: Drawn, counts: Counts, weights: Weights, ordinal: bool) -> Float[np.ndarray, "draws 4"]:

@@ -56,11 +56,16 @@ class RationaleFile:
             _drop_cut_line(path)
 
     def add(self, line: Mapping[str, Any]) -> None:
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+        data = line_of(line)
         with self._lock, self.path.open("ab") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+
+
+def line_of(values: Mapping[str, Any]) -> bytes:
+    """One line of JSON, readable in any language; half a sign (a lone surrogate) is left as its escape."""
+    return (json.dumps(values, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def read_rationales(path: Path) -> tuple[KeptRationale, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import combinations
 
@@ -29,6 +29,7 @@ class LabelAgreement:
     categories: tuple[str, ...]
     nominal: Coefficients  # each category by itself; ``ac`` is AC1
     ordinal: Coefficients  # near misses count in part, no opinion is missing; ``ac`` is AC2 with linear weights
+    one_scale: bool = True  # False: parts have different verdicts, in no common order; ``ordinal`` holds nothing then
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,15 @@ def agreement(
 
 
 def _label(table: Rated, resamples: int, seed: int) -> LabelAgreement:
-    plain, scale = table, table.ordered()
-    one, other = len(plain.categories), len(scale.categories)
-    return LabelAgreement(
-        table.label,
-        table.categories,
-        coefficients(counts_of(plain.ratings, one), weights_of(one, "identity"), False, resamples, seed),
-        coefficients(counts_of(scale.ratings, other), weights_of(other, "linear"), True, resamples, seed),
-    )
+    """Intervals are over whole items, all parts of one together: they are judged by the same people in one go."""
+
+    def found(given: Rated, weighting: str, ordinal: bool) -> Coefficients:
+        count = len(given.categories)
+        counts, weights = counts_of(given.ratings, count), weights_of(count, weighting)
+        return coefficients(counts, weights, ordinal, resamples, seed, clusters=given.items)
+
+    nominal, ordinal = found(table, "identity", False), found(table.ordered(), "linear", True)
+    return LabelAgreement(table.label, table.categories, nominal, ordinal, table.one_scale)
 
 
 def _pair(
@@ -120,7 +122,8 @@ def _pair(
     found = confusion(first, second, categories)
     total, agreed = int(found.sum()), int(np.trace(found))
     low, high = wilson(agreed, total) if total else (NAN, NAN)
-    scale = Rated(table.label, table.categories, (name, other), ("",) * len(first), np.stack([first, second])).ordered()
+    both = replace(table, annotators=(name, other), units=(("", ""),) * len(first), ratings=np.stack([first, second]))
+    scale = both.ordered()
     weights = weights_of(len(scale.categories), "linear")
     return PairAgreement(
         table.label,
@@ -146,7 +149,7 @@ def _against_others(table: Rated, annotator: str) -> PairAgreement:
 
 def _gold_table(table: Rated, gold: Mapping[str, Gold]) -> Int[np.ndarray, " units"]:
     right = np.full(len(table.units), MISSING)
-    for place, item in enumerate(table.units):
+    for place, (item, _) in enumerate(table.units):
         judgement = gold[item].judgement if item in gold else None
         category = None if judgement is None else said_about(judgement, table.label)
         if category in table.categories:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
@@ -18,12 +20,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from analysis.review.database_errors import is_circumstance, sentence
 from analysis.review.errors import ReviewsUnavailable
 from analysis.review.migrate import migrate
-from analysis.review.sqlite_engine import BUSY_SECONDS, sqlite_engine
+from analysis.review.sqlite_engine import BUSY_SECONDS, move_log, sqlite_engine
 from analysis.review.turn import own_turn
 from models.errors import UserError
 
 CONNECT_SECONDS = 10
 KINDS = ("sqlite", "postgresql")
+
+log = logging.getLogger(__name__)
 
 
 class Database:
@@ -41,7 +45,15 @@ class Database:
         return shown(self._engine.url)
 
     def close(self) -> None:
-        """Closes idle connections; SQLite then leaves one file alone. It may be used again all the same."""
+        """Closes idle connections. SQLite's one file then holds all rows: what stands in its log is moved there first,
+        also where another program has the file open. The database may be used again all the same."""
+        if self.kind == "sqlite":
+            try:
+                move_log(self._engine)
+            except (ReviewsUnavailable, DBAPIError, sqlite3.Error) as error:
+                log.warning(
+                    "the log of %s stays beside it: %s", self, error
+                )  # nothing is lost: who opens it reads both
         self._engine.dispose()
 
     @contextmanager

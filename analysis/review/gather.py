@@ -57,10 +57,19 @@ def gather(
 def create_project(workspace: Workspace, settings: ProjectSettings, selection: Selection, author: str) -> Project:
     """A project of what `gather` finds. Raises UserError if that is nothing."""
     store = workspace.reviews
-    gathered = gather(workspace, selection, store)
+    return make_project(store, settings, selection, gather(workspace, selection, store), author)
+
+
+def make_project(
+    store: ReviewStore, settings: ProjectSettings, selection: Selection, gathered: Gathered, author: str
+) -> Project:
+    """A project of what was gathered by ``selection``. Raises UserError if that is nothing."""
     if not gathered.sources:
-        broken = f"; {len(gathered.skipped)} episodes cannot be read" if gathered.skipped else ""
-        raise UserError(f"no rationale fits this selection{broken}; take more data sets, episodes or authors")
+        why = "take more data sets, episodes or authors"
+        if gathered.skipped:
+            first = gathered.skipped[0]
+            why = f"{len(gathered.skipped)} episodes cannot be read, the first ({first.path}) because: {first.reason}"
+        raise UserError(f"no rationale fits this selection; {why}")
     return store.create_project(settings, gathered.sources, author, selection)
 
 

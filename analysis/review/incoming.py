@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from models.types import Rationale
 
 MAX_LINE = 50_000_000  # characters
 KINDS = ("project", "version", "item", "rationale", "review", "adjudication", "gold", "final")
+ARCHIVE = (
+    "project",
+    "review",
+    "adjudication",
+    "gold",
+)  # what only an archive has; other lines are rationales to review
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,9 @@ class Line:
         value = self.values.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if (number := _finite(value)) is None:
             raise UserError(f"line {self.number}: {key!r} is {value!r:.80}; expected a number or null")
-        return float(value)
+        return number
 
     def time(self, key: str) -> datetime:
         """A moment with its time zone."""
@@ -73,10 +80,24 @@ class Line:
 def read_file(path: Path) -> list[Line]:
     """All lines of a file. Raises UserError for one that cannot be read."""
     try:
-        with path.expanduser().open(encoding="utf-8") as stream:
-            return list(read_lines(stream))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.expanduser().open("rb") as stream:
+            return list(read_stream(stream))
+    except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def read_stream(stream: Iterable[bytes]) -> Iterator[Line]:
+    """The lines of a binary file in UTF-8, with or without a byte order mark. Only a line feed ends a line: the signs
+    that Unicode counts as line ends too, such as U+2028, may stand in a text. Raises UserError as `read_lines` does.
+    """
+    return read_lines(_decoded(data, number) for number, data in enumerate(stream, 1))
+
+
+def _decoded(data: bytes, number: int) -> str:
+    try:
+        return data.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"line {number} is no text in UTF-8; save the file as UTF-8") from None
 
 
 def read_lines(texts: Iterable[str]) -> Iterator[Line]:
@@ -98,6 +119,21 @@ def read_lines(texts: Iterable[str]) -> Iterator[Line]:
         yield Line(number, kind, values)
 
 
+def is_archive(lines: Iterable[Line]) -> bool:
+    """Whether the file holds reviews or decisions, which `ReviewStore.restore` takes, and not rationales alone."""
+    return any(line.kind in ARCHIVE for line in lines)
+
+
+def read_rationales(lines: Sequence[Line], workspace: Workspace) -> list[Source]:
+    """The rationales of a file that is no archive, as `read_rationale` reads each.
+
+    Outcomes (``final``) count only where no line is an item: they say the items once more, with corrections.
+    """
+    items = any(line.kind == "item" for line in lines)
+    kinds = ("rationale", "item") if items else ("rationale", "final")
+    return [read_rationale(line, workspace) for line in lines if line.kind in kinds]
+
+
 def read_rationale(line: Line, workspace: Workspace | None = None) -> Source:
     """The rationale of a line of kind ``rationale`` or ``item``.
 
@@ -114,11 +150,11 @@ def read_rationale(line: Line, workspace: Workspace | None = None) -> Source:
     if not 0 <= start < stop <= 2**31 - 1:
         raise UserError(f"line {line.number}: the steps are {start} to {stop}; expected 0 <= start < stop")
     scores = line.object("scores", {})
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in scores.values()):
+    numbers = {name: number for name, value in scores.items() if (number := _finite(value)) is not None}
+    if len(numbers) < len(scores):
         raise UserError(f"line {line.number}: 'scores' is {scores!r:.80}; expected an object of names and numbers")
     said = Rationale(parts, start, stop, line.text("author", ""))
-    where = _where(line, workspace, stop)
-    return Source(*where, said, {name: float(value) for name, value in scores.items()}, line.text("record", ""))
+    return Source(*_where(line, workspace, stop), said, numbers, line.text("record", ""))
 
 
 def _where(line: Line, workspace: Workspace | None, stop: int) -> tuple[str, str, str, str]:
@@ -144,6 +180,17 @@ def _opened(workspace: Workspace, episode: str, dataset: str) -> Any:
         return workspace.episode(episode, dataset).meta
     except UserError:
         return None
+
+
+def _finite(value: object) -> float | None:
+    """The value as a number; None for anything else, and for one that is too large."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _no_constant(name: str) -> Any:

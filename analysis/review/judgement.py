@@ -60,6 +60,14 @@ class Judgement:
 
 
 def checked(judgement: Judgement, said: Mapping[str, str], labels: LabelScheme) -> Judgement:
+    """As `fitting`. Raises UserError for a correction without a word as well: nothing could be learned from it."""
+    found = fitting(judgement, said, labels)
+    if empty := next((part for part, text in found.corrections.items() if not text.strip()), None):
+        raise UserError(f"the correction of part {empty!r} is empty; write what it should say, or undo the correction")
+    return found
+
+
+def fitting(judgement: Judgement, said: Mapping[str, str], labels: LabelScheme) -> Judgement:
     """The judgement as it is stored: parts in the rationale's order, with what they said.
 
     ``said``: the rationale's parts. A correction that changes nothing counts as none. Raises UserError if a part or

@@ -43,7 +43,8 @@ def export_project(
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Written:
-    """``jsonl`` and ``csv``: a file with everything; ``hdf5`` and ``lerobot``: a folder with what may be trained on.
+    """``jsonl``: a file with everything; ``csv``: one with the reviews that count; ``hdf5`` and ``lerobot``: a folder
+    with what may be trained on.
 
     ``notes``: episodes also say how each rationale was reviewed. The file or folder appears when it is whole. Raises
     UserError for a format, project or place that cannot be.

@@ -33,7 +33,8 @@ def agreement_text(told: Agreement) -> str:
     lines = ["label: agreement, Fleiss' kappa, Krippendorff's alpha, Gwet's AC1; 95 % intervals in brackets"]
     for one in told.labels:
         lines.append(f"  {one.label}: {_coefficients(one.nominal)}")
-        lines.append(f"    as a scale (linear weights; AC2): {_coefficients(one.ordinal)}")
+        scale = _coefficients(one.ordinal) if one.one_scale else "none: the parts have different verdicts"
+        lines.append(f"    as a scale (linear weights; AC2): {scale}")
     for title, pairs in (("pairs", told.pairs), ("against the others", told.annotators), ("against gold", told.gold)):
         lines += [f"{title}: agreement, Cohen's kappa, weighted kappa"] if pairs else []
         lines += [_pair(one) for one in pairs]
@@ -62,7 +63,7 @@ def _plain(value: Any) -> Any:
 
 def _coefficients(one: Coefficients) -> str:
     values = ", ".join(_estimated(given) for given in (one.percent, one.fleiss, one.alpha, one.ac))
-    return f"{values}; {one.units} with two or more, {one.ratings} ratings"
+    return f"{values}; {one.clusters} items with two or more, {one.ratings} ratings"
 
 
 def _estimated(one: Estimated) -> str:

@@ -16,7 +16,7 @@ from analysis.review.judgement import (
     Judgement,
     LabelScheme,
     PartLabels,
-    checked,
+    fitting,
     judgement_from_json,
     judgement_to_json,
 )
@@ -122,12 +122,12 @@ def _review(line: Line, known: Known) -> Review:
 
 
 def _judgement(line: Line, source: Source) -> Judgement | None:
-    """Checked against the rationale; labels are those that the project had then."""
+    """Checked against the rationale; labels are those that the project had then, and a correction may be empty."""
     if line.values.get("judgement") is None:
         return None
     judgement = judgement_from_json(line.object("judgement"))
     parts = {one.part: PartLabels((one.verdict,), one.errors) for one in judgement.parts}
-    return checked(judgement, source.rationale.parts, LabelScheme(parts=parts))
+    return fitting(judgement, source.rationale.parts, LabelScheme(parts=parts))
 
 
 def restore_decisions(

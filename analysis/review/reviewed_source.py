@@ -156,5 +156,5 @@ def note_of(final: Final) -> dict[str, object]:
 def _said(final: Final, notes: bool) -> list[Rationale]:
     if not notes:
         return [final.rationale]
-    text = json.dumps(note_of(final), ensure_ascii=False)
+    text = json.dumps(note_of(final))
     return [final.rationale, Rationale({NOTE: text}, final.rationale.start, final.rationale.stop, NOTE)]

@@ -11,6 +11,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from analysis.review.errors import ReviewsUnavailable
 
 BUSY_SECONDS = 60  # how long to wait for another's transaction
+CLOSING_MILLISECONDS = 1000  # the same when the database is closed
 
 
 def sqlite_engine(url: str) -> Engine:
@@ -38,6 +39,19 @@ def sqlite_engine(url: str) -> Engine:
     event.listen(engine, "checkout", taken)
     event.listen(engine, "begin", begun)
     return engine
+
+
+def move_log(engine: Engine) -> None:
+    """Writes the rows of the write-ahead log into the file itself and empties the log.
+
+    Readers and writers of other programs are waited for a second; where they take longer, the log stays as it is.
+    """
+    raw = engine.raw_connection()
+    try:
+        raw.cursor().execute(f"PRAGMA busy_timeout = {CLOSING_MILLISECONDS}")
+        raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        raw.invalidate()  # it waits less than the others
 
 
 def _file(path: str) -> tuple[int, int] | None:

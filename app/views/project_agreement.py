@@ -18,7 +18,7 @@ from app.components import chart_export
 from app.figures_agreement import agreement_dots, confusion_heat, drift_lines
 from models.types import RATIONALE_TITLES
 
-COEFFICIENTS = "95 % bootstrap intervals from 1,000 draws of items; 1: full agreement, 0: what chance would give"
+COEFFICIENTS = "95 % bootstrap intervals from 1,000 draws of whole items; 1: full agreement, 0: what chance would give"
 PAIRS = "Share of equal verdicts with its 95 % Wilson interval; Cohen's kappa, plain and with linear weights"
 NOMINAL, SCALE = "each verdict by itself", "as a scale: near misses count in part"
 
@@ -47,9 +47,12 @@ def show(store: ReviewStore, project: Project, person: Person) -> None:
     numbers = [{"label": title, **_values(one, scale)} for title, one in zip(titles, chosen, strict=True)]
     chart_export.chart(agreement_dots(told.labels, titles, scale), numbers, about, "agreement_plot")
     chart_export.table(rows, about, "agreement_table", numbers)
+    if scale and not all(one.one_scale for one in told.labels):
+        st.caption("All parts together are no scale here: some parts have other verdicts than the rest.")
     st.caption(
-        "In brackets 95 % intervals, from 1,000 draws of items; none below five items with two judgements. 1 is full "
-        "agreement, 0 what chance would give. Formulas: docs/metrics.md. Below 0.8 (dotted) conclusions are tentative."
+        "In brackets 95 % intervals, from 1,000 draws of whole items; none below five items with two judgements. 1 is "
+        "full agreement, 0 what chance would give. Formulas: docs/metrics.md. Below 0.8 (dotted) conclusions are "
+        "tentative."
     )
     _people(told, about)
     if told.drift:
@@ -112,7 +115,7 @@ def _pair(pair: PairAgreement) -> dict[str, object]:
 
 def _numbers(one: Coefficients, scale: bool) -> dict[str, object]:
     return {
-        "items with two": one.units,
+        "items with two": one.clusters,
         "judgements": one.ratings,
         "same": _estimated(one.percent),
         "Fleiss' κ": _estimated(one.fleiss),
@@ -124,7 +127,7 @@ def _numbers(one: Coefficients, scale: bool) -> dict[str, object]:
 def _values(one: Coefficients, scale: bool) -> dict[str, object]:
     found = {"same": one.percent, "Fleiss": one.fleiss, "Krippendorff": one.alpha, "AC2" if scale else "AC1": one.ac}
     cells = {f"{name} {end}": getattr(each, end) for name, each in found.items() for end in ("value", "low", "high")}
-    return {"items with two": one.units, "judgements": one.ratings, **cells}
+    return {"items with two": one.clusters, "judgements": one.ratings, **cells}
 
 
 def _estimated(one: Estimated) -> str:
@@ -138,4 +141,5 @@ def _number(value: float) -> str:
 
 
 def _title(label: str) -> str:
-    return RATIONALE_TITLES.get(label, label)
+    shown = label.encode("utf-8", "backslashreplace").decode()  # no page can be sent half a sign (a lone surrogate)
+    return RATIONALE_TITLES.get(label, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import streamlit as st
 from analysis.people import Person
 from analysis.review import Project, ReviewStore
 from analysis.review.final import RULES, Rule
-from analysis.review.incoming import read_lines, read_rationale
+from analysis.review.incoming import is_archive, read_rationales, read_stream
 from analysis.review.outgoing import FORMATS, export_project
 from app import library, review_session
 from app.components.task_status import task_status
@@ -26,7 +27,6 @@ RULE_TITLES = {
     "majority": "more than half say so",
     "adjudicated": "only where a lead decided",
 }
-ARCHIVE = ("project", "review", "adjudication", "gold")
 
 
 def show(store: ReviewStore, project: Project, person: Person) -> None:
@@ -40,8 +40,9 @@ def show(store: ReviewStore, project: Project, person: Person) -> None:
 def _outcome(store: ReviewStore, project: Project) -> None:
     st.markdown("##### Out")
     st.caption(
-        "JSONL and CSV hold everything. HDF5 and LeRobot hold episodes with accepted and corrected rationales only, by "
-        "the rule below, with verdict, corrections, agreement and who said it."
+        "JSONL holds everything that was ever said, and can be imported again. CSV has a row for each part that was "
+        "judged, of the judgements that count. HDF5 and LeRobot hold episodes with accepted and corrected rationales "
+        "only, by the rule below, with verdict, corrections, agreement and who said it."
     )
 
 
@@ -110,8 +111,8 @@ def _import(store: ReviewStore, project: Project, person: Person) -> None:
     if file is None or not st.button("Import into this project", key="in_go"):
         return
     try:
-        lines = list(read_lines(file.getvalue().decode("utf-8").splitlines()))
-        if any(line.kind in ARCHIVE for line in lines):
+        lines = list(read_stream(BytesIO(file.getvalue())))
+        if is_archive(lines):
             told = store.restore(lines, person.name, project.id)
             st.success(
                 f"{told.items} items, {told.reviews} reviews, {told.adjudications} decisions and {told.gold} gold "
@@ -119,13 +120,10 @@ def _import(store: ReviewStore, project: Project, person: Person) -> None:
             )
             refused = told.refused
         else:
-            sources = [read_rationale(line, library.current().workspace) for line in lines]
+            sources = read_rationales(lines, library.current().workspace)
             added = store.add_items(project.id, sources, person.name)
             st.success(f"{added} of {len(sources)} rationales were added; the others are there already")
             refused = ()
-    except UnicodeDecodeError:
-        st.error("The file is not text in UTF-8.")
-        return
     except UserError as error:
         st.error(plain(str(error)))
         return

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.people import Person
 from analysis.review import Collision, Project, ProjectSettings, ReviewStore, Selection
-from analysis.review.gather import Gathered, gather
+from analysis.review.gather import Gathered, gather, make_project
 from app import library, review_session
 from app.plain_text import plain
 from app.project_forms import selection_fields, settings_fields
@@ -33,10 +33,7 @@ def new(person: Person, first: bool) -> None:
     if made:
         try:
             settings.checked()
-            found = _gathered(selection)
-            if not found.sources:
-                raise UserError("this selection finds no rationale; take more data sets, authors or episodes")
-            project = store.create_project(settings, found.sources, person.name, selection)
+            project = make_project(store, settings, selection, _gathered(selection), person.name)
         except UserError as error:
             st.error(plain(str(error)))
             return

@@ -45,8 +45,8 @@ class AnswerCache:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(answer), file, ensure_ascii=False)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            json.dump(asdict(answer), file)
         os.replace(part, path)
 
     def _path(self, key: str) -> Path:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.episodes import BrokenEpisode, open_source
-from analysis.rationales import TaughtSource, read_rationales
+from analysis.rationales import KeptRationale, RationaleFile, TaughtSource, read_rationales
 from analysis.rationales.annotate import Annotating, annotate
 from analysis.rationales.clips import Per, stretches
 from analysis.rationales.keyframes import keyframes
@@ -239,3 +239,16 @@ def test_the_prompt_can_be_shown_and_edited() -> None:
     code, out, _ = run("annotate", ONE, "--show-prompt")
     assert code == 0
     assert "{instruction}" in out
+
+
+def test_lines_keep_any_text(tmp_path: Path) -> None:
+    kept = KeptRationale("e", "d", Rationale({"planning": "öffne \u2028 cut off \ud83d"}, 0, 2, "me"))
+    RationaleFile(tmp_path / "r.jsonl").add(kept.as_json())
+    assert read_rationales(tmp_path / "r.jsonl") == (kept,)
+    assert "öffne" in (tmp_path / "r.jsonl").read_text(encoding="utf-8")
+
+
+def test_lines_that_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    kept = KeptRationale("e", "d", Rationale({"planning": "öffne"}, 0, 2, "me"))
+    (tmp_path / "r.jsonl").write_text(json.dumps(kept.as_json()) + "\n", encoding="utf-8-sig")
+    assert read_rationales(tmp_path / "r.jsonl") == (kept,)

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.review import Gold, Judgement, LabelScheme, PartJudgement, Review
 from analysis.review.agreement import agreement
+from analysis.review.judgement import PartLabels
 from analysis.review.report import agreement_json, agreement_text
 from tests.analysis.review_world import Clock
 
@@ -107,6 +108,64 @@ def test_drift_follows_each_annotator_in_time():
 def test_labels_that_the_project_no_longer_has_count_as_categories():
     told = agreement(reviews(ann=[("accept", "fine"), YES], ben=[("accept", "fine"), YES]), SCHEME, resamples=10)
     assert told.labels[1].categories == ("correct", "partly", "wrong", "cannot tell", "fine")
+
+
+PARTS = ("observation", "situation", "spatial")
+
+
+def judged_parts(*verdicts: tuple[str, str], parts: tuple[str, ...] = PARTS) -> list[Review]:
+    """What ann and ben say about all ``parts`` of item 0, 1 ..."""
+    return [
+        Review(
+            f"{name}-{number}",
+            f"item {number}",
+            "project",
+            name,
+            Judgement(tuple(PartJudgement(part, verdict) for part in parts), "accept"),
+            START,
+            "d",
+            "test",
+        )
+        for number, both in enumerate(verdicts)
+        for name, verdict in zip(("ann", "ben"), both, strict=True)
+    ]
+
+
+def test_intervals_of_all_parts_are_over_whole_items():
+    """Who says the same of each part of an item tells no more about all parts than about one."""
+    told = agreement(judged_parts(*[("correct", "correct"), ("correct", "wrong"), ("partly", "partly")] * 4), SCHEME)
+    _, part, *_, together = told.labels
+    assert (together.label, together.nominal.units, together.nominal.clusters) == ("all parts", 36, 12)
+    assert (part.nominal.units, part.nominal.clusters) == (12, 12)
+    for name in ("percent", "fleiss", "ac"):
+        one, all_of_them = getattr(part.nominal, name), getattr(together.nominal, name)
+        assert [all_of_them.value, all_of_them.low, all_of_them.high] == pytest.approx([one.value, one.low, one.high])
+    few = agreement(judged_parts(*[("correct", "wrong"), ("wrong", "wrong")] * 2), SCHEME).labels[-1].nominal
+    assert (few.units, few.clusters) == (12, 4) and np.isnan(few.percent.low)  # four items
+    assert "12 items with two or more, 72 ratings" in agreement_text(told)
+
+
+def test_parts_with_different_verdicts_have_no_scale_together():
+    scheme = LabelScheme(parts={"planning": PartLabels(("safe", "unsafe")), "spatial": PartLabels(("safe", "unsafe"))})
+    apart = judged_parts(*[("safe", "unsafe")] * 6, parts=("planning",))
+    alike = judged_parts(*[("correct", "correct")] * 6, parts=("observation",))
+    told = agreement([*apart, *alike], scheme)
+    together = told.labels[-1]
+    assert not together.one_scale and np.isnan(together.ordinal.percent.value) and together.ordinal.units == 0
+    assert together.nominal.percent.value == pytest.approx(1 / 2)
+    assert "all parts: 0.500" in agreement_text(told) and "none: the parts have different verdicts" in agreement_text(
+        told
+    )
+    # of parts with the same verdicts all together are a scale: theirs, and without verdicts that none of them has
+    one = agreement(judged_parts(*[("safe", "unsafe")] * 6, parts=("planning", "spatial")), scheme).labels[-1]
+    assert one.one_scale and one.categories == ("safe", "unsafe") and one.ordinal.percent.value == 0.0
+
+
+def test_no_opinion_makes_no_other_scale():
+    scheme = LabelScheme(parts={"planning": PartLabels(("correct", "partly", "wrong"))})
+    said = judged_parts(*[("correct", "partly")] * 6, parts=("observation", "planning"))
+    told = agreement(said, scheme).labels[-1]
+    assert told.one_scale and told.ordinal.percent.value == pytest.approx(1 / 2)
 
 
 def test_nothing_and_a_single_annotator():

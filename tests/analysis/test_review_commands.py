@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
+from analysis.review import Judgement, PartJudgement, ProjectSettings, Source
 from analysis.workspace import Workspace
-from tests.analysis.review_world import GOOD, say
+from models.types import Rationale
+from tests.analysis.review_world import GOOD, corrected, say
 from tests.tiny_episode import write_tiny_episode
 
 
@@ -65,6 +67,41 @@ def test_rationales_are_imported_to_be_reviewed(command, tmp_path):
     assert json.loads(command("import", tmp_path / "said.jsonl", "--project", "mine", "--json")[1])["items"] == 0
 
 
+def lines_of(kept: Path, *kinds: str) -> str:
+    """The archive's lines of these kinds."""
+    lines = kept.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if json.loads(line)["kind"] in kinds)
+
+
+@pytest.fixture
+def archive(command, tmp_path) -> Path:
+    """Of a project whose rationales were both corrected."""
+    id = json.loads(command("project", "create", "first", "--json")[1])["id"]
+    store = Workspace.open(tmp_path).reviews
+    for item in store.items(id):
+        say(store, item.id, "ann", corrected("better", next(iter(item.source.rationale.parts))))
+        store.adjudicate(item.id, GOOD.__class__((), "accept"), "lead", 0)
+    command("export", "first", tmp_path / "all.jsonl")
+    return tmp_path / "all.jsonl"
+
+
+def test_an_archive_is_never_taken_for_mere_rationales(command, archive, tmp_path):
+    code, _, err = command("import", archive, "--name", "second")
+    assert code == 2 and "is an archive of reviews, and --name is for rationales" in err
+    assert len(Workspace.open(tmp_path).reviews.projects()) == 1
+    (tmp_path / "second.jsonl").write_text(lines_of(archive, "item", "adjudication"))
+    command("project", "create", "second")
+    told = json.loads(command("import", tmp_path / "second.jsonl", "--project", "second", "--json")[1])
+    assert (told["items"], told["adjudications"]) == (0, 2)
+
+
+def test_outcomes_are_not_reviewed_beside_their_items(command, archive, tmp_path):
+    (tmp_path / "out.jsonl").write_text(lines_of(archive, "version", "item", "final"))
+    assert json.loads(command("import", tmp_path / "out.jsonl", "--name", "second", "--json")[1])["items"] == 2
+    (tmp_path / "only.jsonl").write_text(lines_of(archive, "final"))
+    assert json.loads(command("import", tmp_path / "only.jsonl", "--name", "third", "--json")[1])["items"] == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -78,6 +115,16 @@ def test_rationales_are_imported_to_be_reviewed(command, tmp_path):
 def test_what_is_wrong_is_said_in_a_sentence(command, arguments, said):
     code, out, err = command(*arguments)
     assert (code, out) == (2, "") and err.startswith("error: ") and said in err and err.count("\n") == 1
+
+
+def test_half_a_sign_is_printed(command, tmp_path):
+    store = Workspace.open(tmp_path).reviews
+    said = Rationale({"half \ud83d": "x"}, 0, 2, "teacher")
+    project = store.create_project(ProjectSettings("first"), [Source("data", "a", "d", "go", said)], "lead")
+    judged = Judgement((PartJudgement("half \ud83d", "correct"),), "accept")
+    say(store, store.items(project.id)[0].id, "ann", judged)
+    assert "half \\ud83d: not defined" in command("agreement", "first")[1]
+    assert json.loads(command("agreement", "first", "--json")[1])["labels"][1]["label"] == "half \ud83d"
 
 
 def test_a_folder_that_is_no_workspace(monkeypatch, capsys, tmp_path: Path):

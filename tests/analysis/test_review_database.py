@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -280,6 +280,34 @@ def may_only_read(folder: Path) -> Iterator[None]:
         if root:
             os.seteuid(0)
         folder.chmod(0o755)
+
+
+def test_a_closed_database_is_one_file(tmp_path):
+    """Also while another program looks at it, and a second time; one that reads on and on is not waited for long."""
+    path = tmp_path / "r.sqlite"
+    store = open_store(str(path), Clock())
+    with closing(sqlite3.connect(path)) as other:
+        for number, name in enumerate(("first", "second"), 1):
+            store.create_project(ProjectSettings(name), sources(1), "lead")
+            assert other.execute("SELECT count(*) FROM review_projects").fetchone() == (number,)
+            store.database.close()
+            copy = tmp_path / f"{name}.sqlite"
+            copy.write_bytes(path.read_bytes())
+            assert len(open_store(str(copy), Clock()).projects()) == number
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM review_projects").fetchone()
+        store.create_project(ProjectSettings("third"), sources(1), "lead")
+        began = monotonic()
+        store.database.close()
+        assert monotonic() - began < 10
+    assert len(store.projects()) == 3
+
+
+def test_closing_what_is_gone_says_nothing_but_in_the_log(tmp_path, caplog):
+    store = open_store(str(tmp_path / "r.sqlite"), Clock())
+    (tmp_path / "r.sqlite").unlink()
+    store.database.close()
+    assert "deleted or replaced" in caplog.text
 
 
 def test_a_workspace_that_may_only_be_read(tmp_path):

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from analysis.episodes import open_source
+from analysis.rationales.rationale_file import read_rationales
 from analysis.rationales.review_note import NOTE, is_note
-from analysis.review import ProjectSettings, Selection, Source
+from analysis.rationales.reviewed import write_reviewed
+from analysis.review import Judgement, ProjectSettings, Selection, Source
 from analysis.review.archive import archive_lines
 from analysis.review.final import Rule
 from analysis.review.gather import create_project, gather
-from analysis.review.incoming import read_lines, read_rationale
+from analysis.review.incoming import read_file, read_lines, read_rationale
+from analysis.review.judgement import judgement_to_json
 from analysis.review.outgoing import export_project
 from analysis.review.reviewed_source import final_rationales, reviewed_source
 from analysis.workspace import Workspace
@@ -130,6 +133,7 @@ def changed(lines: list[str], kind: str, **values: object) -> list[str]:
         ("item", {"parts": {}}, "'parts' is"),
         ("item", {"start": -1}, "the steps are -1"),
         ("item", {"scores": {"surprise": "high"}}, "'scores' is"),
+        ("item", {"scores": {"surprise": 10**400}}, "'scores' is"),
     ],
 )
 def test_archives_that_cannot_be(tmp_path, kind, values, said):
@@ -140,6 +144,15 @@ def test_archives_that_cannot_be(tmp_path, kind, values, said):
         with pytest.raises(UserError, match=said):
             other.restore(list(read_lines(lines)), "importer")
         assert other.projects() == ()  # nothing is left of it
+
+
+def test_empty_corrections_of_earlier_versions_come_back(tmp_path):
+    store, project = filled(str(tmp_path / "r.sqlite"))
+    empty = judgement_to_json(corrected(""))
+    lines = changed(list(archive_lines(store, project)), "review", judgement=empty)
+    other = open_store(str(tmp_path / "other.sqlite"), Clock())
+    assert other.restore(list(read_lines(lines)), "importer").reviews == 6
+    assert {one.judgement.corrections["planning"] for one in other.reviews(project)} == {""}
 
 
 @pytest.mark.slow
@@ -153,6 +166,7 @@ def test_archives_that_cannot_be(tmp_path, kind, values, said):
         ({"annotator": ""}, "0 characters"),
         ({"time": "yesterday"}, "expected a time with its zone"),
         ({"seconds": "long"}, "expected a number or null"),
+        ({"seconds": 10**400}, "expected a number or null"),
         ({"id": "'; DROP"}, "no review id"),
     ],
 )
@@ -178,6 +192,18 @@ def test_reviews_that_cannot_be_are_refused_one_by_one(tmp_path, values, said):
 def test_lines_that_cannot_be_read(line, said):
     with pytest.raises(UserError, match=said):
         list(read_lines([line]))
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    said = "first\u2028second\u2029\x85\x0b third"
+    lines = [json.dumps({"episode": "a", "parts": {"planning": said}}, ensure_ascii=False)] * 2
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "said.jsonl").write_text("\r\n".join(lines), encoding=encoding, newline="")
+        found = read_file(tmp_path / "said.jsonl")
+        assert [(line.number, line.values["parts"]) for line in found] == [(n, {"planning": said}) for n in (1, 2)]
+    (tmp_path / "said.jsonl").write_bytes(b"{}\n{\xff}")
+    with pytest.raises(UserError, match="line 2 is no text in UTF-8"):
+        read_file(tmp_path / "said.jsonl")
 
 
 def test_rationales_by_hand_find_their_episode(workspace):
@@ -269,3 +295,43 @@ def test_lines_tell_outcomes_too(workspace, reviewed, tmp_path):
     assert outcomes[0]["parts"]["planning"] == "=go left" and len(lines) == told.count
     with pytest.raises(UserError, match="the formats are jsonl, csv, hdf5, lerobot"):
         export_project(workspace, reviewed, tmp_path / "out", "xml")
+
+
+def half(workspace: Workspace, text: str, judgement: Judgement) -> str:
+    """A project of one rationale that says ``text``, judged by one."""
+    (dataset,), meta = workspace.datasets(), workspace.episode("a").meta
+    said = Rationale({"planning": text}, 0, 3, "teacher")
+    source = Source(dataset.name, "a", meta.digest, meta.instruction, said)
+    project = workspace.reviews.create_project(ProjectSettings("half"), [source], "lead")
+    say(workspace.reviews, workspace.reviews.items(project.id)[0].id, "ann", judgement)
+    return project.id
+
+
+@pytest.mark.parametrize("format", ["hdf5", "lerobot"])
+def test_half_a_sign_is_named_where_a_format_cannot_keep_it(workspace, tmp_path, format):
+    project = half(workspace, "cut off \ud83d", ACCEPT)
+    with pytest.raises(UserError, match=r"episode 'a' has half a sign, '\\ud83d'"):
+        export_project(workspace, project, tmp_path / "out", format)
+    project = half(workspace, "cut off \ud83d", corrected("whole", "planning"))
+    told = export_project(workspace, project, tmp_path / "out", format)
+    said, note = open_source(told.path).open("a").rationales
+    assert said.parts["planning"] == "whole"
+    assert json.loads(note.parts[NOTE])["originals"] == {"planning": "cut off \ud83d"}
+
+
+def test_half_a_sign_goes_into_tables_and_lines(workspace, tmp_path):
+    project = half(workspace, "cut off \ud83d", replace(ACCEPT, comment="cut off \ud83d"))
+    for format in ("csv", "jsonl"):
+        assert "cut off \\ud83d" in export_project(workspace, project, tmp_path / format, format).path.read_text()
+    (line,) = read_rationales(write_reviewed(workspace, project, Rule()))
+    assert line.rationale.parts == {"planning": "cut off \ud83d"}
+
+
+def test_each_rule_has_a_file_to_learn_from(workspace, reviewed):
+    rules = (Rule(), Rule(least=2), Rule("all"))
+    paths = [write_reviewed(workspace, reviewed, rule) for rule in rules]
+    assert [path.name for path in paths] == [
+        f"reviewed-{reviewed}-{name}.jsonl" for name in ("majority", "majority-2", "all")
+    ]
+    with pytest.raises(UserError, match=r"the project 'first' is .* the rule 'adjudicated' with at least 1 reviews"):
+        write_reviewed(workspace, reviewed, Rule("adjudicated"))

@@ -90,6 +90,15 @@ def test_two_corrections_of_different_parts_need_a_majority_each():
     assert found.rationale.parts == {"observation": "a block 0", "planning": "go"}
 
 
+def test_a_part_without_a_word_is_never_let_pass():
+    """Earlier versions took empty corrections."""
+    empty = replace(review("ann", PUSH), judgement=corrected(" \n"))
+    assert finals([ITEM], [empty], {})[0].outcome == "undecided"
+    decided = replace(decision(PUSH)["item"], judgement=corrected(""))
+    (found,) = finals([ITEM], [review("ann", GOOD)], {"item": decided})
+    assert (found.outcome, found.rationale, found.good) == ("undecided", SOURCE.rationale, False)
+
+
 def test_rules_that_cannot_be():
     with pytest.raises(UserError, match="expected one of all, majority, adjudicated"):
         Rule("most")

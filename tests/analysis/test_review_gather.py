@@ -128,7 +128,11 @@ def test_disagreement_of_authors_and_of_earlier_reviews(workspace):
 
 @pytest.mark.slow
 def test_a_project_of_nothing_is_refused(workspace):
-    with pytest.raises(UserError, match="no rationale fits this selection; 1 episodes cannot be read"):
+    said = r"no rationale fits this selection; 1 episodes cannot be read, the first \(.*broken.hdf5\) because: .*HDF5"
+    with pytest.raises(UserError, match=said):
+        create_project(workspace, ProjectSettings("first"), Selection(authors=("nobody",)), "lead")
+    (workspace.episode_paths[0] / "broken.hdf5").unlink()
+    with pytest.raises(UserError, match="no rationale fits this selection; take more data sets"):
         create_project(workspace, ProjectSettings("first"), Selection(authors=("nobody",)), "lead")
     with pytest.raises(UserError, match="1 or more"):
         gather(workspace, Selection(sample=0))

@@ -309,6 +309,7 @@ def test_items_are_added_once(store):
         (Judgement((PartJudgement("planning", "wrong", ("typo",)),), "reject"), "unknown kind of error 'typo'"),
         (Judgement((PartJudgement("planning", "wrong"),), "correct"), "no part was corrected"),
         (corrected("lift it"), "no part was corrected"),  # the same text
+        (corrected(" \n"), "the correction of part 'planning' is empty"),
         (Judgement((PartJudgement("planning", "wrong", (), "x"),), "accept"), "but a part was corrected"),
         (Judgement((PartJudgement("planning", "wrong"),) * 2, "reject"), "judged twice"),
         (Judgement((), "reject", "x" * 1_000_001), "keeps up to"),

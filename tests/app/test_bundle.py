@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.prediction_file import reading, write_prediction
-from app.bundle import Wanted, encode_bundle
+from app.bundle import Wanted, encode_bundle, packed
 from models.types import AttentionRecord, FrameMark, Part, PatchGrid, Prediction, Span, TokenLayout
 from tests.browser.planted_runs import text_prediction
 
@@ -65,3 +65,8 @@ def test_a_record_without_rows_is_none(tmp_path: Path) -> None:
     none = replace(said.attention[0], weights=np.zeros((0, 0, 0, 18), np.float32), layers=(), queries=(), produced=())
     header = header_of(tmp_path, replace(said, attention=(none,)))
     assert (header["weights"], header["streams"]) == (None, [])
+
+
+def test_half_a_sign_in_a_header() -> None:
+    data = packed({"text": "cut off \ud83d"}, [])
+    assert json.loads(data[4:]) == {"text": "cut off \ud83d"}

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.review import Project, ProjectSettings, ReviewStore, Source
+from analysis.review import (
+    Judgement,
+    LabelScheme,
+    PartJudgement,
+    Project,
+    ProjectSettings,
+    ReviewStore,
+    Source,
+    Submission,
+)
+from analysis.review.judgement import PartLabels
 from analysis.workspace import Workspace
 from app.library import WORKSPACE_VARIABLE
 from app.server import MAIN
+from app.views.project_agreement import SCALE
 from models.types import Rationale
 from tests.browser.review_world import PARTS, judge
 from tests.browser.world import write_synthetic_episode
@@ -141,6 +153,40 @@ def test_progress_and_agreement(
     table = test.dataframe[0].value
     overall = table.iloc[0]
     assert overall["items with two"] == 3 and overall["same"].startswith("0.67")
+
+
+def test_a_file_of_rationales_is_taken_in(
+    monkeypatch: pytest.MonkeyPatch, home: Path, store: ReviewStore, project: Project
+) -> None:
+    test = opened(monkeypatch, home, "projects", person="Kim", project=project.id, part="files")
+    said = {"episode": "said", "start": 1, "author": "me", "parts": {"planning": "first\u2028second"}}
+    test.file_uploader(key="in_file").set_value(
+        ("said.jsonl", json.dumps(said, ensure_ascii=False).encode("utf-8-sig"), "application/json")
+    ).run()
+    test.button(key="in_go").click().run()
+    assert not test.exception and "1 of 1 rationales were added" in written(test).replace("\\", "")
+    assert store.items(project.id)[-1].source.rationale.parts == said["parts"]
+
+
+def test_parts_with_other_verdicts_are_no_scale_together(
+    monkeypatch: pytest.MonkeyPatch, home: Path, store: ReviewStore
+) -> None:
+    half = "half \ud83d"  # a part's name may be any text
+    said = [Rationale({"planning": "go", half: "x"}, start, start + 1, "teacher") for start in range(2)]
+    sources = [Source("episodes", "said", "d", "go", one) for one in said]
+    scheme = LabelScheme(parts={half: PartLabels(("safe", "unsafe"))})
+    project = store.create_project(ProjectSettings("mixed", overlap=2, labels=scheme), sources, "Kim")
+    judged = Judgement((PartJudgement("planning", "correct"), PartJudgement(half, "safe")), "accept")
+    for item in store.items(project.id):
+        for name in ("Ann", "Bob"):
+            store.submit(Submission(f"{name}-on-{item.id}", item.id, name, judged))
+    test = opened(monkeypatch, home, "projects", person="Kim", project=project.id, part="agreement")
+    assert test.dataframe[0].value.iloc[-1][["items with two", "judgements"]].tolist() == [2, 8]
+    assert "no scale" not in written(test)
+    test.session_state["agreement_kind"] = SCALE
+    test.run()
+    assert not test.exception and "All parts together are no scale here" in written(test)
+    assert test.dataframe[0].value.iloc[-1]["same"] == "not defined"
 
 
 def test_a_store_that_is_damaged_is_said_in_a_sentence(

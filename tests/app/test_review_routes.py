@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from starlette.testclient import TestClient
 
 from analysis.review import ProjectSettings, ReviewStore, Source
 from analysis.workspace import Workspace
-from app.library import Library
+from app.library import WORKSPACE_VARIABLE, Library
 from app.review_routes import review_routes
+from app.server import create_app
 from models.types import Rationale
 from tests.browser.world import HTML, write_synthetic_episode
 
@@ -39,6 +43,12 @@ class Desk:
         answer = self.client.post(f"/lens/review/{name}", json=sent, headers={"X-VLA-Lens": "1"})
         assert answer.status_code == status, answer.text
         return answer.json()
+
+    def sends_as_it_is(self, name: str, **body: Any) -> None:
+        """As a browser does: half a sign by its escape."""
+        text = json.dumps(self.common | body)
+        answer = self.client.post(f"/lens/review/{name}", content=text, headers={"X-VLA-Lens": "1"})
+        assert answer.status_code == 200, answer.text
 
     def items(self, count: int = 3, **body: Any) -> list[dict[str, Any]]:
         return self.ask("next", count=count, skip=[], **body)["items"]
@@ -121,6 +131,22 @@ def test_drafts_come_back_with_the_item(ann: Desk) -> None:
     assert draft["content"] == {"comment": "hm"} and draft["revision"] == 2
 
 
+HALF = "cut off \ud83d"  # a lone surrogate, as a text that was cut off in the middle of a sign leaves it
+
+
+def test_half_a_sign_goes_out_and_comes_in_as_any_text(client: TestClient, opened: Library, store: ReviewStore) -> None:
+    said = Rationale({"planning": HALF}, 0, 2, "teacher")
+    made = store.create_project(ProjectSettings("half"), [Source("episodes", "plain", "d", "go", said)], "Kim")
+    ann = Desk(client, made.id, "Ann")
+    (item,) = ann.items(1)
+    assert item["parts"][0]["text"] == HALF
+    ann.sends_as_it_is("draft", item=item["id"], review="review-0001", content={"comment": HALF}, revision=1)
+    assert ann.items(1)[0]["draft"]["content"] == {"comment": HALF}
+    judgement = {"parts": [], "overall": "reject", "comment": HALF}
+    ann.sends_as_it_is("submit", item=item["id"], id="review-0001", judgement=judgement, seconds=1, version=0)
+    assert ann.ask("mine")["reviews"][0]["judgement"]["comment"] == HALF
+
+
 def test_undo_brings_the_item_back(ann: Desk, store: ReviewStore) -> None:
     item = ann.items(1)[0]["id"]
     ann.submit(item, "review-0001")
@@ -189,6 +215,19 @@ def test_what_makes_no_sense_is_named(ann: Desk, name: str, body: dict[str, Any]
     assert said in ann.ask(name, 400, **body)["error"]
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(2.5, 2.5), (3, 3.0), (-1, None), ("long", None), (True, None)])
+def test_how_long_it_took(ann: Desk, store: ReviewStore, seconds: Any, kept: float | None) -> None:
+    item = ann.items(1)[0]["id"]
+    ann.ask("submit", item=item, id="review-0001", judgement=RIGHT, seconds=seconds, version=0)
+    assert store.reviews(ann.common["project"])[0].seconds == kept
+
+
+def test_a_time_without_end_is_refused_in_a_sentence(ann: Desk) -> None:
+    item = ann.items(1)[0]["id"]
+    said = ann.ask("submit", 400, item=item, id="review-0001", judgement=RIGHT, seconds=10**400, version=0)
+    assert "'seconds' is 1000" in said["error"]
+
+
 def test_requests_of_other_pages_and_other_things_than_json(client: TestClient, ann: Desk) -> None:
     assert client.post("/lens/review/mine", json=ann.common).status_code == 403
     for text in ("{", "[]", "[" * 100_000):
@@ -206,3 +245,17 @@ def test_a_store_that_cannot_be_used_says_try_again(ann: Desk, opened: Library) 
     for extra in ("-wal", "-shm"):
         Path(f"{path}{extra}").unlink(missing_ok=True)
     path.write_bytes(kept)
+
+
+def test_when_the_server_has_ended_one_file_holds_all(
+    opened: Library, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = opened.workspace.path
+    monkeypatch.setenv(WORKSPACE_VARIABLE, str(folder))
+    with closing(sqlite3.connect(folder / "reviews.sqlite")) as other:  # which leaves the log where it is
+        other.execute("SELECT count(*) FROM reviews").fetchone()
+        with TestClient(create_app()) as client:
+            ann = Desk(client, project, "Ann")
+            ann.submit(ann.items(1)[0]["id"], "review-0001")
+        (folder / "copy.sqlite").write_bytes((folder / "reviews.sqlite").read_bytes())
+    assert [one.id for one in ReviewStore.open(folder / "copy.sqlite").reviews(project)] == ["review-0001"]

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from analysis.review.reviewed_source import ReviewedEpisode
 from app.library import Library
 from app.player_files import PLAYER
+from models.types import Rationale
 from tests.browser.world import HTML, checkpoint_named, synthetic_prediction
 
 
@@ -31,6 +33,17 @@ def test_episode_facts(client: TestClient, dataset: str) -> None:
     assert (facts["length"], facts["fps"], facts["success"]) == (5, 5, True)
     assert facts["cameras"] == [{"name": "shoulder", "width": 256, "height": 256}]
     assert len(facts["actions"]) == 5 and len(facts["actions"][0]) == 7
+
+
+def test_half_a_sign_in_a_text_is_sent_too(
+    client: TestClient, library: Library, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"planning": "cut off \ud83d"}
+    whole = library.episode(dataset, "good")
+    half = ReviewedEpisode(whole, whole.meta, (Rationale(said, 0, 2, "teacher"),))
+    monkeypatch.setitem(library._episodes, (dataset, "good"), half)
+    facts = client.get("/lens/episode", params={"dataset": dataset, "episode": "good"}).json()
+    assert facts["rationales"][0]["parts"] == said
 
 
 def test_frame_is_passed_through_as_stored(client: TestClient, library: Library, dataset: str) -> None:

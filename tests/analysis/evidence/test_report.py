@@ -131,3 +131,9 @@ def test_an_overlay_is_strongest_at_the_highest_patch_and_keeps_what_is_outside(
     assert got[0, 0].tolist() == [166, 127, 0]  # 0.65 of amber
     assert got[0, 2].tolist() == [83, 64, 0]
     assert not got[:, 4:].any()
+
+
+def test_half_a_sign_can_be_written(page: tuple[Pair, str]) -> None:
+    pair = page[0]
+    named = replace(pair, first=replace(pair.first, spec=replace(pair.first.spec, name="cut off \ud83d")))
+    assert b"<h1>cut off \\ud83d against" in report_html(named).encode()

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from models.errors import UserError
+from models.teachers.answer_cache import AnswerCache, KeptAnswer
 from models.teachers.endpoint import EndpointTeacher
 from models.teachers.teacher import BadAnswer, Clip, ClipFrame, TeacherSettings, Unanswered
 from tests.teacher_endpoint import GOOD, Endpoint, Reply, endpoint
@@ -189,3 +190,9 @@ def test_retry_after_may_be_a_date() -> None:
     assert back_off(0, {"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT"}, now=lambda: 1445412480.0) == 10
     assert back_off(0, {"retry-after": "1e9"}) == LONGEST_WAIT
     assert 2 <= back_off(2, {"retry-after": "soon"}) <= 4
+
+
+def test_an_answer_with_half_a_sign_is_kept(tmp_path: Path) -> None:
+    cache, answer = AnswerCache(str(tmp_path)), KeptAnswer("cut off \ud83d", 1, 1, "2026-03-01T12:00:00Z")
+    cache.put("key", answer)
+    assert cache.get("key") == answer
