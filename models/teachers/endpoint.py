@@ -15,17 +15,14 @@ from urllib.parse import urlparse
 from PIL import Image
 
 from models.errors import UserError
-from models.teachers.answer import FourAnswers, parse
+from models.teachers.answer import parse
 from models.teachers.answer_cache import AnswerCache, KeptAnswer
+from models.teachers.dialect import Dialect
 from models.teachers.pacing import Pace, back_off
 from models.teachers.prompt import PromptTemplate
 from models.teachers.teacher import BadAnswer, Clip, ClipFrame, Spent, TeacherSettings, Unanswered
 from models.types import Rationale
 
-SCHEMA = {
-    "type": "json_schema",
-    "json_schema": {"name": "four_answers", "strict": True, "schema": FourAnswers.model_json_schema()},
-}
 IMAGE_TOKENS = 800  # a guess for the pace alone, until the endpoint says what an image took
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)  # statuses after which another attempt makes sense
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -52,7 +49,7 @@ class EndpointTeacher:
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
         self._lock = threading.Lock()
         self._spent = Spent(cost=0.0 if self._priced else None)
-        self._structured = True  # until an endpoint says that it does not know schemas
+        self._dialect = Dialect(settings)
         self._client: Any = None
         self._sleep = time.sleep
 
@@ -123,23 +120,19 @@ class EndpointTeacher:
         """The endpoint's answer, after as many attempts as are allowed."""
         import openai
 
-        for attempt in range(self._settings.attempts):
+        attempt = 0
+        while attempt < self._settings.attempts:
+            sent = self._dialect.parameters()
             try:
-                extra = {"response_format": SCHEMA} if self._structured else {}
                 answer = self._connected().chat.completions.create(
-                    model=self._settings.model,
-                    messages=messages,
-                    temperature=self._settings.temperature,
-                    max_tokens=self._settings.max_tokens,
-                    **extra,
+                    model=self._settings.model, messages=messages, **sent
                 )
                 if not isinstance(getattr(answer, "choices", None), list):
                     raise ValueError(f"it begins with {str(answer)[:80]!r}")
                 return answer
             except openai.APIStatusError as error:
-                if error.status_code == 400 and self._structured and _about_schemas(error):
-                    self._structured = False
-                    continue
+                if error.status_code in (400, 422) and self._dialect.learned(str(error.body or error), sent):
+                    continue  # no attempt: it is another question now
                 if error.status_code not in AGAIN:
                     raise UserError(self._refusal(error)) from None
                 problem, headers = self._refusal(error), error.response.headers
@@ -147,9 +140,10 @@ class EndpointTeacher:
                 problem, headers = self._unreachable(error), None
             except (openai.APIResponseValidationError, ValueError) as error:
                 problem, headers = f"the endpoint sent what is no answer ({self._hushed(str(error))[:200]})", None
-            if attempt + 1 < self._settings.attempts:
+            attempt += 1
+            if attempt < self._settings.attempts:
                 self._add(retries=1)
-                self._sleep(back_off(attempt, headers))
+                self._sleep(back_off(attempt - 1, headers))
         raise Unanswered(f"{problem}, also after {self._settings.attempts} attempts")
 
     def _connected(self) -> Any:
@@ -187,11 +181,6 @@ class EndpointTeacher:
 
     def _hushed(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
-
-
-def _about_schemas(error: Any) -> bool:
-    said = str(error.body or error).lower()
-    return any(word in said for word in ("response_format", "json_schema", "schema"))
 
 
 def _data_url(frame: ClipFrame, side: int) -> str:

@@ -130,6 +130,30 @@ def test_an_endpoint_without_schemas_is_asked_without(server: Endpoint) -> None:
     assert not slept
 
 
+def test_a_reasoning_model_is_asked_with_the_parameters_that_it_takes(server: Endpoint) -> None:
+    """As GPT-5 refuses: first the name of the limit, then the temperature."""
+
+    def picky(asked: dict) -> Reply:
+        if "max_tokens" in asked:
+            return Reply(
+                status=400,
+                error="Unsupported parameter: 'max_tokens' is not supported with this model. "
+                "Use 'max_completion_tokens' instead.",
+            )
+        if asked.get("temperature", 1) != 1:
+            return Reply(status=400, error="Unsupported value: 'temperature' does not support 0 with this model.")
+        return Reply()
+
+    server.otherwise = picky
+    asked = teacher(server, attempts=1, max_tokens=77)
+    assert dict(asked.explain(clip()).parts) == GOOD
+    assert server.asked[-1]["max_completion_tokens"] == 77
+    assert not {"max_tokens", "temperature"} & set(server.asked[-1])
+    assert "response_format" in server.asked[-1]
+    asked.explain(clip(width=41))
+    assert (len(server.asked), asked.spent.requests, asked.spent.retries) == (4, 2, 0)  # remembered, and no attempt
+
+
 def test_a_refused_key_ends_the_run_and_is_never_shown(server: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
     server.models = Reply(status=401, error="Incorrect API key provided: sk-very-secret")
