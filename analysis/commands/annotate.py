@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 from tqdm import tqdm
 
-from analysis.commands.options import AsJson, print_values
+from analysis.commands.options import AsJson, print_values, source_at
 from analysis.episodes import EpisodeSource, open_source
 from models.errors import UserError
 from models.teachers.teacher import Spent, TeacherSettings, make_teacher
@@ -61,7 +61,7 @@ def annotate(
         return
     if language not in (*LANGUAGES, "any"):
         raise UserError(f"the language is {language!r}; use one of {', '.join((*LANGUAGES, 'any'))}")
-    opened = open_source(source)
+    opened = source_at(source, workspace)
     price_in, price_out = _prices(prices, model, price_in, price_out)
     settings = TeacherSettings(
         model=model, base_url=base_url, prompt=_text(prompt), key_env=key_env,
@@ -87,6 +87,14 @@ def annotate(
         told = run(opened, asked, path, what, progress)
     for one in told.skipped:
         typer.echo(f"skipped: {one.path}: {one.reason}", err=True)
+    if told.no_speed:
+        episodes = "1 episode" if told.no_speed == 1 else f"{told.no_speed} episodes"
+        typer.echo(
+            f"keyframes of {episodes} are where a gripper changes, without pauses: nothing tells whether "
+            "the actions are relative or absolute; say actions_are in the data set's description "
+            "(docs/dataset-description.md)",
+            err=True,
+        )
     if told.aside:
         aside = path.with_name(path.name.removesuffix(".jsonl") + ".aside.jsonl")
         why = ", ".join(f"{count} x {reason}" for reason, count in told.reasons.items())

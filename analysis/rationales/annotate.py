@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.episodes import BrokenEpisode, OpenedSource
 from analysis.rationales.clips import Per, clip, stretches
+from analysis.rationales.motion import speed
 from analysis.rationales.rationale_file import ASIDE, SUFFIX, KeptRationale, RationaleFile, read_rationales
 from analysis.rationales.seen_things import seen_things
 from analysis.types import Episode, EpisodeMeta
@@ -46,6 +47,7 @@ class Annotated:
     unanswered: int
     reasons: Mapping[str, int]  # why answers were kept aside -> how many
     skipped: tuple[BrokenEpisode, ...] = ()
+    no_speed: int = 0  # episodes whose keyframes were found from the grippers alone
 
 
 @dataclass
@@ -55,6 +57,7 @@ class _Tally:
     aside: int = 0
     unanswered: int = 0
     in_a_row: int = 0
+    no_speed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
 
@@ -65,7 +68,7 @@ class _Question:
 
 
 def annotate(
-    source: EpisodeSource,
+    source: OpenedSource,
     teacher: Teacher,
     out: Path,
     what: Annotating,
@@ -123,6 +126,7 @@ def annotate(
                 skipped.append(BrokenEpisode(meta.source, str(error)))
                 continue
             tally.earlier += asked[1]
+            tally.no_speed += what.per is Per.KEYFRAME and speed(episode) is None
             total += 0 if what.per in known else len(asked[0]) + asked[1]
             cameras = what.cameras or episode.meta.cameras[:1]
             for start, stop in asked[0]:
@@ -145,7 +149,14 @@ def annotate(
             for future in running:
                 future.cancel()
     return Annotated(
-        out, tally.written, tally.earlier, tally.aside, tally.unanswered, dict(tally.reasons), tuple(skipped)
+        out,
+        tally.written,
+        tally.earlier,
+        tally.aside,
+        tally.unanswered,
+        dict(tally.reasons),
+        tuple(skipped),
+        tally.no_speed,
     )
 
 
@@ -164,7 +175,7 @@ def _settle_some(
         raise trouble
 
 
-def _chosen(source: EpisodeSource, ids: Sequence[str]) -> tuple[list[EpisodeMeta], list[BrokenEpisode]]:
+def _chosen(source: OpenedSource, ids: Sequence[str]) -> tuple[list[EpisodeMeta], list[BrokenEpisode]]:
     entries = list(source.scan())
     metas = [entry for entry in entries if isinstance(entry, EpisodeMeta)]
     if unknown := [id for id in ids if id not in {meta.id for meta in metas}]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.episodes import EpisodeSource
+from analysis.episodes import OpenedSource
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 from models.teachers.answer import common_things
@@ -12,7 +12,7 @@ from models.teachers.answer import common_things
 LOOKED_AT = 50  # episodes whose first step is asked what is in view
 
 
-def seen_things(source: EpisodeSource, metas: Sequence[EpisodeMeta]) -> frozenset[str]:
+def seen_things(source: OpenedSource, metas: Sequence[EpisodeMeta]) -> frozenset[str]:
     """Lower-case names. A teacher who says one that is not in the scene made it up."""
     found: set[str] = set()
     for meta in metas[:LOOKED_AT]:

@@ -44,6 +44,7 @@ class Clip:
     actions: Float[np.ndarray, "T D"]  # of these steps, robot units
     action_names: tuple[str, ...] = ()
     action_units: tuple[str, ...] = ()
+    actions_are: str = ""  # "relative" (increments), "absolute" (targets), or empty: not known
     state: Float[np.ndarray, " S"] | None = None  # at ``start``
     state_names: tuple[str, ...] = ()
     state_units: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
+from analysis.dataset_description import DatasetDescription
 from analysis.episodes import BrokenEpisode, open_source
 from analysis.rationales import TaughtSource, read_rationales
 from analysis.rationales.annotate import Annotating, annotate
@@ -21,11 +23,12 @@ from analysis.rationales.clips import Per, stretches
 from analysis.rationales.keyframes import keyframes
 from analysis.workspace import Workspace
 from models.errors import UserError
-from models.teachers.teacher import BadAnswer, Clip, Spent, Unanswered
+from models.teachers.teacher import BadAnswer, Clip, Spent, TeacherSettings, Unanswered
 from models.types import Rationale
 from tests.teacher_endpoint import Reply, endpoint
 
 EPISODES = Path(__file__).parents[2] / "sample_data" / "episodes"
+RELATIVE = {"actions_are": "relative"}
 ONE = EPISODES / "carrot-on-plate-0.hdf5"
 
 
@@ -44,6 +47,13 @@ class Says:
         if isinstance(answer, BadAnswer):
             raise answer
         return Rationale({"observation": answer})
+
+
+class Told(Says):
+    """The same out of the command's settings."""
+
+    def __init__(self, _: TeacherSettings) -> None:
+        super().__init__()
 
 
 @pytest.mark.slow
@@ -138,7 +148,7 @@ def test_a_pause_between_movements_is_a_keyframe_and_a_stop_at_the_end_is_none()
     episode = open_source(ONE).open("carrot-on-plate-0")
     actions = np.zeros((20, 7))
     actions[:, 0] = [0.02] * 8 + [0.004, 0.002, 0.004] + [0.02] * 6 + [0.01, 0.002, 0.0]
-    moving = replace(episode, actions=actions, states=None, meta=replace(episode.meta, length=20))
+    moving = replace(episode, actions=actions, states=None, meta=replace(episode.meta, length=20, extra=RELATIVE))
     assert keyframes(moving) == (0, 9)
 
 
@@ -233,6 +243,23 @@ def test_the_command_refuses_before_any_work(tmp_path: Path, monkeypatch: pytest
         assert "refuses with status 403: not for you" in run(*common, "--model", "m", "--base-url", server.url)[2]
         assert not server.asked
     assert not (tmp_path / "w").exists()
+
+
+def test_the_command_says_where_keyframes_have_no_speed_until_the_description_helps(tmp_path: Path) -> None:
+    episodes = tmp_path / "episodes"
+    episodes.mkdir()
+    with h5py.File(shutil.copy(ONE, episodes), "a") as file:
+        del file["observations/state"]
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "workspace.toml").write_text(f"episodes = [{json.dumps(str(episodes))}]")
+    workspace = Workspace.open(tmp_path / "w")
+    common = ("annotate", episodes, "--teacher", "tests.analysis.test_annotate:Told", "--per", "keyframe",
+              "--workspace", workspace.path)  # fmt: skip
+    told = CliRunner().invoke(app, [str(each) for each in common])
+    assert "keyframes of 1 episode are where a gripper changes" in told.stderr
+    workspace.describe(workspace.datasets()[0].name, DatasetDescription(actions_are="relative"))
+    again = CliRunner().invoke(app, [str(each) for each in common])
+    assert (again.exit_code, "keyframes of" in again.stderr) == (0, False)
 
 
 def test_the_prompt_can_be_shown_and_edited() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,12 +56,24 @@ def test_a_made_up_object_is_told_only_where_the_scene_is_known() -> None:
 
 def test_the_shipped_prompt_says_what_is_known() -> None:
     template = PromptTemplate.read()
-    said = template.fill(clip({"carrot": None, "plate": None}), "en")
+    said = template.fill(replace(clip({"carrot": None, "plate": None}), actions_are="relative"), "en")
     assert '"put the carrot on the plate"' in said
     assert "In view are: carrot, plate." in said
     assert "x +0.01 m, gripper +0.5" in said
     assert '{"observation": "..."' in said
     assert template.hash == PromptTemplate.read().hash != PromptTemplate.read("{instruction}").hash
+
+
+def test_the_motion_is_a_sum_of_increments_and_a_difference_of_targets() -> None:
+    actions = np.array([[0.5, 1.0, 0.2], [0.6, 0.0, 0.2], [0.8, 0.0, 0.2]])
+    moved = Clip("e", "move", 0, 3, (), actions, ("x", "gripper", "base"), ("m", "", "m/s"))
+    template = PromptTemplate.read("{instruction}: {motion}")
+    told = {kind: template.fill(replace(moved, actions_are=kind), "en") for kind in ("relative", "absolute", "")}
+    assert told["relative"] == "move: Over these steps it moves by x +1.9 m, gripper +0, base +0.6 m/s."
+    assert told["absolute"] == "move: Over these steps it moves by x +0.3 m, gripper +0."
+    assert told[""] == "move: "
+    one = replace(moved, actions=actions[:1], stop=1)
+    assert template.fill(replace(one, actions_are="absolute"), "en") == "move: "
 
 
 def test_a_teacher_that_is_not_known() -> None:
