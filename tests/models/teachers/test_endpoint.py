@@ -108,7 +108,7 @@ def test_an_endpoint_that_never_answers(server: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (Reply(content="The cup is on the left."), "no JSON"),
+        (Reply(content="The cup is on the left."), "holds no JSON object"),
         (Reply(content=json.dumps({**GOOD, "spatial": "  "})), "part spatial is empty"),
         (Reply(content=json.dumps({**GOOD, "spatial": "..."})), "part spatial is empty"),
         (Reply(content=json.dumps({"observation": "a"})), "does not fit the schema: situation"),
