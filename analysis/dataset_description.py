@@ -20,6 +20,9 @@ from analysis.types import EpisodeMeta
 from models.errors import UserError
 
 KEY = "action_stats"  # in EpisodeMeta.extra: the data set's key in a checkpoint's action statistics
+ACTIONS_ARE = "actions_are"  # likewise: how actions are to be read, one of ACTION_KINDS
+ACTION_KINDS = ("relative", "absolute")  # increments; targets, such as poses or joint positions
+TEXTS = ("robot", "action_stats", ACTIONS_ARE)
 LISTS = ("action_names", "action_units", "state_names", "state_units")
 LARGEST = 1 << 20  # bytes of the file
 HIGHEST_FPS = 10_000.0
@@ -32,6 +35,7 @@ class DatasetDescription:
     fps: float | None = None  # frames a second
     robot: str = ""
     action_stats: str = ""  # key of the data set in the action statistics of checkpoints
+    actions_are: str = ""  # one of ACTION_KINDS
     action_names: tuple[str, ...] = ()
     action_units: tuple[str, ...] = ()
     state_names: tuple[str, ...] = ()
@@ -50,6 +54,8 @@ class DatasetDescription:
             extra.pop("fps", None)  # a note that the rate was not recorded
         if self.action_stats:
             extra[KEY] = self.action_stats
+        if self.actions_are:
+            extra[ACTIONS_ARE] = self.actions_are
         lists = {name: getattr(self, name) for name in LISTS if getattr(self, name) and name not in wrong}
         cameras = meta.cameras if "cameras" in wrong else self.renamed(meta.cameras)
         return replace(
@@ -105,7 +111,9 @@ def described(stored: Mapping[str, Any], where: str) -> DatasetDescription:
     if unknown := [name for name in stored if name not in known]:
         raise UserError(f"{where} has the unknown key {unknown[0]!r}; it knows {', '.join(known)}")
     values: dict[str, Any] = {name: _names(stored[name], name, where) for name in LISTS if name in stored}
-    values |= {name: _text(stored[name], name, where) for name in ("robot", "action_stats") if name in stored}
+    values |= {name: _text(stored[name], name, where) for name in TEXTS if name in stored}
+    if (kind := values.get(ACTIONS_ARE)) and kind not in ACTION_KINDS:
+        raise UserError(f"{where}: {ACTIONS_ARE!r} is {kind!r}; expected one of {', '.join(ACTION_KINDS)}")
     for kind in ("action", "state"):
         found, units = values.get(f"{kind}_names"), values.get(f"{kind}_units")
         if found and len(set(found)) < len(found):
@@ -136,7 +144,7 @@ def as_toml(description: DatasetDescription) -> str:
     lines = ["# What is known about this data set better than its files say: docs/dataset-description.md"]
     if description.fps is not None:
         lines.append(f"fps = {description.fps!r}")
-    lines += [f"{name} = {_quoted(text)}" for name in ("robot", "action_stats") if (text := getattr(description, name))]
+    lines += [f"{name} = {_quoted(text)}" for name in TEXTS if (text := getattr(description, name))]
     for name in LISTS:
         if entries := getattr(description, name):
             lines.append(f"{name} = [{', '.join(map(_quoted, entries))}]")

@@ -31,6 +31,9 @@ class Reply:
     error: str = ""
     refusal: str | None = None
     finish: str = "stop"
+    usage: dict[str, int] | None = field(
+        default_factory=lambda: {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
+    )
     close: bool = False  # hang up without a word
 
     def body(self) -> bytes:
@@ -43,7 +46,7 @@ class Reply:
             {
                 "id": "1", "object": "chat.completion", "created": 0, "model": "m",
                 "choices": [{"index": 0, "message": message, "finish_reason": self.finish}],
-                "usage": {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050},
+                "usage": self.usage,
             }
         ).encode()  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 from tqdm import tqdm
 
-from analysis.commands.options import AsJson, print_values
+from analysis.commands.options import AsJson, print_values, source_at
 from analysis.episodes import EpisodeSource, open_source
 from models.errors import UserError
 from models.teachers.teacher import Spent, TeacherSettings, make_teacher
@@ -42,10 +42,10 @@ def annotate(
     prices: Annotated[Path | None, typer.Option(help="TOML: [model] in = .., out = ..")] = None,
     parallel: Annotated[int, typer.Option(help="questions at once")] = 4,
     attempts: Annotated[int, typer.Option(help="of one question")] = 6,
-    timeout: Annotated[float, typer.Option(help="seconds, of one question")] = 120,
+    timeout: Annotated[float, typer.Option(help="seconds in which nothing comes from the endpoint")] = 120,
     max_tokens: Annotated[int, typer.Option(help="of one answer")] = 1024,
-    fresh: Annotated[bool, typer.Option("--fresh", help="ask again what the cache knows")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="ask again where the answer was kept aside")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="ask anew, whatever the cache knows")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="also what was kept aside; --fresh asks anew")] = False,
     copy: Annotated[Path | None, typer.Option(help="also write the episodes with them as HDF5 to this folder")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,13 +61,13 @@ def annotate(
         return
     if language not in (*LANGUAGES, "any"):
         raise UserError(f"the language is {language!r}; use one of {', '.join((*LANGUAGES, 'any'))}")
-    opened = open_source(source)
+    opened = source_at(source, workspace)
     price_in, price_out = _prices(prices, model, price_in, price_out)
     settings = TeacherSettings(
         model=model, base_url=base_url, prompt=_text(prompt), key_env=key_env,
         requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute, price_in=price_in,
         price_out=price_out, image_side=image_side, timeout=timeout, attempts=attempts, max_tokens=max_tokens,
-        cache=str(workspace / "cache" / "teacher"), fresh=fresh or retry, further={"language": language},
+        cache=str(workspace / "cache" / "teacher"), fresh=fresh, further={"language": language},
     )  # fmt: skip
     asked = make_teacher(teacher, settings)
     knock = getattr(asked, "check", None)
@@ -87,25 +87,40 @@ def annotate(
         told = run(opened, asked, path, what, progress)
     for one in told.skipped:
         typer.echo(f"skipped: {one.path}: {one.reason}", err=True)
+    if told.no_speed:
+        episodes = "1 episode" if told.no_speed == 1 else f"{told.no_speed} episodes"
+        typer.echo(
+            f"keyframes of {episodes} are where a gripper changes, without pauses: nothing tells whether "
+            "the actions are relative or absolute; say actions_are in the data set's description "
+            "(docs/dataset-description.md)",
+            err=True,
+        )
     if told.aside:
         aside = path.with_name(path.name.removesuffix(".jsonl") + ".aside.jsonl")
         why = ", ".join(f"{count} x {reason}" for reason, count in told.reasons.items())
-        typer.echo(f"kept aside: {told.aside} answers in {aside} ({why})", err=True)
+        silent = f", {told.unanswered} of them without an answer and asked again next time" if told.unanswered else ""
+        typer.echo(f"kept aside: {told.aside} questions in {aside} ({why}){silent}", err=True)
     if copy is not None:
         _copy(source, path, copy)
     spent = asked.spent
     result = {
         "path": str(told.path), "written": told.written, "earlier": told.earlier, "aside": told.aside,
-        "unanswered": told.unanswered, "requests": spent.requests, "cached": spent.cached, "retries": spent.retries,
-        "tokens_in": spent.tokens_in, "tokens_out": spent.tokens_out, "cost": spent.cost,
+        "aside_earlier": told.aside_earlier, "unanswered": told.unanswered, "requests": spent.requests,
+        "cached": spent.cached, "retries": spent.retries, "tokens_in": spent.tokens_in,
+        "tokens_out": spent.tokens_out, "cost": spent.cost, "untold": spent.untold,
     }  # fmt: skip
-    print_values(result, as_json, short=f"{told.path}: {told.written} new, {told.earlier} earlier, {_bill(spent)}")
+    left = f", {told.aside_earlier} kept aside earlier" if told.aside_earlier else ""
+    short = f"{told.path}: {told.written} new, {told.earlier} earlier{left}, {_bill(spent)}"
+    print_values(result, as_json, short=short)
 
 
 def _bill(spent: Spent) -> str:
-    tokens = f"{spent.tokens_in:,} + {spent.tokens_out:,} tokens"
-    cost = f"cost {spent.cost:.4f}" if spent.cost is not None else "no price given"
-    return f"{spent.requests} requests, {spent.cached} from the cache, {tokens}, {cost}"
+    least = "at least " if spent.untold else ""
+    tokens = f"{least}{spent.tokens_in:,} + {spent.tokens_out:,} tokens"
+    cost = f"cost {least}{spent.cost:.4f}" if spent.cost is not None else "no price given"
+    answers = "1 answer" if spent.untold == 1 else f"{spent.untold} answers"
+    untold = f" ({answers} told no usage)" if spent.untold else ""
+    return f"{spent.requests} requests, {spent.cached} from the cache, {tokens}, {cost}{untold}"
 
 
 def _text(path: Path | None) -> str:

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
+from analysis.dataset_description import ACTIONS_ARE
 from analysis.episodes.hdf5_file import check_inside, hdf5_files, name_of, named, stamp
 from analysis.episodes.hdf5_guard import Part
 from analysis.episodes.hdf5_layout import layout
@@ -97,7 +98,7 @@ def _read(file: h5py.File, id: str, path: Path, stamp: tuple[int, int]) -> Hdf5T
         state_names=state_names,
         state_units=state_units,
         digest=_digest(file, frames, actions, states),
-        extra=_extra(file),
+        extra={ACTIONS_ARE: "absolute"} | _extra(file),
     )
     return Hdf5Trajectory(meta, actions, states, frames, upside_down=False, stamp=stamp)
 

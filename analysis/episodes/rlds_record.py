@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
+from analysis.dataset_description import ACTIONS_ARE
 from analysis.episodes.encoded_image import decode, header
 from analysis.episodes.rlds_columns import Record, Table, read_actions, read_states
 from analysis.episodes.rlds_example import MAX_FEATURE_BYTES, Range, feature_ranges, first_item, items
@@ -78,6 +79,8 @@ def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place
     extra |= {} if known.fps else {"fps": f"not recorded; {DEFAULT_FPS:g} frames a second are assumed"}
     shown = "each is shown at its steps" if said else "the first is shown"
     extra |= {"instructions": f"{several} in this episode; {shown}"} if several > 1 else {}
+    # axes are named where they are known (`rlds_known`), and all of those are increments
+    extra |= {ACTIONS_ARE: "relative"} if {"x", "y"} <= set(actions.names) else {}
     meta = EpisodeMeta(
         id=place.id,
         source=place.source,

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
+from analysis.dataset_description import ACTIONS_ARE
 from analysis.episodes.hdf5_guard import Part
 from analysis.episodes.hdf5_meta import text
 from analysis.episodes.hdf5_plain import check_finite, check_length, group, member, plain, table
@@ -185,6 +186,7 @@ def _extra(
     used = {name.rpartition("/")[2] for name in frames.values()} | set(_state_keys(observations))
     others = [key for key in islice(observations, 1000) if key not in used]
     out = {
+        ACTIONS_ARE: "absolute" if env.absolute else "relative",
         "layout": "LIBERO" if env.is_libero else "robomimic",
         "filters": ", ".join(name for name, demos in filters(file, path).items() if demo in demos),
         "other observations": ", ".join(others),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from analysis.episodes import BrokenEpisode, EpisodeSource
+from analysis.episodes import BrokenEpisode, OpenedSource
 from analysis.rationales.clips import Per, clip, stretches
-from analysis.rationales.rationale_file import ASIDE, SUFFIX, KeptRationale, RationaleFile, read_rationales
+from analysis.rationales.in_threads import answered
+from analysis.rationales.known_answers import UNANSWERED, KnownAnswers
+from analysis.rationales.motion import speed
+from analysis.rationales.rationale_file import ASIDE, SUFFIX, KeptRationale, RationaleFile
 from analysis.rationales.seen_things import seen_things
-from analysis.types import Episode, EpisodeMeta
+from analysis.types import EpisodeMeta
 from models.errors import UserError
 from models.teachers.answer import check
-from models.teachers.teacher import BadAnswer, Clip, Teacher, Unanswered
+from models.teachers.teacher import BadAnswer, Clip, DatedRationale, Refused, Teacher, Unanswered
 from models.types import Rationale
 
 FAILURES_IN_A_ROW = 3  # questions without an answer after which asking further makes no sense
@@ -32,7 +34,7 @@ class Annotating:
     language: str = "en"  # or "any"
     parallel: int = 4  # questions at once
     ids: tuple[str, ...] = ()  # empty: all episodes
-    retry: bool = False  # ask again where an answer was kept aside
+    retry: bool = False  # also where an answer was kept aside
 
 
 @dataclass(frozen=True)
@@ -42,30 +44,40 @@ class Annotated:
     path: Path
     written: int  # rationales now
     earlier: int  # there already
-    aside: int  # answers that could not be used, now
+    aside: int  # answers that could not be used, now, questions without an answer among them
+    aside_earlier: int  # kept aside by an earlier run, and left alone
     unanswered: int
     reasons: Mapping[str, int]  # why answers were kept aside -> how many
     skipped: tuple[BrokenEpisode, ...] = ()
+    no_speed: int = 0  # episodes whose keyframes were found from the grippers alone
 
 
 @dataclass
 class _Tally:
+    total: int = 0
     written: int = 0
     earlier: int = 0
     aside: int = 0
+    aside_earlier: int = 0
     unanswered: int = 0
     in_a_row: int = 0
+    no_speed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        return self.written + self.earlier + self.aside + self.aside_earlier
 
 
 @dataclass(frozen=True)
 class _Question:
     meta: EpisodeMeta
     clip: Clip
+    origin: Mapping[str, str]
 
 
 def annotate(
-    source: EpisodeSource,
+    source: OpenedSource,
     teacher: Teacher,
     out: Path,
     what: Annotating,
@@ -80,138 +92,112 @@ def annotate(
         raise UserError(f"rationales are written to {out}; expected a name that ends in {SUFFIX}")
     if what.parallel < 1 or what.pictures < 1:
         raise UserError("questions at once and pictures a question must be 1 or more")
-    metas, skipped = _chosen(source, what.ids)
+    entries = list(source.scan())
+    skipped = [entry for entry in entries if isinstance(entry, BrokenEpisode)]
+    listed = [entry for entry in entries if isinstance(entry, EpisodeMeta)]
+    metas = _chosen(listed, what)
     if not metas:
         raise UserError(f"there is no episode to explain; {len(skipped)} are broken")
-    things = seen_things(source, metas)
+    things = seen_things(source, listed)
     good, aside = RationaleFile(out), RationaleFile(out.with_name(out.name.removesuffix(SUFFIX) + ASIDE))
-    done = _known(out, teacher) | (set() if what.retry else _known_aside(aside.path, teacher))
-    tally = _Tally()
-    known = {Per.STEP: sum(meta.length for meta in metas), Per.TRAJECTORY: len(metas)}
-    total = known.get(what.per, 0)  # keyframes are counted as episodes are opened
+    known, known_aside = (KnownAnswers(file.path, teacher.author) for file in (good, aside))
+    counted = {Per.STEP: sum(meta.length for meta in metas), Per.TRAJECTORY: len(metas)}
+    tally = _Tally(total=counted.get(what.per, 0))  # keyframes are counted as episodes are opened
 
     def explained(question: _Question) -> Rationale:
         said = teacher.explain(question.clip)
         check(said.parts, question.clip, what.language, things)
         return said
 
-    def settle(future: Future[Rationale], question: _Question) -> None:
-        origin = {**teacher.origin, "per": str(what.per)}
+    def settle(question: _Question, future: Future[Rationale]) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        start, stop = question.clip.start, question.clip.stop
         try:
-            said = replace(future.result(), start=question.clip.start, stop=question.clip.stop, author=teacher.author)
+            said = replace(future.result(), start=start, stop=stop, author=teacher.author)
         except BadAnswer as bad:
-            tally.unanswered += isinstance(bad, Unanswered)
-            tally.in_a_row = tally.in_a_row + 1 if isinstance(bad, Unanswered) else 0
-            tally.aside += 1
-            kind = bad.reason.split(":")[0]
-            tally.reasons[kind] = tally.reasons.get(kind, 0) + 1
-            aside.add(_aside_line(question, teacher, origin, now, bad))
-            if tally.in_a_row >= FAILURES_IN_A_ROW:
-                raise UserError(f"{tally.in_a_row} questions in a row got no answer: {bad.reason}") from None
+            first = not (known or known_aside or tally.written or tally.aside)
+            _count(tally, bad)
+            told = {**question.origin, UNANSWERED: "yes"} if isinstance(bad, Unanswered) else question.origin
+            raw = Rationale({"answer": bad.answer[:20_000]}, start, stop, teacher.author)
+            line = KeptRationale(question.meta.id, question.meta.digest, raw, told, now).as_json()
+            aside.add({**line, "reason": bad.reason})
+            if tally.in_a_row >= FAILURES_IN_A_ROW or (first and isinstance(bad, Refused)):
+                which = "the first question" if first else f"{tally.in_a_row} questions in a row"
+                hint = "; --retry asks again what was refused" if isinstance(bad, Refused) else ""
+                raise UserError(f"{which} got no answer: {bad.reason}{hint}") from None
         else:
             tally.written, tally.in_a_row = tally.written + 1, 0
-            good.add(KeptRationale(question.meta.id, question.meta.digest, said, origin, now).as_json())
+            given = said.time if isinstance(said, DatedRationale) else now
+            good.add(KeptRationale(question.meta.id, question.meta.digest, said, question.origin, given).as_json())
 
     def questions() -> Iterator[_Question]:
-        nonlocal total
         for meta in metas:
             try:
                 episode = source.open(meta.id)
-                asked = _open_stretches(episode, what, done)
+                wanted = stretches(episode, what.per)
+                tally.total += 0 if what.per in counted else len(wanted)
+                tally.no_speed += what.per is Per.KEYFRAME and speed(episode) is None
+                cameras = what.cameras or episode.meta.cameras[:1]
+                origin = _origin(teacher, what, cameras)
+                for stretch in wanted:
+                    if known.has(episode.meta, stretch, origin):
+                        tally.earlier += 1
+                    elif not what.retry and known_aside.has(episode.meta, stretch, origin):
+                        tally.aside_earlier += 1
+                    else:
+                        yield _Question(episode.meta, clip(episode, *stretch, cameras, what.pictures), origin)
             except UserError as error:
                 skipped.append(BrokenEpisode(meta.source, str(error)))
-                continue
-            tally.earlier += asked[1]
-            total += 0 if what.per in known else len(asked[0]) + asked[1]
-            cameras = what.cameras or episode.meta.cameras[:1]
-            for start, stop in asked[0]:
-                yield _Question(episode.meta, clip(episode, start, stop, cameras, what.pictures))
 
-    with ThreadPoolExecutor(what.parallel) as pool:
-        running: dict[Future[Rationale], _Question] = {}
-        try:
-            for question in questions():
-                running[pool.submit(explained, question)] = question
-                if len(running) >= 2 * what.parallel:
-                    _settle_some(running, settle)
-                if progress is not None:
-                    progress(tally.written + tally.aside + tally.earlier, total)
-            while running:
-                _settle_some(running, settle)
-                if progress is not None:
-                    progress(tally.written + tally.aside + tally.earlier, total)
-        finally:
-            for future in running:
-                future.cancel()
+    try:
+        for finished in answered(questions(), explained, what.parallel):
+            trouble: UserError | None = None
+            for question, future in finished:
+                try:
+                    settle(question, future)
+                except UserError as error:  # the others that are done are kept all the same
+                    trouble = error
+            if trouble is not None:
+                raise trouble
+            if progress is not None:
+                progress(tally.done, tally.total)
+    except BaseException:  # an interruption, too: nobody is left to read what an attempt might bring
+        getattr(teacher, "stop", lambda: None)()
+        raise
+    if progress is not None:
+        progress(tally.done, tally.total)
     return Annotated(
-        out, tally.written, tally.earlier, tally.aside, tally.unanswered, dict(tally.reasons), tuple(skipped)
-    )
+        out, tally.written, tally.earlier, tally.aside, tally.aside_earlier, tally.unanswered, dict(tally.reasons),
+        tuple(skipped), tally.no_speed,
+    )  # fmt: skip
 
 
-def _settle_some(
-    running: dict[Future[Rationale], _Question], settle: Callable[[Future[Rationale], _Question], None]
-) -> None:
-    finished, _ = wait(running, return_when=FIRST_COMPLETED)
-    trouble: UserError | None = None
-    for future in finished:
-        question = running.pop(future)
-        try:
-            settle(future, question)
-        except UserError as error:  # the others that are done are kept all the same
-            trouble = error
-    if trouble is not None:
-        raise trouble
+def _chosen(listed: Sequence[EpisodeMeta], what: Annotating) -> list[EpisodeMeta]:
+    """Raises UserError for an episode that is not there, or a camera that none of those chosen has."""
+    if unknown := [id for id in what.ids if id not in {meta.id for meta in listed}]:
+        some = ", ".join(meta.id for meta in listed[:5])
+        raise UserError(f"there is no episode {unknown[0]!r}; there are {some} ...")
+    metas = [meta for meta in listed if not what.ids or meta.id in what.ids]
+    cameras = {camera: None for meta in metas for camera in meta.cameras}
+    if metas and (absent := [camera for camera in what.cameras if camera not in cameras]):
+        raise UserError(f"no episode has a camera {absent[0]!r}; their cameras are {', '.join(cameras)}")
+    return metas
 
 
-def _chosen(source: EpisodeSource, ids: Sequence[str]) -> tuple[list[EpisodeMeta], list[BrokenEpisode]]:
-    entries = list(source.scan())
-    metas = [entry for entry in entries if isinstance(entry, EpisodeMeta)]
-    if unknown := [id for id in ids if id not in {meta.id for meta in metas}]:
-        raise UserError(f"there is no episode {unknown[0]!r}; there are {', '.join(meta.id for meta in metas[:5])} ...")
-    return [meta for meta in metas if not ids or meta.id in ids], [e for e in entries if isinstance(e, BrokenEpisode)]
-
-
-def _open_stretches(
-    episode: Episode, what: Annotating, done: set[tuple[str, str, int, int]]
-) -> tuple[list[tuple[int, int]], int]:
-    """Stretches that have no answer yet, and how many have one."""
-    wanted = stretches(episode, what.per)
-    meta = episode.meta
-    left = [each for each in wanted if (meta.id, meta.digest, *each) not in done]
-    return left, len(wanted) - len(left)
-
-
-def _known(path: Path, teacher: Teacher) -> set[tuple[str, str, int, int]]:
-    """What this teacher has explained already: episode, digest, start, stop."""
-    if not path.exists():
-        return set()
-    kept = read_rationales(path)
-    mine = [each for each in kept if each.rationale.author == teacher.author and _same(each.origin, teacher)]
-    return {(each.episode, each.digest, each.rationale.start, each.rationale.stop) for each in mine}
-
-
-def _known_aside(path: Path, teacher: Teacher) -> set[tuple[str, str, int, int]]:
-    """Likewise where the answer was none; questions that got no answer at all are asked again."""
-    if not path.exists():
-        return set()
-    kept = read_rationales(path)
-    mine = [each for each in kept if each.rationale.author == teacher.author and _same(each.origin, teacher)]
+def _origin(teacher: Teacher, what: Annotating, cameras: Sequence[str]) -> Mapping[str, str]:
+    """What makes an answer the same as an earlier one, beside the episode and its steps."""
     return {
-        (each.episode, each.digest, each.rationale.start, each.rationale.stop)
-        for each in mine
-        if each.origin.get("unanswered") != "yes"
+        **teacher.origin,
+        "per": str(what.per),
+        "language": what.language,
+        "pictures": str(what.pictures),
+        "cameras": ", ".join(cameras),
     }
 
 
-def _same(origin: Mapping[str, str], teacher: Teacher) -> bool:
-    return all(origin.get(key) == value for key, value in teacher.origin.items())
-
-
-def _aside_line(
-    question: _Question, teacher: Teacher, origin: Mapping[str, str], now: str, bad: BadAnswer
-) -> dict[str, Any]:
-    told = {**origin, "unanswered": "yes"} if isinstance(bad, Unanswered) else dict(origin)
-    said = Rationale({"answer": bad.answer[:20_000]}, question.clip.start, question.clip.stop, teacher.author)
-    line = KeptRationale(question.meta.id, question.meta.digest, said, told, now).as_json()
-    return {**line, "reason": bad.reason}
+def _count(tally: _Tally, bad: BadAnswer) -> None:
+    tally.unanswered += isinstance(bad, Unanswered)
+    tally.in_a_row = tally.in_a_row + 1 if isinstance(bad, (Unanswered, Refused)) else 0
+    tally.aside += 1
+    kind = bad.reason.split(":")[0]
+    tally.reasons[kind] = tally.reasons.get(kind, 0) + 1

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from analysis.rationales.keyframes import keyframes
+from analysis.rationales.motion import action_kind
 from analysis.types import Episode, Step
 from models.errors import UserError
 from models.teachers.teacher import Clip, ClipFrame
@@ -52,6 +53,7 @@ def clip(episode: Episode, start: int, stop: int, cameras: tuple[str, ...], pict
         actions=np.asarray(episode.actions[start:stop]),
         action_names=meta.action_names,
         action_units=meta.action_units,
+        actions_are=action_kind(episode),
         state=None if first.observation.state is None else np.asarray(first.observation.state),
         state_names=meta.state_names,
         state_units=meta.state_units,

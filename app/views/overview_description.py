@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.catalogue import Filter
-from analysis.dataset_description import EMPTY, HIGHEST_FPS, DatasetDescription, described
+from analysis.dataset_description import ACTION_KINDS, ACTIONS_ARE, EMPTY, HIGHEST_FPS, DatasetDescription, described
 from analysis.joined_source import StoredFacts
 from analysis.types import EpisodeMeta
 from app import session
@@ -63,6 +63,7 @@ def _summary(meta: EpisodeMeta, facts: StoredFacts) -> str:
         "Actions": _listed(meta.action_names, meta.action_units, facts.actions),
         "States": _listed(meta.state_names, meta.state_units, facts.states) if facts.states else "none",
         "Normalisation key": key or "not named",
+        "Actions are": meta.extra.get(ACTIONS_ARE, "not said"),
     }
     return "  \n".join(f"**{label}** {plain(text)}" for label, text in lines.items())
 
@@ -78,7 +79,7 @@ def _listed(names: Sequence[str], units: Sequence[str], count: int) -> str:
 def _form(library: Library, dataset: str, facts: StoredFacts, now: DatasetDescription) -> None:
     meta = now.applied(facts.meta, facts.actions, facts.states)
     with st.form(f"description_{dataset}", border=False):
-        left, middle, right = st.columns(3)
+        left, middle, right, last = st.columns(4)
         fps = left.number_input("Frames a second", 0.001, HIGHEST_FPS, value=float(meta.fps), format="%g")
         robot = middle.text_input("Robot", value=meta.robot)
         keys = sorted({now.action_stats, *_known_keys(library)} - {""})
@@ -89,6 +90,13 @@ def _form(library: Library, dataset: str, facts: StoredFacts, now: DatasetDescri
             accept_new_options=True,
             placeholder="None",
             help="This data set's name in the action statistics of checkpoints; chosen there by itself.",
+        )
+        kind = last.selectbox(
+            "Actions are",
+            ACTION_KINDS,
+            index=ACTION_KINDS.index(said) if (said := meta.extra.get(ACTIONS_ARE, "")) in ACTION_KINDS else None,
+            placeholder="Not said",
+            help="Relative: increments. Absolute: targets, such as poses or joint positions.",
         )
         one, two, three = st.columns(3)
         with one:
@@ -107,7 +115,7 @@ def _form(library: Library, dataset: str, facts: StoredFacts, now: DatasetDescri
             st.rerun()
     if not saved:
         return
-    given = {"fps": fps, "robot": robot, "action_stats": key or "", "cameras": cameras}
+    given = {"fps": fps, "robot": robot, "action_stats": key or "", ACTIONS_ARE: kind or "", "cameras": cameras}
     for kind, rows in (("action", actions), ("state", states)):
         given |= {f"{kind}_names": [row[0] for row in rows], f"{kind}_units": [row[1] for row in rows]}
     try:
@@ -125,6 +133,7 @@ def _changed(given: dict[str, Any], facts: StoredFacts) -> DatasetDescription:
     """Only what differs from the files. Raises UserError for what cannot be."""
     meta = facts.meta
     stored: dict[str, Any] = {"fps": float(meta.fps), "robot": meta.robot, "action_stats": "", "cameras": {}}
+    stored[ACTIONS_ARE] = meta.extra.get(ACTIONS_ARE, "")
     for name in ("action_names", "action_units", "state_names", "state_units"):
         own = list(getattr(meta, name))
         stored[name] = own if own else [""] * len(given[name])

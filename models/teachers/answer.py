@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from models.teachers.teacher import PARTS, BadAnswer, Clip
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4000)]
+MOST_BRACES = 1000  # opening ones, from the end, at which an answer is looked for
+LEAST_SHARE = 0.1  # of all words: English without articles has a sixth of function words, Swedish or Turkish hardly one
 THINGS = Path(__file__).with_name("things.txt")  # what stands on tables, a name a line
 _WORD = re.compile(r"[^\W\d_]+")
 _FUNCTION_WORDS: Mapping[str, frozenset[str]] = {  # the commonest words, which hardly any other language has
@@ -43,19 +45,27 @@ class FourAnswers(BaseModel):
 
 def parse(text: str) -> Mapping[str, str]:
     """The four parts of an answer. Raises BadAnswer where it is not the schema or a part is empty."""
-    found = re.search(r"\{.*\}", text, re.DOTALL)  # some endpoints wrap it in words or a code fence
-    try:
-        parts = FourAnswers.model_validate(json.loads(found[0] if found else text)).model_dump()
-    except json.JSONDecodeError as error:
-        raise BadAnswer(f"the answer is no JSON ({error.msg})", text) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(place) for place in first["loc"]) or "the answer"
-        raise BadAnswer(f"the answer does not fit the schema: {where}: {first['msg']}", text) from None
+    parts = _last_fitting(text)
     for part in PARTS:
         if not _WORD.search(parts[part]):
             raise BadAnswer(f"the part {part} is empty", text)
     return {part: parts[part] for part in PARTS}
+
+
+def _last_fitting(text: str) -> dict[str, str]:
+    """The last object in ``text`` that has the four parts: around it may be thoughts, a code fence, other braces."""
+    reason = ""
+    for begin in reversed([found.start() for found in re.finditer(r"\{", text)][-MOST_BRACES:]):
+        try:
+            said, _ = json.JSONDecoder().raw_decode(text, begin)
+            return FourAnswers.model_validate(said).model_dump()
+        except ValidationError as error:  # the outermost object tells most, and comes last
+            first = error.errors()[0]
+            where = ".".join(str(place) for place in first["loc"]) or "the answer"
+            reason = f"the answer does not fit the schema: {where}: {first['msg']}"
+        except (json.JSONDecodeError, RecursionError):
+            pass
+    raise BadAnswer(reason or "the answer holds no JSON object", text)
 
 
 def check(parts: Mapping[str, str], clip: Clip, language: str, things: Collection[str]) -> None:
@@ -83,19 +93,30 @@ def other_language(text: str, wanted: str) -> str | None:
     likeliest = max(hits, key=lambda name: hits[name])
     if len(words) >= 5 and hits[likeliest] > 1.5 * hits[wanted] and hits[likeliest] >= 2:
         return f"it reads like {likeliest!r}, {wanted!r} was asked for"
+    if len(words) >= 12 and hits[wanted] < LEAST_SHARE * len(words):
+        return f"hardly a word is a common one of {wanted!r}, which was asked for"
     return None
 
 
 def invented_things(text: str, known: Collection[str], things: Collection[str]) -> list[str]:
-    """Names out of ``things`` in ``text`` of which no word is among the words of ``known``."""
+    """Names out of ``things`` that ``text`` says are there, of which not every word is among the words of ``known``."""
     familiar = {_singular(word) for name in known for word in _WORD.findall(name.lower())}
     said = f" {' '.join(_singular(word) for word in _WORD.findall(text.lower()))} "
     out = []
     for thing in sorted(things):
         words = [_singular(word) for word in _WORD.findall(thing.lower())]
-        if words and not set(words) <= familiar and f" {' '.join(words)} " in said:
+        if words and not set(words) <= familiar and f" {' '.join(words)} " in _without_denials(said, words):
             out.append(thing)
     return out
+
+
+def _without_denials(said: str, thing: list[str]) -> str:
+    """``said`` less where it is said that ``thing`` is not there: "no cup or lemon", "the lemon is not in view"."""
+    name, article = " ".join(map(re.escape, thing)), "(?: (?:a|an|the|any|other))?"
+    others = rf"(?: \w+(?: \w+)? (?:or|nor){article})*"
+    before = rf" (?:no|not|without|neither|nor|t){article}{others} {name}(?= )"  # t: of isn't and aren't
+    after = rf" {name} (?:is|are) (?:absent|missing|not (?:in view|visible|there|present|here))(?= )"
+    return re.sub(f"{before}|{after}", "", said)
 
 
 def common_things() -> frozenset[str]:

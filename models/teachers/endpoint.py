@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlparse
@@ -15,46 +16,39 @@ from urllib.parse import urlparse
 from PIL import Image
 
 from models.errors import UserError
-from models.teachers.answer import FourAnswers, parse
+from models.teachers.answer import parse
 from models.teachers.answer_cache import AnswerCache, KeptAnswer
-from models.teachers.pacing import Pace, back_off
+from models.teachers.conversation import Conversation
 from models.teachers.prompt import PromptTemplate
-from models.teachers.teacher import BadAnswer, Clip, ClipFrame, Spent, TeacherSettings, Unanswered
-from models.types import Rationale
+from models.teachers.teacher import BadAnswer, Clip, ClipFrame, DatedRationale, Spent, TeacherSettings
 
-SCHEMA = {
-    "type": "json_schema",
-    "json_schema": {"name": "four_answers", "strict": True, "schema": FourAnswers.model_json_schema()},
-}
 IMAGE_TOKENS = 800  # a guess for the pace alone, until the endpoint says what an image took
-AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)  # statuses after which another attempt makes sense
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class EndpointTeacher:
     """Asks one question a clip. The key comes out of the environment and goes nowhere but to the endpoint."""
 
-    def __init__(self, settings: TeacherSettings) -> None:
+    def __init__(
+        self,
+        settings: TeacherSettings,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
         """Raises UserError for settings that cannot be used; speaks to nobody yet."""
-        if not settings.model:
-            raise UserError("say which model the endpoint should use, such as --model gemini-2.5-flash")
-        if settings.attempts < 1 or settings.timeout <= 0 or settings.image_side < 16:
-            raise UserError("attempts must be 1 or more, timeout above 0 seconds, image side 16 pixels or more")
+        _check(settings)
         address = urlparse(settings.base_url)
         if settings.base_url and (address.scheme not in ("http", "https") or not address.hostname):
             raise UserError(f"the endpoint is {settings.base_url!r}; expected an address such as http://host:8000/v1")
-        self._key = os.environ.get(settings.key_env, "")
-        if not self._key and address.hostname not in LOOPBACK:
+        key = os.environ.get(settings.key_env, "")
+        if not key and address.hostname not in LOOPBACK:
             raise UserError(f"the endpoint needs a key; put it into the environment variable {settings.key_env}")
         self._settings, self._template = settings, PromptTemplate.read(settings.prompt)
         self._language = str(settings.further.get("language", "en"))
         self._cache = AnswerCache(settings.cache)
-        self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
+        self._conversation = Conversation(settings, key, now, sleep)
         self._lock = threading.Lock()
-        self._spent = Spent(cost=0.0 if self._priced else None)
-        self._structured = True  # until an endpoint says that it does not know schemas
-        self._client: Any = None
-        self._sleep = time.sleep
+        self._spent = Spent(cost=None if settings.price_in is None else 0.0)
 
     @property
     def author(self) -> str:
@@ -62,18 +56,19 @@ class EndpointTeacher:
 
     @property
     def origin(self) -> Mapping[str, str]:
-        return {"model": self._settings.model, "prompt": self._template.hash, "teacher": "endpoint"}
+        return {
+            "model": self._settings.model,
+            "prompt": self._template.hash,
+            "teacher": "endpoint",
+            "image side": str(self._settings.image_side),
+        }
 
     @property
     def spent(self) -> Spent:
         with self._lock:
             return self._spent
 
-    @property
-    def _priced(self) -> bool:
-        return self._settings.price_in is not None and self._settings.price_out is not None
-
-    def explain(self, clip: Clip) -> Rationale:
+    def explain(self, clip: Clip) -> DatedRationale:
         text = self._template.fill(clip, self._language)
         pictures = [_data_url(frame, self._settings.image_side) for frame in clip.frames]
         key = AnswerCache.key(
@@ -86,86 +81,43 @@ class EndpointTeacher:
         else:
             kept = self._ask(text, pictures)
             self._cache.put(key, kept)
-        return Rationale(parse(kept.text), clip.start, clip.stop, self.author)
+        return DatedRationale(parse(kept.text), clip.start, clip.stop, self.author, kept.time)
 
     def check(self) -> None:
         """Knock at the door. Raises UserError for an endpoint that is not there or refuses the key."""
-        import openai
+        self._conversation.check()
 
-        try:
-            self._connected().models.list()
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise UserError(self._refusal(error)) from None
-        except openai.APIConnectionError as error:
-            raise UserError(self._unreachable(error)) from None
-        except openai.APIError:
-            pass  # many endpoints have no list of models; the first question will tell
+    def stop(self) -> None:
+        """Whoever waits for another attempt gives up; this teacher is not asked again."""
+        self._conversation.stop()
 
     def _ask(self, text: str, pictures: list[str]) -> KeptAnswer:
         content: list[dict[str, Any]] = [{"type": "text", "text": text}]
         content += [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
-        entry = self._pace.wait(len(text) / 4 + IMAGE_TOKENS * len(pictures) + self._settings.max_tokens / 2)
-        answer = self._attempted([{"role": "user", "content": content}])
+        guess = len(text) / 4 + IMAGE_TOKENS * len(pictures) + self._settings.max_tokens / 2
+        answer = self._conversation.ask(content, guess, lambda: self._add(retries=1))
         usage = answer.usage
-        tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage is not None else (0, 0)
-        self._pace.settle(entry, sum(tokens))
-        self._add(requests=1, tokens=tokens)
+        told = (None, None) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+        tokens = (told[0] or 0, told[1] or 0)
+        self._add(requests=1, tokens=tokens, untold=int(None in told))
         choice = answer.choices[0] if answer.choices else None
         said = choice.message.content if choice is not None else None
+        if choice is not None and choice.finish_reason == "length":
+            limit = f"{self._settings.max_tokens} tokens; raise --max-tokens"
+            raise BadAnswer(f"the answer was cut off after {limit}", said or "")
         if choice is None or choice.message.refusal or choice.finish_reason == "content_filter" or not said:
             why = (choice.message.refusal if choice is not None else None) or "no text came back"
-            raise BadAnswer(f"the model refused to answer: {self._hushed(why)}", said or "")
-        if choice.finish_reason == "length":
-            raise BadAnswer(f"the answer was cut off after {self._settings.max_tokens} tokens", said)
+            raise BadAnswer(f"the model refused to answer: {self._conversation.hushed(why)}", said or "")
         return KeptAnswer(said, *tokens, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
-    def _attempted(self, messages: list[dict[str, Any]]) -> Any:
-        """The endpoint's answer, after as many attempts as are allowed."""
-        import openai
-
-        for attempt in range(self._settings.attempts):
-            try:
-                extra = {"response_format": SCHEMA} if self._structured else {}
-                answer = self._connected().chat.completions.create(
-                    model=self._settings.model,
-                    messages=messages,
-                    temperature=self._settings.temperature,
-                    max_tokens=self._settings.max_tokens,
-                    **extra,
-                )
-                if not isinstance(getattr(answer, "choices", None), list):
-                    raise ValueError(f"it begins with {str(answer)[:80]!r}")
-                return answer
-            except openai.APIStatusError as error:
-                if error.status_code == 400 and self._structured and _about_schemas(error):
-                    self._structured = False
-                    continue
-                if error.status_code not in AGAIN:
-                    raise UserError(self._refusal(error)) from None
-                problem, headers = self._refusal(error), error.response.headers
-            except openai.APIConnectionError as error:  # timeouts are of this kind
-                problem, headers = self._unreachable(error), None
-            except (openai.APIResponseValidationError, ValueError) as error:
-                problem, headers = f"the endpoint sent what is no answer ({self._hushed(str(error))[:200]})", None
-            if attempt + 1 < self._settings.attempts:
-                self._add(retries=1)
-                self._sleep(back_off(attempt, headers))
-        raise Unanswered(f"{problem}, also after {self._settings.attempts} attempts")
-
-    def _connected(self) -> Any:
-        import openai
-
-        with self._lock:
-            if self._client is None:
-                self._client = openai.OpenAI(
-                    api_key=self._key or "none",
-                    base_url=self._settings.base_url or None,
-                    timeout=self._settings.timeout,
-                    max_retries=0,  # `back_off` decides
-                )
-            return self._client
-
-    def _add(self, requests: int = 0, cached: int = 0, tokens: tuple[int, int] = (0, 0), retries: int = 0) -> None:
+    def _add(
+        self,
+        requests: int = 0,
+        cached: int = 0,
+        tokens: tuple[int, int] = (0, 0),
+        retries: int = 0,
+        untold: int = 0,
+    ) -> None:
         with self._lock:
             old, cost = self._spent, None
             if old.cost is not None:
@@ -174,24 +126,24 @@ class EndpointTeacher:
             self._spent = replace(
                 old, requests=old.requests + requests, cached=old.cached + cached, retries=old.retries + retries,
                 tokens_in=old.tokens_in + tokens[0], tokens_out=old.tokens_out + tokens[1], cost=cost,
+                untold=old.untold + untold,
             )  # fmt: skip
 
-    def _refusal(self, error: Any) -> str:
-        said = error.body.get("message", "") if isinstance(error.body, dict) else str(error.body or "")
-        return f"the endpoint refuses with status {error.status_code}: {self._hushed(str(said))[:300] or 'no reason'}"
 
-    def _unreachable(self, error: Exception) -> str:
-        where = self._settings.base_url or "the endpoint of OpenAI"
-        reason = error.__cause__ if error.__cause__ is not None else error
-        return f"{where} does not answer ({self._hushed(str(reason))[:200] or type(reason).__name__})"
-
-    def _hushed(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
-
-
-def _about_schemas(error: Any) -> bool:
-    said = str(error.body or error).lower()
-    return any(word in said for word in ("response_format", "json_schema", "schema"))
+def _check(settings: TeacherSettings) -> None:
+    """Raises UserError for numbers that mean nothing; NaN is none, whatever it is compared with."""
+    if not settings.model:
+        raise UserError("say which model the endpoint should use, such as --model gemini-2.5-flash")
+    if settings.attempts < 1 or settings.max_tokens < 1 or settings.image_side < 16:
+        raise UserError("attempts and tokens of an answer must be 1 or more, the image side 16 pixels or more")
+    if not 0 < settings.timeout < math.inf:
+        raise UserError(f"the timeout is {settings.timeout:g} seconds; expected a number above 0")
+    for name in ("requests_per_minute", "tokens_per_minute", "price_in", "price_out"):
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value < math.inf:
+            raise UserError(f"{name.replace('_', ' ')} is {value:g}; expected 0 or more")
+    if (settings.price_in is None) != (settings.price_out is None):
+        raise UserError("one price alone tells no cost; give both, of a million tokens read and written")
 
 
 def _data_url(frame: ClipFrame, side: int) -> str:

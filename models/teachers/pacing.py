@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -25,6 +26,7 @@ class Pace:
         self._requests, self._tokens, self._now, self._sleep = requests_per_minute, tokens_per_minute, now, sleep
         self._lock = threading.Lock()
         self._sent: deque[list[float]] = deque()  # [when, tokens] of the last minute
+        self._held = -math.inf  # nobody asks before
 
     def wait(self, tokens: float) -> list[float]:
         """Returns when one request of about ``tokens`` may go; tell `settle` what it really took."""
@@ -33,17 +35,22 @@ class Pace:
                 now = self._now()
                 while self._sent and self._sent[0][0] <= now - 60:
                     self._sent.popleft()
-                if self._free(tokens):
+                if now >= self._held and self._free(tokens):
                     entry = [now, tokens]
                     self._sent.append(entry)
                     return entry
-                pause = self._pause(now)
+                pause = self._held - now if now < self._held else self._pause(now)
             self._sleep(pause)
 
     def settle(self, entry: list[float], tokens: float) -> None:
         """What a request really took, in place of the estimate."""
         with self._lock:
             entry[1] = tokens
+
+    def hold(self, seconds: float) -> None:
+        """Nobody asks for so long: a limit of the endpoint concerns every thread, whichever was told."""
+        with self._lock:
+            self._held = max(self._held, self._now() + seconds)
 
     def _free(self, tokens: float) -> bool:
         if not self._sent:
@@ -57,18 +64,21 @@ class Pace:
         return min(max(self._sent[0][0] + 60 - now, 0.01), 60.0)
 
 
-def back_off(attempt: int, headers: Mapping[str, str] | None, now: Callable[[], float] = time.time) -> float:
-    """Seconds to wait before attempt ``attempt`` + 1 (0 the first): Retry-After, else doubling with some chance.
-
-    Retry-After is seconds or a date (RFC 9110, 10.2.3).
-    """
-    asked = (headers or {}).get("retry-after")
-    if asked is not None:
+def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Seconds that an endpoint wants to be left alone: Retry-After, a number or a date (RFC 9110, 10.2.3)."""
+    asked = headers.get("retry-after")
+    if asked is None:
+        return None
+    try:
+        seconds = float(asked)
+    except ValueError:
         try:
-            return min(max(float(asked), 0.0), LONGEST_WAIT)
-        except ValueError:
-            try:
-                return min(max(parsedate_to_datetime(asked).timestamp() - now(), 0.0), LONGEST_WAIT)
-            except (TypeError, ValueError):
-                pass
+            seconds = parsedate_to_datetime(asked).timestamp() - now()
+        except (TypeError, ValueError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
+
+
+def back_off(attempt: int) -> float:
+    """Seconds to wait before attempt ``attempt`` + 1 (0 the first): doubling, with some chance."""
     return min(2.0**attempt, 60.0) * random.uniform(0.5, 1.0)

@@ -58,13 +58,19 @@ class PromptTemplate:
 
 
 def _motion(clip: Clip) -> str:
-    """The sum of the actions in words and numbers, where they have names."""
+    """How far it moves, in words and numbers, where the actions have names and it is known how to read them.
+
+    Increments are added up; of targets the first is taken from the last, which one target alone does not allow.
+    """
     if not clip.action_names or len(clip.action_names) != clip.actions.shape[1] or not len(clip.actions):
         return ""
+    if not clip.actions_are or (clip.actions_are == "absolute" and len(clip.actions) < 2):
+        return ""
     units = clip.action_units if len(clip.action_units) == len(clip.action_names) else ("",) * len(clip.action_names)
-    last = {name for name in clip.action_names if "grip" in name.lower()}
+    moved = clip.actions.sum(axis=0) if clip.actions_are == "relative" else clip.actions[-1] - clip.actions[0]
     values = [
-        f"{name} {(clip.actions[-1, i] if name in last else clip.actions[:, i].sum()):+.3g} {units[i]}".strip()
+        f"{name} {(clip.actions[-1, i] if 'grip' in name.lower() else moved[i]):+.3g} {units[i]}".strip()
         for i, name in enumerate(clip.action_names)
+        if clip.actions_are == "relative" or not units[i].endswith("/s")  # a speed is no target
     ]
     return f"Over these steps it moves by {', '.join(values)}."

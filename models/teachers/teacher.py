@@ -44,6 +44,7 @@ class Clip:
     actions: Float[np.ndarray, "T D"]  # of these steps, robot units
     action_names: tuple[str, ...] = ()
     action_units: tuple[str, ...] = ()
+    actions_are: str = ""  # "relative" (increments), "absolute" (targets), or empty: not known
     state: Float[np.ndarray, " S"] | None = None  # at ``start``
     state_names: tuple[str, ...] = ()
     state_units: tuple[str, ...] = ()
@@ -65,6 +66,17 @@ class Unanswered(BadAnswer):
     """No answer came, however often it was asked for; another time one may come."""
 
 
+class Refused(BadAnswer):
+    """This question is not taken, and would not be another time; others may be."""
+
+
+@dataclass(frozen=True)
+class DatedRationale(Rationale):
+    """A rationale that may have been given long ago, and was kept since."""
+
+    time: str = ""  # UTC, ISO 8601, when it was given
+
+
 @dataclass(frozen=True)
 class Spent:
     """What answers took so far, those out of the cache apart."""
@@ -75,6 +87,7 @@ class Spent:
     tokens_out: int = 0
     cost: float | None = None  # in the currency of the prices; None: no price is known
     retries: int = 0
+    untold: int = 0  # answers that did not say how many tokens they took: tokens and cost are at least that
 
 
 @runtime_checkable
@@ -97,7 +110,8 @@ class Teacher(Protocol):
     def explain(self, clip: Clip) -> Rationale:
         """The rationale of ``clip``, for its steps [start, stop).
 
-        Raises BadAnswer for an answer that cannot be used, UserError where asking further makes no sense.
+        A DatedRationale where it was given earlier. Raises BadAnswer for an answer that cannot be used, UserError where
+        asking further makes no sense.
         """
         ...
 
@@ -115,7 +129,7 @@ class TeacherSettings:
     price_in: float | None = None  # per million tokens
     price_out: float | None = None
     image_side: int = 512  # pixels: longer frames are made smaller
-    timeout: float = 120.0  # seconds, of one request
+    timeout: float = 120.0  # seconds in which nothing comes from the endpoint
     attempts: int = 6  # of one request
     temperature: float = 0.0
     max_tokens: int = 1024

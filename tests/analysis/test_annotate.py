@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
+from analysis.dataset_description import DatasetDescription
 from analysis.episodes import BrokenEpisode, open_source
 from analysis.rationales import KeptRationale, RationaleFile, TaughtSource, read_rationales
 from analysis.rationales.annotate import Annotating, annotate
@@ -21,11 +25,12 @@ from analysis.rationales.clips import Per, stretches
 from analysis.rationales.keyframes import keyframes
 from analysis.workspace import Workspace
 from models.errors import UserError
-from models.teachers.teacher import BadAnswer, Clip, Spent, Unanswered
+from models.teachers.teacher import BadAnswer, Clip, DatedRationale, Refused, Spent, TeacherSettings, Unanswered
 from models.types import Rationale
 from tests.teacher_endpoint import Reply, endpoint
 
 EPISODES = Path(__file__).parents[2] / "sample_data" / "episodes"
+RELATIVE = {"actions_are": "relative"}
 ONE = EPISODES / "carrot-on-plate-0.hdf5"
 
 
@@ -46,6 +51,13 @@ class Says:
         return Rationale({"observation": answer})
 
 
+class Told(Says):
+    """The same out of the command's settings."""
+
+    def __init__(self, _: TeacherSettings) -> None:
+        super().__init__()
+
+
 @pytest.mark.slow
 def test_every_step_gets_a_rationale_that_says_where_it_came_from(tmp_path: Path) -> None:
     source, out = open_source(ONE), tmp_path / "r.jsonl"
@@ -56,7 +68,8 @@ def test_every_step_gets_a_rationale_that_says_where_it_came_from(tmp_path: Path
     assert {(k.rationale.start, k.rationale.stop) for k in kept} == {(i, i + 1) for i in range(meta.length)}
     first = kept[0]
     assert (first.episode, first.digest, first.rationale.author) == (meta.id, meta.digest, "someone")
-    assert first.origin == {"prompt": "p1", "per": "step"}
+    how = {"per": "step", "language": "en", "pictures": "4", "cameras": meta.cameras[0]}
+    assert first.origin == {"prompt": "p1", **how}
     assert first.time.endswith("Z")
 
 
@@ -101,6 +114,76 @@ def test_answers_that_cannot_be_used_are_kept_aside_with_the_reason(tmp_path: Pa
     assert sorted(retried.asked) == [(0, 1), (1, 2), (2, 3)]
 
 
+def test_another_camera_picture_or_language_is_another_question(tmp_path: Path) -> None:
+    source, out, once = open_source(ONE), tmp_path / "r.jsonl", Annotating(per=Per.TRAJECTORY)
+    annotate(source, Says(), out, once)
+    for what in (replace(once, pictures=2), replace(once, language="any")):
+        assert [annotate(source, Says(), out, what).written for _ in range(2)] == [1, 0]
+    with pytest.raises(UserError, match="no episode has a camera 'wrist'; their cameras are shoulder"):
+        annotate(source, Says(), out, replace(once, cameras=("wrist",)))
+    older = [json.loads(line) | {"origin": {"prompt": "p1"}} for line in out.read_text().splitlines()[:1]]
+    out.write_text("".join(json.dumps(line) + "\n" for line in older))
+    assert annotate(source, Says(), out, once).earlier == 1  # a file from before these were written
+
+
+def test_what_was_kept_aside_earlier_is_counted_apart(tmp_path: Path) -> None:
+    source, out = open_source(ONE), tmp_path / "r.jsonl"
+    bad = Says({0: BadAnswer("no")})
+    for _ in range(2):
+        told = annotate(source, bad, out, Annotating(per=Per.TRAJECTORY))
+    assert (told.earlier, told.aside, told.aside_earlier) == (0, 0, 1)
+
+
+def test_one_refused_question_is_kept_aside_and_a_refused_first_ends_the_run_once(tmp_path: Path) -> None:
+    source, what = open_source(ONE), Annotating(parallel=1)
+    told = annotate(source, Says({3: Refused("a filter")}), tmp_path / "a.jsonl", what)
+    assert (told.aside, told.unanswered) == (1, 0)
+    out, first = tmp_path / "b.jsonl", Says({0: Refused("a filter")})
+    with pytest.raises(UserError, match="the first question got no answer: a filter; --retry asks again"):
+        annotate(source, first, out, what)
+    assert annotate(source, first, out, what).aside_earlier == 1
+    always = Says({step: Refused("too large") for step in range(4, 100)})
+    with pytest.raises(UserError, match="3 questions in a row got no answer: too large"):
+        annotate(source, always, tmp_path / "c.jsonl", what)
+
+
+def test_an_interrupted_run_does_not_wait_for_the_endpoint(tmp_path: Path) -> None:
+    class Slow(Says):
+        stopped = threading.Event()
+
+        def explain(self, clip: Clip) -> Rationale:
+            if clip.start == 1:
+                raise KeyboardInterrupt
+            if clip.start > 1:
+                self.stopped.wait(30)
+            return super().explain(clip)
+
+        def stop(self) -> None:
+            self.stopped.set()
+
+    begun, slow = time.monotonic(), Slow()
+    with pytest.raises(KeyboardInterrupt):
+        annotate(open_source(ONE), slow, tmp_path / "r.jsonl", Annotating(parallel=3))
+    assert time.monotonic() - begun < 20
+    assert slow.stopped.is_set()
+
+
+def test_an_answer_out_of_the_cache_has_the_time_when_it_was_given(tmp_path: Path) -> None:
+    class Dated(Says):
+        def explain(self, clip: Clip) -> Rationale:
+            return DatedRationale(super().explain(clip).parts, time="2020-01-02T03:04:05Z")
+
+    annotate(open_source(ONE), Dated(), tmp_path / "r.jsonl", Annotating(per=Per.TRAJECTORY))
+    assert read_rationales(tmp_path / "r.jsonl")[0].time == "2020-01-02T03:04:05Z"
+
+
+def test_a_thing_of_another_episode_is_made_up_whichever_episodes_are_chosen(tmp_path: Path) -> None:
+    says = Says({0: "the yellow block is on the table beside it"})
+    chosen = Annotating(per=Per.TRAJECTORY, ids=("carrot-on-plate-0",))
+    told = annotate(open_source(EPISODES), says, tmp_path / "r.jsonl", chosen)
+    assert (told.written, list(told.reasons)) == (0, ["the answer names what is not in the scene"])
+
+
 def test_a_silent_endpoint_ends_the_run_and_keeps_what_is_done(tmp_path: Path) -> None:
     silent = {step: Unanswered("the endpoint does not answer") for step in range(4, 100)}
     with pytest.raises(UserError, match="3 questions in a row got no answer"):
@@ -138,7 +221,7 @@ def test_a_pause_between_movements_is_a_keyframe_and_a_stop_at_the_end_is_none()
     episode = open_source(ONE).open("carrot-on-plate-0")
     actions = np.zeros((20, 7))
     actions[:, 0] = [0.02] * 8 + [0.004, 0.002, 0.004] + [0.02] * 6 + [0.01, 0.002, 0.0]
-    moving = replace(episode, actions=actions, states=None, meta=replace(episode.meta, length=20))
+    moving = replace(episode, actions=actions, states=None, meta=replace(episode.meta, length=20, extra=RELATIVE))
     assert keyframes(moving) == (0, 9)
 
 
@@ -233,6 +316,39 @@ def test_the_command_refuses_before_any_work(tmp_path: Path, monkeypatch: pytest
         assert "refuses with status 403: not for you" in run(*common, "--model", "m", "--base-url", server.url)[2]
         assert not server.asked
     assert not (tmp_path / "w").exists()
+
+
+def test_trying_again_judges_what_the_cache_knows_and_pays_only_for_fresh_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    common = ("annotate", ONE, "--workspace", tmp_path, "--model", "m", "--per", "trajectory", "--json")
+    with endpoint() as server:
+        server.otherwise = lambda asked: Reply(content="no JSON", usage=None)
+        prices = ("--base-url", server.url, "--price-in", "1", "--price-out", "2")
+        told = [json.loads(run(*common, *prices, *further)[1]) for further in ((), (), ("--retry",))]
+        counts = [(one["requests"], one["aside"], one["aside_earlier"]) for one in told]
+        assert counts == [(1, 1, 0), (0, 0, 1), (0, 1, 0)]
+        assert json.loads(run(*common, *prices, "--retry", "--fresh")[1])["requests"] == 1
+        told = CliRunner().invoke(app, [str(each) for each in (*common[:-1], *prices, "--fresh", "--pictures", 1)])
+        assert "at least 0 + 0 tokens, cost at least 0.0000 (1 answer told no usage)" in told.stdout
+
+
+def test_the_command_says_where_keyframes_have_no_speed_until_the_description_helps(tmp_path: Path) -> None:
+    episodes = tmp_path / "episodes"
+    episodes.mkdir()
+    with h5py.File(shutil.copy(ONE, episodes), "a") as file:
+        del file["observations/state"]
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "workspace.toml").write_text(f"episodes = [{json.dumps(str(episodes))}]")
+    workspace = Workspace.open(tmp_path / "w")
+    common = ("annotate", episodes, "--teacher", "tests.analysis.test_annotate:Told", "--per", "keyframe",
+              "--workspace", workspace.path)  # fmt: skip
+    told = CliRunner().invoke(app, [str(each) for each in common])
+    assert "keyframes of 1 episode are where a gripper changes" in told.stderr
+    workspace.describe(workspace.datasets()[0].name, DatasetDescription(actions_are="relative"))
+    again = CliRunner().invoke(app, [str(each) for each in common])
+    assert (again.exit_code, "keyframes of" in again.stderr) == (0, False)
 
 
 def test_the_prompt_can_be_shown_and_edited() -> None:

@@ -63,6 +63,7 @@ def test_what_is_written_comes_back(tmp_path):
     assert (first.length, first.fps, first.robot, first.success) == (STEPS, 5.0, "WidowX 250", None)
     assert first.instruction == "put block 0 on the towel"
     assert first.action_names == ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+    assert first.extra["actions_are"] == "relative"
     assert first.extra["file_path"] == "/data/0/out.npy" and second.extra["episode_id"] == "1"
     episode = source.open("train/1")
     for index in range(STEPS):

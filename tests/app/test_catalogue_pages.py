@@ -121,12 +121,14 @@ def test_a_correction_is_remembered_and_a_bad_one_refused(
     rate.set_value(12.5)
     (robot,) = [entry for entry in test.text_input if entry.label == "Robot"]
     robot.set_value("blue arm")
+    (kind,) = [entry for entry in test.selectbox if entry.label == "Actions are"]
+    kind.set_value("absolute")
     next(entry for entry in test.button if entry.label == "Save").click()
     test.run()
     assert not test.exception
     opened = Workspace.open(folder)
     (dataset,) = (entry.name for entry in opened.datasets())
-    assert opened.description(dataset) == DatasetDescription(fps=12.5, robot="blue arm")
+    assert opened.description(dataset) == DatasetDescription(fps=12.5, robot="blue arm", actions_are="absolute")
     assert opened.episode("e03").meta.fps == 12.5
     assert any("12.5 frames a second" in entry.value.replace("\\", "") for entry in test.main.markdown)
     opened.description_path(dataset).write_text("fps = 'fast'")
