@@ -19,7 +19,9 @@ from models.errors import UserError
 from models.types import Rationale
 
 DESCRIPTION, ACTIONS, STATES = "episode.json", "actions.csv", "states.csv"
-TIME = "time"
+TIMES = ("time", "timestamp", "t", "time_s")  # columns of time, as they are called
+SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # by unit of time
+COUNTERS = ("step", "frame", "frame_index", "index", "episode_index")  # columns that only number the rows
 LFS_POINTER = b"version https://git-lfs"
 MAX_BYTES = 100_000_000
 MAX_STEPS = 1_000_000
@@ -154,15 +156,27 @@ def _checked(rows: Sequence[Sequence[Any]], columns: Sequence[tuple[str, str]], 
             f"{where} has {len(bad)} {kind}s that are no finite number; the first is {values[step, column]} at step "
             f"{step}, dimension {names[column]!r}"
         )
-    kept = [index for index, name in enumerate(names) if name != TIME]
+    kept = [index for index, name in enumerate(names) if name.lower() not in TIMES + COUNTERS]
     if not kept:
-        raise UserError(f"{where} has no column besides {TIME!r}; expected one a dimension")
+        raise UserError(f"{where} has no column besides {', '.join(names)}; expected one a dimension")
     return Table(
         values[:, kept].astype(np.float32),
         tuple(names[index] for index in kept),
         tuple(columns[index][1] for index in kept),
-        values[:, names.index(TIME)].astype(np.float32) if TIME in names else None,
+        _seconds(values, columns, where),
     )
+
+
+def _seconds(
+    values: Float[np.ndarray, "T C"], columns: Sequence[tuple[str, str]], where: str
+) -> Float[np.ndarray, " T"] | None:
+    """The first column of time, in seconds; not rounded, as it may count from 1970."""
+    for index, (name, unit) in enumerate(columns):
+        if name.lower() in TIMES:
+            if unit not in SECONDS:
+                raise UserError(f"{where} has the time in {unit!r}; expected one of {', '.join(filter(None, SECONDS))}")
+            return values[:, index] * SECONDS[unit]
+    return None
 
 
 def _fps(stated: object, actions: Table, folder: Path) -> float:

@@ -99,6 +99,29 @@ def test_a_column_of_time_gives_the_rate(tmp_path):
     assert episode.states.shape == (STEPS, 1) and episode.meta.success is None
 
 
+@pytest.mark.parametrize(
+    ("column", "scale"),
+    [("timestamp", 1), ("t", 1), ("time_s", 1), ("Timestamp [s]", 1), ("time [ms]", 1000), ("timestamp [ns]", 1e9)],
+)
+def test_a_column_of_time_by_any_name_is_no_action(tmp_path, column, scale):
+    folder = write_image_folder(tmp_path / "e", fps=None)
+    rows = [f"{(1_700_000_000 + 0.25 * step) * scale},{step}" for step in range(STEPS)]
+    (folder / "actions.csv").write_text("\n".join([f"{column},x [m]", *rows]))
+    episode = open_source(folder).open("e")
+    assert episode.meta.fps == pytest.approx(4) and episode.meta.action_names == ("x",)
+    np.testing.assert_array_equal(episode.actions[:, 0], range(STEPS))
+
+
+def test_columns_that_number_the_rows_are_no_actions(tmp_path):
+    folder = write_image_folder(tmp_path / "e")
+    names = ("step", "frame", "Frame_Index", "index", "episode_index", "x")
+    (folder / "actions.csv").write_text("\n".join([",".join(names), *(f"{step}," * 5 + "7" for step in range(STEPS))]))
+    shutil.copy(folder / "actions.csv", folder / "states.csv")
+    episode = open_source(folder).open("e")
+    assert (episode.meta.action_names, episode.meta.state_names) == (("x",), ("x",))
+    assert (episode.actions == 7).all() and (episode.states == 7).all()
+
+
 def test_a_folder_of_folders_is_one_source(tmp_path):
     write_image_folder(tmp_path / "day_1" / "a")
     write_image_folder(tmp_path / "day_2" / "a")
@@ -171,6 +194,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no header": (table("0.1\n" * STEPS), "has the column '0.1'; expected a header"),
     "empty": (table(""), "e/actions.csv is empty"),
     "zero steps": (table("x [m]\n"), "zero steps"),
+    "only counters": (table("step,t\n" + "1,2\n" * STEPS), "has no column besides step, t; expected one a dimension"),
+    "odd time": (
+        table("time [h],x\n" + "1,2\n" * STEPS),
+        "has the time in 'h'; expected one of s, sec, seconds, ms, us, ns",
+    ),
     "names twice": (table("x,x\n" + "1,2\n" * STEPS), "names a column twice"),
     "short": (table("x [m]\n1\n"), "camera 'front' has 12 frames and there are 1 actions"),
     "no rate": (said(fps=None), "does not say its frame rate"),
