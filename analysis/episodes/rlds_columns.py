@@ -24,7 +24,9 @@ STATES = (  # the first group that a data set has, joined in this order; each a 
     ("proprio",),
     ("robot_state",),
     ("EEF_state", "gripper_state"),
-    ("base_pose_tool_reached", "gripper_closed"),
+    ("base_pose_tool_reached", "clip_function_input/base_pose_tool_reached", "gripper_closed"),  # Fractal, Kuka
+    ("present/xyz", "present/axis_angle", "present/sensed_close"),  # BC-Z
+    ("ee_states", "gripper_states", "joint_states"),  # Viola
     ("cartesian_position", "gripper_position"),
     ("robot_obs",),
     ("end_effector_cartesian_pos",),

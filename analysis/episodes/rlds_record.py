@@ -25,6 +25,7 @@ MAX_EXTRA_CHARACTERS = 1_000
 BLACK = 8  # the brightest value of a frame that counts as black: JPEG does not keep a zero
 BLACK_PIXELS_PER_BYTE, BLACK_BYTES = 16, 1_000  # a black frame takes less than this; larger ones are not looked at
 FLAGS = ("is_first", "is_last", "is_terminal", "reward", "discount")  # one number a step, by RLDS's definition
+SUCCESSES = ("success", "is_success", "episode_success", "episode_is_successful")  # of the episode
 INSTRUCTIONS = (
     "steps/language_instruction",
     "steps/observation/natural_language_instruction",
@@ -224,9 +225,12 @@ def _metadata(record: Record) -> dict[str, str]:
 
 def _success(record: Record) -> bool | None:
     """As the metadata say, else True if the reward is 0 until it ends in 1; zeros alone tell nothing."""
-    for name in ("episode_metadata/success", "success"):
-        if name in record.ranges and len(found := record.values(name)) == 1 and not isinstance(found, list):
-            return bool(found[0])
+    named = [place + name for name in SUCCESSES for place in ("episode_metadata/", "")]
+    for name in [*named, "steps/observation/episode_success"]:  # the last is BC-Z's, the same at every step
+        if name not in record.ranges or isinstance(found := record.values(name), list):
+            continue
+        if len(said := np.unique(found)) == 1 and said[0] in (0, 1):
+            return bool(said[0])
     if "steps/reward" in record.ranges:
         reward = record.values("steps/reward")
         if not isinstance(reward, list) and len(reward) and reward[-1] == 1 and not reward[:-1].any():

@@ -246,6 +246,50 @@ def test_reward_and_metadata_tell_success(tmp_path):
     assert metas(one(tmp_path, ACTION | CAMERA | said, step, "b"))[0].success is False
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "success"),
+    [
+        ("episode_metadata/episode_success", [1], True),
+        ("episode_metadata/is_success", [0], False),
+        ("episode_metadata/episode_is_successful", [1], True),
+        ("is_success", [1], True),
+        ("steps/observation/episode_success", np.zeros(STEPS, np.float32), False),
+        ("episode_metadata/episode_success", [-1], None),
+        ("episode_metadata/success", [b"yes"], None),
+    ],
+)
+def test_success_is_found_under_its_usual_names(tmp_path, name, value, success):
+    step = {"action": tensor("float32", 2), "observation": OBSERVATION}
+    assert metas(one(tmp_path, ACTION | CAMERA | {name: value}, step))[0].success is success
+
+
+POSE = "clip_function_input/base_pose_tool_reached"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {POSE: 7, "gripper_closed": 1},  # Kuka
+        {"base_pose_tool_reached": 7, "gripper_closed": 1},  # Fractal
+        {"present/xyz": 3, "present/axis_angle": 3, "present/sensed_close": 1},  # BC-Z
+        {"ee_states": 16, "gripper_states": 1, "joint_states": 7},  # Viola
+    ],
+)
+def test_states_of_published_data_sets_are_joined_in_order(tmp_path, parts):
+    columns = {
+        f"steps/observation/{part}": np.full((STEPS, width), at, np.float32)
+        for at, (part, width) in enumerate(parts.items())
+    }
+    kinds = {part: tensor("float32", width) for part, width in parts.items()}
+    observation = dictionary(image=image("jpeg", 48, 64, 3), task_id=tensor("float32", 1), **kinds)
+    columns["steps/observation/task_id"] = np.zeros(STEPS, np.float32)
+    folder = one(tmp_path, ACTION | CAMERA | columns, {"action": tensor("float32", 2), "observation": observation})
+    episode = RldsSource(folder).open("train/0")
+    expected = [at for at, width in enumerate(parts.values()) for _ in range(width)]
+    np.testing.assert_array_equal(episode.states[3], expected)
+    assert episode.meta.state_names[0].startswith(next(iter(parts)))
+
+
 def test_several_instructions_are_counted(tmp_path):
     words = [b"open", b"open", b"close", b"close", b"", b"close"]
     step = {"action": tensor("float32", 2), "observation": OBSERVATION, "language_instruction": text()}
