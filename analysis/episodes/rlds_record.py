@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from analysis.episodes.encoded_image import decode, header
+from analysis.episodes.finite import without_states
 from analysis.episodes.rlds_columns import Record, Table, read_actions, read_states
 from analysis.episodes.rlds_example import MAX_FEATURE_BYTES, Range, feature_ranges, first_item, items
 from analysis.episodes.rlds_features import FeatureSpec
@@ -74,8 +75,10 @@ def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place
     steps = _steps(record, seen)
     actions = read_actions(record, steps, known)
     states = read_states(record, steps, known)
+    lost = without_states(states.values, states.names) if states else {}
+    states = None if lost else states
     instruction, several, said = _instruction(record, steps)
-    extra = dict(place.extra) | _metadata(record) | unseen
+    extra = dict(place.extra) | _metadata(record) | unseen | lost
     extra |= {} if known.fps else {"fps": f"not recorded; {DEFAULT_FPS:g} frames a second are assumed"}
     shown = "each is shown at its steps" if said else "the first is shown"
     extra |= {"instructions": f"{several} in this episode; {shown}"} if several > 1 else {}

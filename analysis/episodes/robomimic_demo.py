@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
+from analysis.episodes.finite import without_states
 from analysis.episodes.hdf5_guard import Part
 from analysis.episodes.hdf5_meta import text
 from analysis.episodes.hdf5_plain import check_finite, check_length, group, member, plain, table
@@ -65,6 +66,8 @@ def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int,
     env = env.as_libero(path) if set(islice(observations, 1000)) >= LIBERO else env
     frames = _frames(file, observations, base, len(actions), where)
     states, state_names, state_units = _states(file, observations, base, len(actions), where)
+    if lost := without_states(states, state_names):
+        states, state_names, state_units = None, (), ()
     instruction = demo_instruction(file[base], path) or env.instruction
     meta = EpisodeMeta(
         id=id,
@@ -81,7 +84,7 @@ def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int,
         state_names=state_names,
         state_units=state_units,
         digest=_digest(file, frames, actions, states, f"{id.rpartition('/')[2]} {instruction}"),
-        extra=_extra(file, demo, observations, frames, env, path),
+        extra=_extra(file, demo, observations, frames, env, path) | lost,
     )
     return Hdf5Trajectory(meta, actions, states, frames, env.upside_down, stamp, part=demo_part(demo))
 
@@ -126,7 +129,6 @@ def _states(
             continue
         values = table(file, f"{base}/obs/{key}", where)
         check_length(len(values), length, f"/{base}/obs/{key}", where)
-        check_finite(values, columns[0], key, where)
         parts.append(values)
         names, units = names + columns[0], units + columns[1]
     return (np.concatenate(parts, axis=1) if parts else None), names, units
