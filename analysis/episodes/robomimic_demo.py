@@ -18,6 +18,7 @@ from analysis.episodes.hdf5_meta import text
 from analysis.episodes.hdf5_plain import check_finite, check_length, group, member, plain, table
 from analysis.episodes.hdf5_trajectory import Hdf5Trajectory, check_frames, sample
 from analysis.episodes.robomimic_env import RobomimicEnv, action_columns, demo_instruction, read_env, state_columns
+from analysis.episodes.splits import in_splits
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 
@@ -188,8 +189,8 @@ def _extra(
     others = [key for key in islice(observations, 1000) if key not in used]
     out = {
         "layout": "LIBERO" if env.is_libero else "robomimic",
-        "filters": ", ".join(name for name, demos in filters(file, path).items() if demo in demos),
         "other observations": ", ".join(others),
         "frames": "stored upside down, shown upright" if env.upside_down else "",
     }
-    return {key: value for key, value in out.items() if value}
+    masks = in_splits(name for name, demos in filters(file, path).items() if demo in demos)
+    return {key: value for key, value in out.items() if value} | masks

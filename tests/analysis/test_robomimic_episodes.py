@@ -48,7 +48,7 @@ def test_what_robomimic_stores_comes_back(tmp_path, compression):
     assert meta.cameras == ("agentview", "robot0_eye_in_hand")
     assert meta.action_names == ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
     assert meta.state_names[:9] == ("x", "y", "z", "qx", "qy", "qz", "qw", "gripper_0", "gripper_1")
-    assert meta.extra == {"layout": "robomimic", "filters": "valid", "other observations": "object"}
+    assert meta.extra == {"layout": "robomimic", "splits": "valid", "other observations": "object"}
     np.testing.assert_allclose(episode.actions, actions(1), rtol=1e-6)
     np.testing.assert_allclose(episode.states, np.hstack([numbers(n, 1) for n in (3, 4, 2, 7)]))
     for step in range(STEPS):
