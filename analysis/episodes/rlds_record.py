@@ -57,6 +57,14 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """A camera's feature."""
+
+    frames: Range  # where they lie in the payload
+    history: int  # frames at each step, the newest last
+
+
+@dataclass(frozen=True)
 class Recording:
     """What a record tells without a frame being decoded."""
 
@@ -64,7 +72,7 @@ class Recording:
     instructions: tuple[str, ...]  # one a step where they differ; else none
     actions: Table
     states: Table | None
-    frames: Mapping[str, Range]  # camera -> where its frames lie in the payload
+    cameras: Mapping[str, Camera]
 
 
 def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place: Place) -> Recording:
@@ -104,24 +112,23 @@ def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place
 def frame_ranges(payload: Payload, recording: Recording) -> dict[str, Int64[np.ndarray, "T 2"]]:
     """Where each frame of each camera lies in the file. Raises Malformed if a camera has more or fewer than steps."""
     out = {}
-    for camera, feature in recording.frames.items():
-        found = items(payload, feature)
-        if len(found) != recording.meta.length:
-            raise Malformed(
-                f"lengths disagree: camera {camera!r} has {len(found):,} frames, expected {recording.meta.length}"
-            )
-        out[camera] = np.array(found, np.int64) + payload.offset
+    for name, camera in recording.cameras.items():
+        found, expected = items(payload, camera.frames), recording.meta.length * camera.history
+        if len(found) != expected:
+            raise Malformed(f"lengths disagree: camera {name!r} has {len(found):,} frames, expected {expected}")
+        out[name] = np.array(found[camera.history - 1 :: camera.history], np.int64) + payload.offset
     return out
 
 
-def _steps(record: Record, cameras: Mapping[str, Range]) -> int:
+def _steps(record: Record, cameras: Mapping[str, Camera]) -> int:
     """How many steps there are, by the flags that every step has, else by the frames of one camera."""
     for flag in FLAGS:
         if f"steps/{flag}" in record.ranges:
             steps = len(record.values(f"steps/{flag}"))
             break
     else:
-        steps = len(items(record.payload, next(iter(cameras.values()))))
+        first = next(iter(cameras.values()))
+        steps = len(items(record.payload, first.frames)) // first.history
     if steps == 0:
         raise Malformed("it has zero steps; an episode needs at least one")
     if steps > MAX_STEPS:
@@ -129,18 +136,18 @@ def _steps(record: Record, cameras: Mapping[str, Range]) -> int:
     return steps
 
 
-def _cameras(record: Record) -> tuple[dict[str, Range], dict[str, str]]:
+def _cameras(record: Record) -> tuple[dict[str, Camera], dict[str, str]]:
     """Cameras with something in their frames, and remarks on the others. The flags has_image_* are not trusted."""
     names = {name for name in record.ranges if name.startswith("steps/") and record.spec(name, "image").kind == "image"}
     in_colour = {name for name in names if _in_colour(record.spec(name, "image"))}
     if not in_colour:  # a data set may have grey pictures only
         in_colour = {name for name in names if _grey(name, record.spec(name, "image"))}
-    groups: dict[str, dict[str, Range]] = {"seen": {}, "black_cameras": {}, "unreadable_cameras": {}}
+    groups: dict[str, dict[str, Camera]] = {"seen": {}, "black_cameras": {}, "unreadable_cameras": {}}
     for name in sorted(in_colour, key=lambda name: ("wrist" in name or "hand" in name, name)):
         camera = name.removeprefix("steps/").removeprefix("observation/").replace("/", ".")
         group = _look(record, name)
         if group != "unreadable_cameras" or record.specs is not None:
-            groups[group][camera] = record.ranges[name]
+            groups[group][camera] = Camera(record.ranges[name], record.spec(name, "image").history)
     seen = groups.pop("seen") or groups.pop("black_cameras")
     if not seen:
         raise Malformed("it has no camera; expected JPEG or PNG frames under steps/observation")

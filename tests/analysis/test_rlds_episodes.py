@@ -237,6 +237,26 @@ def test_depth_is_no_camera_and_the_wrist_comes_last(tmp_path):
     assert meta.cameras == ("image", "hand_image")
 
 
+@pytest.mark.parametrize("flagged", [True, False])
+def test_of_a_history_of_images_the_newest_is_shown(tmp_path, flagged):
+    past = encode_image(np.full((48, 64, 3), 200, np.uint8), "jpeg", 92)
+    history = {
+        "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
+        "sequence": {"feature": image("jpeg", 48, 64, 3), "length": "2"},
+    }
+    feature = {"steps/observation/image": [each for newest in pictures() for each in (past, newest)]}
+    features = (flags(STEPS) if flagged else {}) | ACTION | feature
+    step = {"action": tensor("float32", 2), "observation": dictionary(image=history)}
+    folder = write_rlds(tmp_path, {"train": [[features]]}, specification(step), "lab_data")
+    episode = RldsSource(folder).open("train/0")
+    assert episode.meta.length == STEPS
+    assert [episode.encoded_frame("image", index)[0] for index in range(STEPS)] == pictures()
+    features["steps/observation/image"].pop()
+    write_rlds(tmp_path, {"train": [[features | flags(STEPS)]]}, specification(step), "lab_data")
+    (broken,) = RldsSource(folder).scan()
+    assert isinstance(broken, BrokenEpisode) and "has 11 frames, expected 12" in broken.reason
+
+
 def test_reward_and_metadata_tell_success(tmp_path):
     step = {"action": tensor("float32", 2), "observation": OBSERVATION}
     reward = np.zeros(STEPS, np.float32)
