@@ -37,6 +37,7 @@ class Offered:
     page: Page  # of the usable ones
     all_usable: int
     broken: Page
+    splits: tuple[str, ...]  # names
 
 
 def choose_episode(
@@ -92,7 +93,7 @@ def _offered(workspace: Workspace, dataset: str) -> Offered:
     usable = Filter(datasets=(dataset,), broken=False)
     total = page.total if own.filter == usable else index.query(usable, size=0).total
     broken = index.query(Filter(datasets=(dataset,), broken=True), size=BROKEN_SHOWN)
-    return Offered(shown, page, total, broken)
+    return Offered(shown, page, total, broken, index.splits((dataset,)))
 
 
 def _beyond(library: Library, dataset: str, id: str, by_link: bool) -> EpisodeMeta | None:
@@ -119,6 +120,8 @@ def _controls(offered: Offered) -> None:
     with st.popover("Filter and sort", width="stretch", icon=":material/tune:"):
         list_controls.success(shown)
         list_controls.rationale(shown)
+        if list_controls.can_split(shown, offered.splits):
+            list_controls.split(shown, offered.splits)
         list_controls.lengths(shown)
         list_controls.order(shown)
     if shown.narrowed:

@@ -24,7 +24,7 @@ ORDERS: Mapping[str, str] = {  # as in the URL -> for a person; with a "-" in fr
     "robot": "Robot",
     "id": "Id",
 }
-NAMES = ("q", "in", "success", "rationale", "shortest", "longest", "broken", "sort", "p")
+NAMES = ("q", "in", "success", "rationale", "split", "shortest", "longest", "broken", "sort", "p")
 LONGEST_TEXT = 500
 EVERYTHING = Filter()
 
@@ -58,6 +58,7 @@ class EpisodeList:
             "in": camera_text(wanted.datasets),
             "success": wanted.success,
             "rationale": _words(wanted.has_rationale),
+            "split": wanted.split,
             "shortest": "" if wanted.shortest is None else str(wanted.shortest),
             "longest": "" if wanted.longest is None else str(wanted.longest),
             "broken": _words(wanted.broken),
@@ -98,6 +99,7 @@ def list_from(parameters: Mapping[str, str], datasets: Sequence[str]) -> tuple[E
         longest=number("longest"),
         success="yes" if success == "yes" else "no" if success == "no" else "unrecorded" if success else "",
         has_rationale=_flag(choice("rationale", RATIONALE)),
+        split=parameters.get("split", "")[:LONGEST_TEXT],
         broken=_flag(choice("broken", USABLE)),
     )
     sort = parameters.get("sort", "") or "position"

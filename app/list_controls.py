@@ -28,6 +28,16 @@ def rationale(shown: EpisodeList) -> None:
     _choice("Rationale", "rationale", shown, RATIONALE)
 
 
+def split(shown: EpisodeList, names: Sequence[str]) -> None:
+    asked = [shown.filter.split] if shown.filter.split else []  # a link can ask for any
+    _choice("Split", "split", shown, {"": "Any"} | {name: name for name in (*names, *asked)})
+
+
+def can_split(shown: EpisodeList, names: Sequence[str]) -> bool:
+    """Whether there is more than one split to choose, or one chosen already, which must not be stuck."""
+    return len(names) > 1 or bool(shown.filter.split)
+
+
 def usable(shown: EpisodeList) -> None:
     _choice("Files", "broken", shown, USABLE)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from analysis.catalogue import EpisodeIndex, Filter, Order
 from analysis.episodes import BrokenEpisode
+from analysis.episodes.splits import in_splits
 from analysis.types import EpisodeMeta
 
 SIZES = (1_000, 10_000, 100_000)
@@ -60,7 +61,8 @@ def _meta(number: int, draw: random.Random) -> EpisodeMeta:
         action_units=("m", "m", "m", "rad", "rad", "rad", "open"),
         has_rationale=number % 3 == 0,
         digest=f"{number:016x}",
-        extra={"file_path": f"/datasets/bridge/{number}/out.npy", "episode_id": str(number)},
+        extra={"file_path": f"/datasets/bridge/{number}/out.npy", "episode_id": str(number)}
+        | in_splits(["val" if number % 10 == 0 else "train"]),
     )
 
 
@@ -74,6 +76,7 @@ def queries(last: int) -> dict[str, tuple[Filter, Order, int]]:
         "search in Chinese": (Filter(text="红色"), Order(), 0),
         "filter length, success": (Filter(shortest=50, longest=100, success="yes"), Order(), 0),
         "filter has rationale": (Filter(has_rationale=True), Order("id", descending=True), 0),
+        "filter split": (Filter(split="val"), Order(), 0),
         "broken": (Filter(broken=True), Order(), 0),
         "sort by length": (Filter(), Order("length", descending=True), 0),
         "sort by instruction": (Filter(), Order("instruction"), 0),
@@ -101,6 +104,7 @@ def measure(folder: Path, size: int, repeats: int) -> dict[str, float]:
     for name, (filter, order, page) in queries((size - 1) // 50).items():
         found[name] = median(lambda f=filter, o=order, p=page: index.query(f, o, p), repeats)  # type: ignore[misc]
     found["find by id"] = median(lambda: index.find(f"episode_{size // 2:06}"), repeats)
+    found["names of splits"] = median(index.splits, repeats)
     found["overview"] = median(index.overview, repeats)
     start = time.perf_counter()
     entries = list(source.scan())

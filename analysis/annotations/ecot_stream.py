@@ -8,6 +8,7 @@ from typing import Any
 
 import ijson  # type: ignore[import-untyped]
 
+from analysis.annotations.json_nan import NanAsNull
 from analysis.annotations.json_nesting import JsonNesting
 from models.errors import UserError
 
@@ -38,15 +39,17 @@ def _parsed(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     found = ijson.sendable_list()
     parser = ijson.kvitems_coro(found, "", use_float=True)
-    nesting = JsonNesting()
+    nesting, strict = JsonNesting(), NanAsNull()
     read = since = recordings = 0
     for portion in portions:
+        text = strict(portion, nesting.in_string, nesting.escaped)
         if nesting.deepest(portion) > MAX_DEPTH:
             raise UserError(
                 f"{path.name} is nested more than {MAX_DEPTH} levels deep near byte {read:,}; expected {LAYOUT}"
             )
         try:
-            parser.send(portion)
+            if text:  # to the parser nothing is the end
+                parser.send(text)
         except (ijson.JSONError, UnicodeDecodeError) as error:  # the latter for half a surrogate pair
             raise _damaged(path, error, read, size, recordings) from None
         read += len(portion)
@@ -63,6 +66,8 @@ def _parsed(
         found.clear()
         progress(read, size)
     try:
+        if strict.kept:
+            parser.send(strict.kept)
         parser.close()
     except ijson.JSONError as error:
         raise _damaged(path, error, read, size, recordings) from None

@@ -17,8 +17,13 @@ class JsonNesting:
 
     def __init__(self) -> None:
         self._depth = 0
-        self._in_string = False
+        self.in_string = False  # what is fed next begins within a string
         self._held = b""  # a backslash whose escaped character comes with the next portion
+
+    @property
+    def escaped(self) -> bool:
+        """Whether what is fed next begins right behind a backslash."""
+        return bool(self._held)
 
     def deepest(self, portion: bytes) -> int:
         """The greatest number of open brackets and braces, outside strings, anywhere in ``portion``."""
@@ -28,8 +33,8 @@ class JsonNesting:
         if b"\\" in text:
             text = ESCAPE.sub(b"", text)
         parts = text.translate(None, OTHERS).split(b'"')
-        outside = b"".join(parts[self._in_string :: 2])
-        self._in_string ^= len(parts) % 2 == 0
+        outside = b"".join(parts[self.in_string :: 2])
+        self.in_string ^= len(parts) % 2 == 0
         if not outside:
             return self._depth
         depths = self._depth + np.cumsum(np.frombuffer(outside.translate(STEPS), np.int8), dtype=np.int64)

@@ -29,7 +29,8 @@ CREATE TABLE scans (scan INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT NOT NUL
                     complete INTEGER NOT NULL);
 CREATE TABLE episodes (episode INTEGER PRIMARY KEY, scan INTEGER NOT NULL, id TEXT COLLATE NOCASE,
                        instruction TEXT COLLATE NOCASE, task TEXT COLLATE NOCASE, robot TEXT COLLATE NOCASE,
-                       length INTEGER, duration REAL, success INTEGER, has_rationale INTEGER, broken TEXT, kind TEXT);
+                       length INTEGER, duration REAL, success INTEGER, has_rationale INTEGER, splits TEXT, broken TEXT,
+                       kind TEXT);
 CREATE INDEX by_id ON episodes (id, scan);
 CREATE INDEX by_length ON episodes (length, scan, broken);
 CREATE INDEX by_instruction ON episodes (instruction, scan, broken);
@@ -37,6 +38,7 @@ CREATE INDEX by_task ON episodes (task, scan, broken);
 CREATE INDEX by_robot ON episodes (robot, scan, broken);
 CREATE INDEX by_success ON episodes (success, scan, broken);
 CREATE INDEX by_rationale ON episodes (has_rationale, scan, broken);
+CREATE INDEX by_splits ON episodes (splits, scan, broken);
 CREATE TABLE contents (episode INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (id, instruction, task, tokenize = 'unicode61 remove_diacritics 2',
                                        prefix = '1 2 3');

@@ -7,6 +7,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from analysis.catalogue.rows import in_split
+
 COLUMNS = ("position", "data set", "id", "instruction", "task", "robot", "length", "duration", "success", "rationale")
 SORTED = {name: name for name in COLUMNS[2:-1]} | {"rationale": "has_rationale"}  # column -> the table's
 
@@ -21,6 +23,7 @@ class Filter:
     longest: int | None = None  # steps
     success: Literal["", "yes", "no", "unrecorded"] = ""
     has_rationale: bool | None = None
+    split: str = ""  # the whole name of a split or filter mask of the data set, such as train
     broken: bool | None = None
 
 
@@ -52,6 +55,9 @@ def conditions(filter: Filter) -> tuple[str, list[Any]]:
     if filter.has_rationale is not None:
         wanted.append("has_rationale = ?")
         given.append(filter.has_rationale)
+    if filter.split:
+        wanted.append("instr(splits, ?)")
+        given.append(in_split(filter.split))
     if filter.broken is not None:
         wanted.append(f"broken IS {'NOT ' if filter.broken else ''}NULL")
     return " AND ".join(wanted), given

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.catalogue.database import Damaged, alone, is_current, working
 from analysis.catalogue.filter import COLUMNS, Filter, Order
 from analysis.catalogue.overview import Overview, overview
-from analysis.catalogue.page import STATES, IndexedEpisode, Page, entries_of, page_of, shown_scans, where_of
+from analysis.catalogue.page import STATES, IndexedEpisode, Page, entries_of, page_of, shown_scans, splits_in, where_of
 from analysis.catalogue.rows import as_text
 from analysis.catalogue.scan import Scanned, begin, finish, sweep, write_batches
 from analysis.types import EpisodeMeta
@@ -93,6 +93,10 @@ class EpisodeIndex:
         if order.column not in COLUMNS:
             raise UserError(f"episodes cannot be sorted by {order.column!r}; expected one of {', '.join(COLUMNS)}")
         return working(self.path, lambda connection: page_of(connection, filter, order, size, page * size))
+
+    def splits(self, datasets: Sequence[str] = ()) -> tuple[str, ...]:
+        """The names of the splits and filter masks of these data sets, of all of them unless some are named."""
+        return working(self.path, lambda connection: splits_in(connection, datasets))
 
     def find(self, id: str, dataset: str | None = None) -> tuple[IndexedEpisode, ...]:
         """Every usable episode of this id, in the data set of that name or in all of them."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.catalogue.database import Damaged
 from analysis.catalogue.filter import Filter, Order, conditions, ordering
-from analysis.catalogue.rows import entry_of
+from analysis.catalogue.rows import entry_of, split_names
 from analysis.episodes import BrokenEpisode
 from analysis.types import EpisodeMeta
 
@@ -43,6 +43,13 @@ def where_of(filter: Filter, shown: Mapping[int, str]) -> tuple[str, list[Any]]:
     """A WHERE expression over the table ``episodes``, and its arguments."""
     where, given = conditions(filter)
     return f"scan IN ({', '.join(str(scan) for scan in shown)}) AND {where}", given
+
+
+def splits_in(connection: sqlite3.Connection, datasets: Sequence[str]) -> tuple[str, ...]:
+    """The names of all splits, in alphabetical order."""
+    scans = ", ".join(str(scan) for scan in shown_scans(connection, datasets))
+    found = connection.execute(f"SELECT DISTINCT splits FROM episodes WHERE scan IN ({scans}) AND splits IS NOT NULL")
+    return tuple(sorted({name for (joined,) in found for name in split_names(joined)}))
 
 
 def page_of(connection: sqlite3.Connection, filter: Filter, order: Order, size: int, start: int) -> Page:

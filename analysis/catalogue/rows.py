@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.episodes import BrokenEpisode
+from analysis.episodes.splits import splits_of
 from analysis.types import EpisodeMeta
 
 TUPLES = {entry.name for entry in fields(EpisodeMeta) if str(entry.type).startswith("tuple")}
+BREAK = "\n"  # around the name of a split
 NUMBER = re.compile(r"\d[\d,._]*")
 
 
@@ -27,6 +29,7 @@ def columns(entry: EpisodeMeta | BrokenEpisode) -> dict[str, Any]:
             "duration": None,
             "success": None,
             "has_rationale": None,
+            "splits": None,
         }
     return _texts({"id": entry.id, "instruction": entry.instruction, "task": entry.task, "robot": entry.robot}) | {
         "broken": None,
@@ -35,7 +38,23 @@ def columns(entry: EpisodeMeta | BrokenEpisode) -> dict[str, Any]:
         "duration": entry.length / entry.fps if entry.fps else None,
         "success": entry.success,
         "has_rationale": entry.has_rationale,
+        "splits": _joined(splits_of(entry)),
     }
+
+
+def in_split(name: str) -> str:
+    """What the column ``splits`` holds somewhere of an episode that is in this one."""
+    return f"{BREAK}{as_text(name)}{BREAK}"
+
+
+def split_names(joined: str) -> list[str]:
+    """The names in a value of the column ``splits``."""
+    return joined.strip(BREAK).split(BREAK)
+
+
+def _joined(names: tuple[str, ...]) -> str | None:
+    """All of them with a break on either side; None where there is none."""
+    return in_split(BREAK.join(names)) if names else None
 
 
 def kind(entry: BrokenEpisode) -> str:

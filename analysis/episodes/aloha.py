@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.dataset_description import ACTIONS_ARE
+from analysis.episodes.finite import without_states
 from analysis.episodes.hdf5_file import check_inside, hdf5_files, name_of, named, stamp
 from analysis.episodes.hdf5_guard import Part
 from analysis.episodes.hdf5_layout import layout
@@ -83,6 +84,8 @@ def _read(file: h5py.File, id: str, path: Path, stamp: tuple[int, int]) -> Hdf5T
     names, units = _columns(actions.shape[1], "action")
     check_finite(actions, names, "actions", where)
     states, state_names, state_units = _states(file, len(actions), where)
+    if lost := without_states(states, state_names):
+        states, state_names, state_units = None, (), ()
     frames = _frames(file, len(actions), where)
     meta = EpisodeMeta(
         id=id,
@@ -98,7 +101,7 @@ def _read(file: h5py.File, id: str, path: Path, stamp: tuple[int, int]) -> Hdf5T
         state_names=state_names,
         state_units=state_units,
         digest=_digest(file, frames, actions, states),
-        extra={ACTIONS_ARE: "absolute"} | _extra(file),
+        extra={ACTIONS_ARE: "absolute"} | _extra(file) | lost,
     )
     return Hdf5Trajectory(meta, actions, states, frames, upside_down=False, stamp=stamp)
 
@@ -120,7 +123,6 @@ def _states(
     states = table(file, "observations/qpos", where)
     check_length(len(states), length, "/observations/qpos", where)
     names, units = _columns(states.shape[1], "qpos")
-    check_finite(states, names, "qpos", where)
     return states, names, units
 
 

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
+from analysis.episodes.finite import not_finite
 from analysis.episodes.hdf5_file import reading
 from analysis.episodes.hdf5_guard import WHOLE, Part, check
 from models.errors import UserError
@@ -114,10 +115,5 @@ def check_length(found: int, expected: int, what: str, where: str) -> None:
 
 def check_finite(values: Float[np.ndarray, "T C"], columns: tuple[str, ...], what: str, where: str) -> None:
     """Raises UserError for NaN or infinity, naming step and dimension."""
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        step, column = (int(index) for index in bad[0])
-        raise UserError(
-            f"{where} has {len(bad)} {what} that are no finite number; the first is {values[step, column]} at step "
-            f"{step}, dimension {columns[column]!r}"
-        )
+    if said := not_finite(values, columns, what):
+        raise UserError(f"{where} has {said}")

@@ -14,17 +14,18 @@ from jaxtyping import Float, UInt8
 
 from analysis.episodes.encoded_image import decode, header
 from analysis.episodes.file_bytes import read_bytes
-from analysis.episodes.image_folder_table import ACTIONS, DESCRIPTION, LFS_POINTER, STATES, Described, read_described
+from analysis.episodes.image_folder_described import Described, read_described
+from analysis.episodes.image_folder_files import Tables, is_episode, is_named, tables_of
+from analysis.episodes.image_folder_frames import Frames, listed_frames, named_frames
 from analysis.episodes.links import stays_inside
-from analysis.episodes.raw_frame import MAX_FRAME_BYTES
+from analysis.episodes.raw_frame import MAX_FRAME_BYTES, as_png
 from analysis.episodes.source import BrokenEpisode
 from analysis.types import EpisodeMeta, Step
 from models.errors import UserError
 from models.types import Observation, Rationale
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-ONE_CAMERA = "image"  # the name of the only camera, where frames lie without a folder of its name
-POINTER_BYTES = range(110, 200)  # how large a Git LFS pointer can be
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+PASSED_ON = ("jpeg", "png")  # what all that takes frames can read
 LOOKED_AT = 200  # folders, until one is recognised
 
 
@@ -36,7 +37,7 @@ class ImageFolderSource:
 
     @classmethod
     def handles(cls, path: Path) -> bool:
-        return path.is_dir() and any(_is_episode(folder) for folder in islice(_folders(path), LOOKED_AT))
+        return path.is_dir() and any(found for _, found in islice(_folders(path), LOOKED_AT))
 
     def scan(self) -> Iterator[EpisodeMeta | BrokenEpisode]:
         """Reads the tables and the names of the frames, no frame."""
@@ -47,9 +48,9 @@ class ImageFolderSource:
                 yield BrokenEpisode(str(folder), str(error))
 
     def open(self, id: str) -> ImageFolderEpisode:
-        folder = self.root if id == self.root.name and _is_episode(self.root) else self.root / id
+        folder = self.root if id == self.root.name and is_episode(self.root) else self.root / id
         inside = not any(part.startswith(".") for part in Path(id).parts) and stays_inside(folder, self.root)
-        if not id or not inside or not _is_episode(folder):
+        if not id or not inside or not is_episode(folder):
             some = ", ".join(self._id(folder) for folder in islice(_episodes(self.root), 5))
             raise UserError(f"there is no episode {id!r} at {self.root}; it has {some or 'none'}")
         return _read(folder, id, self.root)
@@ -83,10 +84,14 @@ class ImageFolderEpisode:
 
     def frame(self, camera: str, index: int) -> UInt8[np.ndarray, "H W 3"]:
         """One camera's frame, decoded. Raises UserError for an unknown camera or an undecodable image."""
-        return decode(self.encoded_frame(camera, index)[0], f"{self.frames[camera][index].name} of camera {camera!r}")
+        return decode(self._read(camera, index)[0], f"{self.frames[camera][index].name} of camera {camera!r}", FORMATS)
 
     def encoded_frame(self, camera: str, index: int) -> tuple[bytes, str]:
-        """The file's bytes and their media type, told by the bytes rather than the suffix."""
+        """The file's bytes and their media type, told by the bytes rather than the suffix; WebP and BMP as PNG."""
+        data, kind = self._read(camera, index)
+        return (data, f"image/{kind}") if kind in PASSED_ON else (as_png(self.frame(camera, index)), "image/png")
+
+    def _read(self, camera: str, index: int) -> tuple[bytes, str]:
         self._check_index(index)
         if camera not in self.frames:
             raise UserError(
@@ -94,10 +99,10 @@ class ImageFolderEpisode:
             )
         path = self.frames[camera][index]
         data = _bytes(path, self.root)
-        found = header(data)
+        found = header(data, FORMATS)
         if found is None:
             raise UserError(f"{path.name} of camera {camera!r} cannot be decoded: its {len(data):,} bytes are no image")
-        return data, f"image/{found[0]}"
+        return data, found[0]
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < self.meta.length:
@@ -118,24 +123,25 @@ def _bytes(path: Path, root: Path) -> bytes:
         raise UserError(f"{path.name} in {path.parent} cannot be read: {error.strerror}") from None
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """The root and the folders below it in a stable order, not into episodes, links and hidden folders."""
-    for folder, inner, _ in os.walk(root, followlinks=False):
-        inner[:] = [] if _is_episode(Path(folder)) else sorted(name for name in inner if not name.startswith("."))
-        yield Path(folder)
+def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
+    """The root and the folders below it in a stable order, and whether each is an episode.
+
+    Not into links, hidden folders and episodes; but into those that only look like one, as there may be others below.
+    """
+    for name, inner, _ in os.walk(root, followlinks=False):
+        folder = Path(name)
+        inner[:] = [] if is_named(folder) else sorted(each for each in inner if not each.startswith("."))
+        yield folder, is_episode(folder)
 
 
 def _episodes(root: Path) -> Iterator[Path]:
-    return (folder for folder in _folders(root) if _is_episode(folder))
-
-
-def _is_episode(folder: Path) -> bool:
-    return (folder / DESCRIPTION).exists() or (folder / ACTIONS).exists()
+    return (folder for folder, found in _folders(root) if found)
 
 
 def _read(folder: Path, id: str, root: Path) -> ImageFolderEpisode:
-    described = read_described(folder, root)
-    frames = _frames(folder, root)
+    tables = tables_of(folder)
+    described = read_described(folder, tables, root)
+    frames = named_frames(folder, described.images, root) if described.images else listed_frames(folder, root)
     length = len(described.actions.values)
     for camera, files in frames.items():
         if len(files) != length:
@@ -144,7 +150,7 @@ def _read(folder: Path, id: str, root: Path) -> ImageFolderEpisode:
                 "actions; expected one each a step"
             )
     return ImageFolderEpisode(
-        _meta(folder, id, described, frames),
+        _meta(folder, id, described, frames, tables),
         described.actions.values,
         None if described.states is None else described.states.values,
         frames,
@@ -153,7 +159,7 @@ def _read(folder: Path, id: str, root: Path) -> ImageFolderEpisode:
     )
 
 
-def _meta(folder: Path, id: str, said: Described, frames: Mapping[str, tuple[Path, ...]]) -> EpisodeMeta:
+def _meta(folder: Path, id: str, said: Described, frames: Frames, tables: Tables) -> EpisodeMeta:
     return EpisodeMeta(
         id=id,
         source=str(folder),
@@ -169,81 +175,16 @@ def _meta(folder: Path, id: str, said: Described, frames: Mapping[str, tuple[Pat
         state_names=() if said.states is None else said.states.names,
         state_units=() if said.states is None else said.states.units,
         has_rationale=bool(said.rationales),
-        digest=_digest(folder, frames),
+        digest=_digest(tables, frames),
     )
 
 
-def _digest(folder: Path, frames: Mapping[str, tuple[Path, ...]]) -> str:
+def _digest(tables: Tables, frames: Frames) -> str:
     """Over the tables, and the frames' names and sizes: no frame is read for a list."""
     digest = hashlib.sha256()
-    for name in (DESCRIPTION, ACTIONS, STATES):
-        if (folder / name).exists():
-            digest.update(name.encode() + read_bytes(folder / name))
+    for path in tables.there:
+        digest.update(path.name.encode("utf-8", "replace") + read_bytes(path))
     for camera, files in frames.items():
         for file in files:
             digest.update(f"{camera}/{file.name} {file.stat().st_size}\n".encode("utf-8", "replace"))
     return digest.hexdigest()[:16]
-
-
-def _frames(folder: Path, root: Path) -> dict[str, tuple[Path, ...]]:
-    """Camera -> its files, out of ``frames/<camera>/``, ``frames/`` or the folder itself, whichever holds images."""
-    inside = folder / "frames"
-    if inside.is_symlink() and not stays_inside(inside, root):
-        raise UserError(
-            f"{inside.name} in {folder.name} is a link that leads out of {root}; put the folder itself there"
-        )
-    cameras = sorted(entry for entry in _entries(inside) if entry.is_dir() and not entry.is_symlink())
-    found = {camera.name: _numbered(camera) for camera in cameras}
-    found = {name: files for name, files in found.items() if files}
-    if not found:
-        flat = _numbered(inside) or _numbered(folder)
-        found = {ONE_CAMERA: flat} if flat else {}
-    if not found:
-        raise UserError(
-            f"{folder.name} has no frames; expected files such as frames/<camera>/000000.png or frames/000000.jpg"
-        )
-    for camera, files in found.items():
-        for file in files:
-            if file.is_symlink() and not stays_inside(file, root):
-                raise UserError(f"{file.name} of camera {camera!r} in {folder.name} is a link that leads out of {root}")
-            if not file.is_file():
-                raise UserError(f"{file.name} of camera {camera!r} in {folder.name} is no file, or a link to nothing")
-            _check_fetched(file, f"{file.name} of camera {camera!r} in {folder.name}")
-    return found
-
-
-def _check_fetched(file: Path, which: str) -> None:
-    """By the size, so that no frame is read for a list. Raises UserError for an empty file and a Git LFS pointer."""
-    size = file.stat().st_size
-    if size == 0:
-        raise UserError(f"{which} is empty; copy it again")
-    if size in POINTER_BYTES and read_bytes(file).startswith(LFS_POINTER):
-        raise UserError(f"{which} is a Git LFS pointer, not the image; run: git lfs pull")
-
-
-def _numbered(folder: Path) -> tuple[Path, ...]:
-    """The images of a folder by the number that ends their names: frame_2 before frame_10."""
-    found: dict[int, Path] = {}
-    for file in _entries(folder):
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
-            continue
-        digits = file.stem[len(file.stem.rstrip("0123456789")) :]
-        if not digits or len(digits) > 18:
-            raise UserError(
-                f"{file.name} in {folder} has no number at the end of its name; expected 000000{file.suffix}"
-            )
-        if int(digits) in found:
-            raise UserError(f"{folder} has two frames {int(digits)}: {found[int(digits)].name} and {file.name}")
-        found[int(digits)] = file
-    numbers = sorted(found)
-    if numbers and numbers[-1] - numbers[0] + 1 != len(numbers):
-        missing = next(number for number in range(numbers[0], numbers[-1]) if number not in found)
-        raise UserError(f"{folder} has no frame {missing} between {numbers[0]} and {numbers[-1]}")
-    return tuple(found[number] for number in numbers)
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise UserError(f"{folder} cannot be listed: {error.strerror}") from None

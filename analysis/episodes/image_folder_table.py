@@ -1,12 +1,11 @@
-"""The JSON and CSV files of an image folder: what the episode is about, its actions and its states."""
+"""A table of numbers over time, from CSV or from lists: its columns by name and unit, time and counters apart."""
 
 from __future__ import annotations
 
 import csv
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,17 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.episodes.file_bytes import read_bytes
+from analysis.episodes.image_folder_files import MAX_BYTES
+from analysis.episodes.image_folder_frames import LFS_POINTER
 from analysis.episodes.links import stays_inside
 from models.errors import UserError
-from models.types import Rationale
 
-DESCRIPTION, ACTIONS, STATES = "episode.json", "actions.csv", "states.csv"
-TIME = "time"
-LFS_POINTER = b"version https://git-lfs"
-MAX_BYTES = 100_000_000
+TIMES = ("time", "timestamp", "t", "time_s")  # columns of time, as they are called
+SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # by unit of time
+COUNTERS = ("step", "frame", "frame_index", "index", "episode_index")  # columns that only number the rows
 MAX_STEPS = 1_000_000
 MAX_COLUMNS = 1_000
 COLUMN = re.compile(r"^\s*(?P<name>[^\[\]]+?)\s*(?:\[(?P<unit>[^\[\]]*)\])?\s*$")
-TEXTS = ("instruction", "task", "robot")
 
 
 @dataclass(frozen=True)
@@ -38,99 +36,29 @@ class Table:
     seconds: Float[np.ndarray, " T"] | None = None  # from any zero; None if there is no column of time
 
 
-@dataclass(frozen=True)
-class Described:
-    """Everything about an episode but its frames."""
-
-    actions: Table
-    states: Table | None
-    instruction: str
-    task: str
-    robot: str
-    fps: float  # frames a second
-    success: bool | None
-    rationales: tuple[Rationale, ...]
+def split(table: Table) -> tuple[Table, Table | None]:
+    """Actions and states, where the names of the columns say that a table has both; else the table as it is."""
+    stated = [name.lower().startswith(("state", "observation")) for name in table.names]
+    if not any(stated) or not any(name.lower().startswith("action") for name in table.names):
+        return table, None
+    actions, states = ([at for at, is_state in enumerate(stated) if is_state is wanted] for wanted in (False, True))
+    return _columns(table, actions), _columns(table, states)
 
 
-def read_described(folder: Path, root: Path) -> Described:
-    """Reads the tables of an episode's folder. Raises UserError with one sentence for the first thing wrong."""
-    said = _description(folder, root)
-    actions = _table(folder / ACTIONS, said, "action", root)
-    if actions is None:
-        raise UserError(f"{folder.name} has no actions; expected {ACTIONS}, or 'actions' in {DESCRIPTION}")
-    if not len(actions.values):
-        raise UserError(f"{folder.name} has zero steps; an episode needs at least one")
-    states = _table(folder / STATES, said, "state", root)
-    if states is not None and len(states.values) != len(actions.values):
-        raise UserError(
-            f"lengths disagree in {folder.name}: there are {len(states.values)} states and {len(actions.values)} "
-            "actions"
-        )
-    for key in TEXTS:
-        if not isinstance(said.get(key, ""), str):
-            raise UserError(f"{key!r} in {folder.name}/{DESCRIPTION} is {said[key]!r}; expected a text")
-    success = said.get("success")
-    if success not in (None, True, False):
-        raise UserError(f"'success' in {folder.name}/{DESCRIPTION} is {success!r}; expected true, false or null")
-    return Described(
-        actions=actions,
-        states=states,
-        instruction=said.get("instruction", ""),
-        task=said.get("task", ""),
-        robot=said.get("robot", ""),
-        fps=_fps(said.get("fps"), actions, folder),
-        success=None if success is None else bool(success),
-        rationales=_rationales(said.get("rationales", []), len(actions.values), folder),
-    )
-
-
-def _description(folder: Path, root: Path) -> Mapping[str, Any]:
-    path = folder / DESCRIPTION
-    if not path.exists():
-        return {}
+def csv_table(path: Path, kind: str, root: Path) -> Table:
+    """A CSV file with names in its header; ``kind``: action or state. Raises UserError for the first thing wrong."""
+    where = f"{path.parent.name}/{path.name}"
     try:
-        found = json.loads(_text(path, root))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{folder.name}/{DESCRIPTION} is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{folder.name}/{DESCRIPTION} holds {type(found).__name__}; expected an object")
-    return found
+        cells = [row for row in csv.reader(text_of(path, root).splitlines()) if row]
+    except csv.Error as error:
+        raise UserError(f"{where} is no CSV: {error}") from None
+    if not cells:
+        raise UserError(f"{where} is empty; expected a header such as x [m],gripper [open]")
+    return checked_table(cells[1:], [_column(cell, path) for cell in cells[0]], where, kind)
 
 
-def _table(path: Path, said: Mapping[str, Any], kind: str, root: Path) -> Table | None:
-    if path.exists():
-        if said.get(f"{kind}s") is not None:
-            raise UserError(f"{path.parent.name} has {kind}s twice, in {path.name} and in {DESCRIPTION}; leave one out")
-        try:
-            cells = [row for row in csv.reader(_text(path, root).splitlines()) if row]
-        except csv.Error as error:
-            raise UserError(f"{path.parent.name}/{path.name} is no CSV: {error}") from None
-        if not cells:
-            raise UserError(f"{path.parent.name}/{path.name} is empty; expected a header such as x [m],gripper [open]")
-        columns = [_column(cell, path) for cell in cells[0]]
-        return _checked(cells[1:], columns, f"{path.parent.name}/{path.name}", kind)
-    if said.get(f"{kind}s") is None:
-        return None
-    where = f"{kind}s in {path.parent.name}/{DESCRIPTION}"
-    rows, names, units = (said.get(key) for key in (f"{kind}s", f"{kind}_names", f"{kind}_units"))
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise UserError(f"{where} are no list of lists; expected one list of numbers a step")
-    if not isinstance(names, list) or not isinstance(units, list) or len(names) != len(units):
-        raise UserError(f"{where} lack {kind}_names and {kind}_units; expected two lists of texts of the same length")
-    return _checked(rows, [(str(name), str(unit)) for name, unit in zip(names, units, strict=True)], where, kind)
-
-
-def _column(cell: str, path: Path) -> tuple[str, str]:
-    found = COLUMN.match(cell)
-    if found is None or re.fullmatch(r"[-+.\deE]+", found["name"]):
-        raise UserError(
-            f"{path.parent.name}/{path.name} has the column {cell!r}; expected a header of names and units such as"
-            " x [m]"
-        )
-    return found["name"], found["unit"] or ""
-
-
-def _checked(rows: Sequence[Sequence[Any]], columns: Sequence[tuple[str, str]], where: str, kind: str) -> Table:
+def checked_table(rows: Sequence[Sequence[Any]], columns: Sequence[tuple[str, str]], where: str, kind: str) -> Table:
+    """Rows of numbers as a table. Raises UserError for the first thing wrong, beginning with the phrase ``where``."""
     if len(rows) > MAX_STEPS or len(columns) > MAX_COLUMNS:
         raise UserError(f"{where} has {len(rows)} rows and {len(columns)} columns; at most {MAX_STEPS} x {MAX_COLUMNS}")
     names = [name for name, _ in columns]
@@ -154,50 +82,15 @@ def _checked(rows: Sequence[Sequence[Any]], columns: Sequence[tuple[str, str]], 
             f"{where} has {len(bad)} {kind}s that are no finite number; the first is {values[step, column]} at step "
             f"{step}, dimension {names[column]!r}"
         )
-    kept = [index for index, name in enumerate(names) if name != TIME]
+    kept = [index for index, name in enumerate(names) if name.lower() not in TIMES + COUNTERS]
     if not kept:
-        raise UserError(f"{where} has no column besides {TIME!r}; expected one a dimension")
-    return Table(
-        values[:, kept].astype(np.float32),
-        tuple(names[index] for index in kept),
-        tuple(columns[index][1] for index in kept),
-        values[:, names.index(TIME)].astype(np.float32) if TIME in names else None,
-    )
+        raise UserError(f"{where} has no column besides {', '.join(names)}; expected one a dimension")
+    table = Table(values.astype(np.float32), tuple(names), tuple(unit for _, unit in columns))
+    return replace(_columns(table, kept), seconds=_seconds(values, columns, where))
 
 
-def _fps(stated: object, actions: Table, folder: Path) -> float:
-    if stated is None and actions.seconds is not None and len(actions.seconds) > 1:
-        stated = 1 / step if (step := float(np.median(np.diff(actions.seconds)))) > 0 else 0.0
-    if stated is None:
-        raise UserError(
-            f"{folder.name} does not say its frame rate; expected 'fps' in {DESCRIPTION}, or a column time [s] in"
-            f" {ACTIONS}"
-        )
-    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 < stated < 100_000:
-        raise UserError(f"{folder.name} says {stated!r} frames a second; expected a positive number")
-    return float(stated)
-
-
-def _rationales(found: object, length: int, folder: Path) -> tuple[Rationale, ...]:
-    where = f"{folder.name}/{DESCRIPTION}"
-    if not isinstance(found, list):
-        raise UserError(f"'rationales' in {where} is no list; expected objects with start, stop and parts")
-    return tuple(_rationale(entry, length, f"rationale {index} in {where}") for index, entry in enumerate(found))
-
-
-def _rationale(entry: object, length: int, which: str) -> Rationale:
-    given: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
-    start, stop, parts = given.get("start"), given.get("stop"), given.get("parts")
-    if type(start) is not int or type(stop) is not int or not isinstance(parts, dict) or not any(parts.values()):
-        raise UserError(f"{which} lacks start and stop (whole numbers) or parts (texts by name)")
-    if not all(isinstance(said, str) for said in parts.values()):
-        raise UserError(f"{which} has parts that are no text")
-    if not 0 <= start < stop <= length:
-        raise UserError(f"{which} covers steps [{start}, {stop}) of {length}")
-    return Rationale(parts, start=start, stop=stop, author=str(given.get("author", "")))
-
-
-def _text(path: Path, root: Path) -> str:
+def text_of(path: Path, root: Path) -> str:
+    """What a file holds. Raises UserError if it cannot be read, is too large, or is a link out of ``root``."""
     if path.is_symlink() and not stays_inside(path, root):
         raise UserError(f"{path.parent.name}/{path.name} is a link that leads out of {root}; put the file itself there")
     try:
@@ -210,3 +103,34 @@ def _text(path: Path, root: Path) -> str:
         return content.decode("utf-8-sig", "replace")
     except OSError as error:
         raise UserError(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}") from None
+
+
+def _columns(table: Table, kept: Sequence[int]) -> Table:
+    return Table(
+        table.values[:, kept],
+        tuple(table.names[index] for index in kept),
+        tuple(table.units[index] for index in kept),
+        table.seconds,
+    )
+
+
+def _column(cell: str, path: Path) -> tuple[str, str]:
+    found = COLUMN.match(cell)
+    if found is None or re.fullmatch(r"[-+.\deE]+", found["name"]):
+        raise UserError(
+            f"{path.parent.name}/{path.name} has the column {cell!r}; expected a header of names and units such as"
+            " x [m]"
+        )
+    return found["name"], found["unit"] or ""
+
+
+def _seconds(
+    values: Float[np.ndarray, "T C"], columns: Sequence[tuple[str, str]], where: str
+) -> Float[np.ndarray, " T"] | None:
+    """The first column of time, in seconds; not rounded, as it may count from 1970."""
+    for index, (name, unit) in enumerate(columns):
+        if name.lower() in TIMES:
+            if unit not in SECONDS:
+                raise UserError(f"{where} has the time in {unit!r}; expected one of {', '.join(filter(None, SECONDS))}")
+            return values[:, index] * SECONDS[unit]
+    return None

@@ -18,6 +18,7 @@ from analysis.episodes.rlds_features import FeatureSpec, read_features
 from analysis.episodes.rlds_files import DataSet, Shard, Split, find_data_sets, version_folders
 from analysis.episodes.rlds_record import Place, Recording, frame_ranges, read_record
 from analysis.episodes.source import BrokenEpisode
+from analysis.episodes.splits import in_splits
 from analysis.episodes.tfrecord import Malformed, Payload, ShardIndex, index_shard, opened, stamp
 from analysis.types import EpisodeMeta
 from models.errors import UserError
@@ -179,7 +180,7 @@ def _entries(
 
 def _read(payload: Payload, data_set: DataSet, shard: _Numbered, number: int, features: _Specs) -> Recording:
     path = shard.shard.path
-    extra = {"data_set": data_set.name, "split": shard.split.name, "record": str(number)} | dict(features.extra)
+    extra = {"data_set": data_set.name, "record": str(number)} | in_splits([shard.split.name]) | dict(features.extra)
     place = Place(f"{data_set.prefix}{shard.id(number)}", str(path), data_set.name, extra)
     return read_record(payload, features.specs, place)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from analysis.episodes.finite import not_finite
 from analysis.episodes.rlds_example import MAX_FEATURE_BYTES, Range, Values, values
 from analysis.episodes.rlds_features import FeatureSpec
 from analysis.episodes.rlds_known import ACTION_PARTS, Known
@@ -24,7 +25,9 @@ STATES = (  # the first group that a data set has, joined in this order; each a 
     ("proprio",),
     ("robot_state",),
     ("EEF_state", "gripper_state"),
-    ("base_pose_tool_reached", "gripper_closed"),
+    ("base_pose_tool_reached", "clip_function_input/base_pose_tool_reached", "gripper_closed"),  # Fractal, Kuka
+    ("present/xyz", "present/axis_angle", "present/sensed_close"),  # BC-Z
+    ("ee_states", "gripper_states", "joint_states"),  # Viola
     ("cartesian_position", "gripper_position"),
     ("robot_obs",),
     ("end_effector_cartesian_pos",),
@@ -74,12 +77,15 @@ def read_actions(record: Record, steps: int, known: Known) -> Table:
     for name in ACTIONS:
         parts = sorted(record.below(name), key=_part_order)
         if found := [part for part in parts if record.spec(part, "number").kind == "number"]:
-            return _joined(record, found, steps, "action", (known.action, known.action_units), name)
+            table = _joined(record, found, steps, "action", (known.action, known.action_units), name)
+            if said := not_finite(table.values, table.names, "actions"):
+                raise Malformed(f"it has {said}")
+            return table
     raise Malformed("it has no numbers under steps/action")
 
 
 def read_states(record: Record, steps: int, known: Known) -> Table | None:
-    """Proprioception, or None where the data set has none under a known name."""
+    """Proprioception, finite or not, or None where the data set has none under a known name."""
     for group in STATES:
         names = [f"steps/observation/{name}" for name in group]
         found = [part for name in names for part in record.below(name) if record.spec(part, "number").kind == "number"]
@@ -120,12 +126,6 @@ def _joined(
     else:
         said = [_part_names(part[len(prefix) + 1 :], columns[part].shape[1]) for part in parts]
         names, units = tuple(n for part in said for n in part[0]), tuple(u for part in said for u in part[1])
-    if len(bad := np.argwhere(~np.isfinite(table))):
-        step, column = (int(index) for index in bad[0])
-        raise Malformed(
-            f"{len(bad)} of its {what}s are no finite number; the first is {table[step, column]} at step {step}, "
-            f"dimension {names[column]!r}"
-        )
     return Table(table, names, units)
 
 

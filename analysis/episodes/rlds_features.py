@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class FeatureSpec:
     kind: str  # "image", "text", "number", or "other" for what is not read
     dtype: str = ""
     shape: Shape | None = ()  # of one step, or of the episode outside of steps; None: not known beforehand
+    history: int = 1  # of an image: how many stand at each step, the newest last
     encoding: str = ""  # of a number: "bytes" or "zlib" where it is stored as such
 
 
@@ -82,6 +83,8 @@ def _leaves(node: Mapping[str, Any], name: str, depth: int) -> Iterator[FeatureS
 
 
 def _repeated(spec: FeatureSpec, length: int) -> FeatureSpec:
+    if spec.kind == "image" and length > 0:
+        return replace(spec, history=spec.history * length)
     if spec.kind != "number" or length < 0 or spec.shape is None:
         return FeatureSpec(spec.name, "other")
     return FeatureSpec(spec.name, "number", spec.dtype, (length, *spec.shape))
@@ -102,7 +105,7 @@ def _leaf(node: Mapping[str, Any], name: str, kind: str) -> FeatureSpec:
         return FeatureSpec(name, "text")
     shape = _shape(tensor)
     encoding = str(tensor.get("encoding", "none")).lower().replace("none", "")
-    return FeatureSpec(name, "other" if shape is None else "number", dtype, shape, encoding)
+    return FeatureSpec(name, "other" if shape is None else "number", dtype, shape, encoding=encoding)
 
 
 def _shape(tensor: Mapping[str, Any]) -> Shape | None:

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from analysis.dataset_description import ACTIONS_ARE
 from analysis.episodes.encoded_image import decode, header
+from analysis.episodes.finite import without_states
 from analysis.episodes.rlds_columns import Record, Table, read_actions, read_states
 from analysis.episodes.rlds_example import MAX_FEATURE_BYTES, Range, feature_ranges, first_item, items
 from analysis.episodes.rlds_features import FeatureSpec
@@ -26,6 +27,7 @@ MAX_EXTRA_CHARACTERS = 1_000
 BLACK = 8  # the brightest value of a frame that counts as black: JPEG does not keep a zero
 BLACK_PIXELS_PER_BYTE, BLACK_BYTES = 16, 1_000  # a black frame takes less than this; larger ones are not looked at
 FLAGS = ("is_first", "is_last", "is_terminal", "reward", "discount")  # one number a step, by RLDS's definition
+SUCCESSES = ("success", "is_success", "episode_success", "episode_is_successful")  # of the episode
 INSTRUCTIONS = (
     "steps/language_instruction",
     "steps/observation/natural_language_instruction",
@@ -56,6 +58,14 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """A camera's feature."""
+
+    frames: Range  # where they lie in the payload
+    history: int  # frames at each step, the newest last
+
+
+@dataclass(frozen=True)
 class Recording:
     """What a record tells without a frame being decoded."""
 
@@ -63,7 +73,7 @@ class Recording:
     instructions: tuple[str, ...]  # one a step where they differ; else none
     actions: Table
     states: Table | None
-    frames: Mapping[str, Range]  # camera -> where its frames lie in the payload
+    cameras: Mapping[str, Camera]
 
 
 def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place: Place) -> Recording:
@@ -74,8 +84,10 @@ def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place
     steps = _steps(record, seen)
     actions = read_actions(record, steps, known)
     states = read_states(record, steps, known)
+    lost = without_states(states.values, states.names) if states else {}
+    states = None if lost else states
     instruction, several, said = _instruction(record, steps)
-    extra = dict(place.extra) | _metadata(record) | unseen
+    extra = dict(place.extra) | _metadata(record) | unseen | lost
     extra |= {} if known.fps else {"fps": f"not recorded; {DEFAULT_FPS:g} frames a second are assumed"}
     shown = "each is shown at its steps" if said else "the first is shown"
     extra |= {"instructions": f"{several} in this episode; {shown}"} if several > 1 else {}
@@ -103,24 +115,23 @@ def read_record(payload: Payload, specs: Mapping[str, FeatureSpec] | None, place
 def frame_ranges(payload: Payload, recording: Recording) -> dict[str, Int64[np.ndarray, "T 2"]]:
     """Where each frame of each camera lies in the file. Raises Malformed if a camera has more or fewer than steps."""
     out = {}
-    for camera, feature in recording.frames.items():
-        found = items(payload, feature)
-        if len(found) != recording.meta.length:
-            raise Malformed(
-                f"lengths disagree: camera {camera!r} has {len(found):,} frames, expected {recording.meta.length}"
-            )
-        out[camera] = np.array(found, np.int64) + payload.offset
+    for name, camera in recording.cameras.items():
+        found, expected = items(payload, camera.frames), recording.meta.length * camera.history
+        if len(found) != expected:
+            raise Malformed(f"lengths disagree: camera {name!r} has {len(found):,} frames, expected {expected}")
+        out[name] = np.array(found[camera.history - 1 :: camera.history], np.int64) + payload.offset
     return out
 
 
-def _steps(record: Record, cameras: Mapping[str, Range]) -> int:
+def _steps(record: Record, cameras: Mapping[str, Camera]) -> int:
     """How many steps there are, by the flags that every step has, else by the frames of one camera."""
     for flag in FLAGS:
         if f"steps/{flag}" in record.ranges:
             steps = len(record.values(f"steps/{flag}"))
             break
     else:
-        steps = len(items(record.payload, next(iter(cameras.values()))))
+        first = next(iter(cameras.values()))
+        steps = len(items(record.payload, first.frames)) // first.history
     if steps == 0:
         raise Malformed("it has zero steps; an episode needs at least one")
     if steps > MAX_STEPS:
@@ -128,18 +139,18 @@ def _steps(record: Record, cameras: Mapping[str, Range]) -> int:
     return steps
 
 
-def _cameras(record: Record) -> tuple[dict[str, Range], dict[str, str]]:
+def _cameras(record: Record) -> tuple[dict[str, Camera], dict[str, str]]:
     """Cameras with something in their frames, and remarks on the others. The flags has_image_* are not trusted."""
     names = {name for name in record.ranges if name.startswith("steps/") and record.spec(name, "image").kind == "image"}
     in_colour = {name for name in names if _in_colour(record.spec(name, "image"))}
     if not in_colour:  # a data set may have grey pictures only
         in_colour = {name for name in names if _grey(name, record.spec(name, "image"))}
-    groups: dict[str, dict[str, Range]] = {"seen": {}, "black_cameras": {}, "unreadable_cameras": {}}
+    groups: dict[str, dict[str, Camera]] = {"seen": {}, "black_cameras": {}, "unreadable_cameras": {}}
     for name in sorted(in_colour, key=lambda name: ("wrist" in name or "hand" in name, name)):
         camera = name.removeprefix("steps/").removeprefix("observation/").replace("/", ".")
         group = _look(record, name)
         if group != "unreadable_cameras" or record.specs is not None:
-            groups[group][camera] = record.ranges[name]
+            groups[group][camera] = Camera(record.ranges[name], record.spec(name, "image").history)
     seen = groups.pop("seen") or groups.pop("black_cameras")
     if not seen:
         raise Malformed("it has no camera; expected JPEG or PNG frames under steps/observation")
@@ -227,9 +238,12 @@ def _metadata(record: Record) -> dict[str, str]:
 
 def _success(record: Record) -> bool | None:
     """As the metadata say, else True if the reward is 0 until it ends in 1; zeros alone tell nothing."""
-    for name in ("episode_metadata/success", "success"):
-        if name in record.ranges and len(found := record.values(name)) == 1 and not isinstance(found, list):
-            return bool(found[0])
+    named = [place + name for name in SUCCESSES for place in ("episode_metadata/", "")]
+    for name in [*named, "steps/observation/episode_success"]:  # the last is BC-Z's, the same at every step
+        if name not in record.ranges or isinstance(found := record.values(name), list):
+            continue
+        if len(said := np.unique(found)) == 1 and said[0] in (0, 1):
+            return bool(said[0])
     if "steps/reward" in record.ranges:
         reward = record.values("steps/reward")
         if not isinstance(reward, list) and len(reward) and reward[-1] == 1 and not reward[:-1].any():

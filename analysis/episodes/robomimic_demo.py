@@ -13,11 +13,13 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.dataset_description import ACTIONS_ARE
+from analysis.episodes.finite import without_states
 from analysis.episodes.hdf5_guard import Part
 from analysis.episodes.hdf5_meta import text
 from analysis.episodes.hdf5_plain import check_finite, check_length, group, member, plain, table
 from analysis.episodes.hdf5_trajectory import Hdf5Trajectory, check_frames, sample
 from analysis.episodes.robomimic_env import RobomimicEnv, action_columns, demo_instruction, read_env, state_columns
+from analysis.episodes.splits import in_splits
 from analysis.types import EpisodeMeta
 from models.errors import UserError
 
@@ -66,6 +68,8 @@ def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int,
     env = env.as_libero(path) if set(islice(observations, 1000)) >= LIBERO else env
     frames = _frames(file, observations, base, len(actions), where)
     states, state_names, state_units = _states(file, observations, base, len(actions), where)
+    if lost := without_states(states, state_names):
+        states, state_names, state_units = None, (), ()
     instruction = demo_instruction(file[base], path) or env.instruction
     meta = EpisodeMeta(
         id=id,
@@ -82,7 +86,7 @@ def read_demo(file: h5py.File, demo: str, id: str, path: Path, stamp: tuple[int,
         state_names=state_names,
         state_units=state_units,
         digest=_digest(file, frames, actions, states, f"{id.rpartition('/')[2]} {instruction}"),
-        extra=_extra(file, demo, observations, frames, env, path),
+        extra=_extra(file, demo, observations, frames, env, path) | lost,
     )
     return Hdf5Trajectory(meta, actions, states, frames, env.upside_down, stamp, part=demo_part(demo))
 
@@ -127,7 +131,6 @@ def _states(
             continue
         values = table(file, f"{base}/obs/{key}", where)
         check_length(len(values), length, f"/{base}/obs/{key}", where)
-        check_finite(values, columns[0], key, where)
         parts.append(values)
         names, units = names + columns[0], units + columns[1]
     return (np.concatenate(parts, axis=1) if parts else None), names, units
@@ -188,8 +191,8 @@ def _extra(
     out = {
         ACTIONS_ARE: "absolute" if env.absolute else "relative",
         "layout": "LIBERO" if env.is_libero else "robomimic",
-        "filters": ", ".join(name for name, demos in filters(file, path).items() if demo in demos),
         "other observations": ", ".join(others),
         "frames": "stored upside down, shown upright" if env.upside_down else "",
     }
-    return {key: value for key, value in out.items() if value}
+    masks = in_splits(name for name, demos in filters(file, path).items() if demo in demos)
+    return {key: value for key, value in out.items() if value} | masks

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -24,7 +26,7 @@ def show(chosen: Chosen) -> None:
     shown = session.listed(names)
     for sentence in session.list_unmet():
         st.warning(plain(sentence))
-    _controls(shown, names)
+    _controls(shown, names, workspace.index.splits(shown.filter.datasets))
     page = workspace.index.query(shown.filter, shown.order, shown.page, SIZE)
     if not page.entries and page.total:  # the link's page is beyond the last one
         shown = replace(shown, page=(page.total - 1) // SIZE)
@@ -38,7 +40,7 @@ def show(chosen: Chosen) -> None:
     list_controls.pager(shown, page.total, SIZE, "catalogue")
 
 
-def _controls(shown: EpisodeList, names: list[str]) -> None:
+def _controls(shown: EpisodeList, names: list[str], splits: Sequence[str]) -> None:
     first = st.columns([4, 2, 3] if len(names) > 1 else [4, 2])
     with first[0]:
         list_controls.search(shown)
@@ -47,8 +49,15 @@ def _controls(shown: EpisodeList, names: list[str]) -> None:
     if len(names) > 1:
         with first[2]:
             list_controls.datasets(shown, names)
-    draws = (list_controls.success, list_controls.rationale, list_controls.usable, list_controls.lengths)
-    for column, draw in zip(st.columns([2, 2, 2, 3]), draws, strict=True):
+    draws: list[Callable[[EpisodeList], None]] = [
+        list_controls.success,
+        list_controls.rationale,
+        list_controls.usable,
+        list_controls.lengths,
+    ]
+    if list_controls.can_split(shown, splits):
+        draws.insert(2, partial(list_controls.split, names=splits))
+    for column, draw in zip(st.columns([*[2] * (len(draws) - 1), 3]), draws, strict=True):
         with column:
             draw(shown)
 

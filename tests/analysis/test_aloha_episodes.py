@@ -107,6 +107,17 @@ BROKEN: dict[str, tuple[Callable[[h5py.File], None], str]] = {
 }
 
 
+def test_states_that_are_no_number_are_left_out_and_named(tmp_path):
+    path = write_aloha(tmp_path / "e.hdf5")
+    with h5py.File(path, "r+") as file:
+        file["observations/qpos"][1, 3] = np.inf
+    (meta,) = AlohaSource(path).scan()
+    episode = AlohaSource(path).open("e")
+    assert episode.meta == meta and episode.states is None and meta.state_names == ()
+    assert "the first is inf at step 1, dimension 'left_forearm_roll'" in meta.extra["state"]
+    assert len(episode.actions) == STEPS
+
+
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_file_says_what_is_wrong(tmp_path, case):
     change, sentence = BROKEN[case]

@@ -13,6 +13,7 @@ import pytest
 from analysis.annotations import AnnotatedEpisode, EcotAnnotation, EcotIndex, build_ecot_index
 from analysis.annotations.ecot import read_annotation
 from analysis.annotations.ecot_stream import PORTION
+from analysis.annotations.json_nan import NanAsNull
 from analysis.annotations.json_nesting import JsonNesting
 from analysis.episodes import BrokenEpisode, open_source
 from analysis.types import Episode, EpisodeMeta
@@ -184,7 +185,9 @@ def test_a_file_that_is_cut_short_says_how_far_it_got(tmp_path):
         (b"{}", "has no episodes"),
         (b'{"a": 1}', "'a' .* holds no episodes"),
         (b'{"a": {"0": {"actions": []}}}', "holds no episodes"),
-        (b'{"a": {"0": {"reasoning": NaN}}}', "no valid JSON"),
+        (b'{"a": {"0": {"reasoning": nan}}}', "no valid JSON"),
+        (b'{"a": {"0": {"reasoning": {}}}} NaN', "no valid JSON"),
+        (b'{"a": {"0": {"reasoning": -NaNs}}}', "no valid JSON"),
         (b'{"a": ' * 100_000, "nested more than 32 levels"),
         (b'{"' + b"a" * (33 << 20), "more than 32 MiB under one name"),
         (b'{"a": {"0": {"reasoning": {}}}} {', "no valid JSON"),
@@ -230,6 +233,27 @@ def test_depth_is_counted_outside_strings_and_across_portions():
         nesting = JsonNesting()
         depths = [nesting.deepest(text[start : start + size]) for start in range(0, len(text), size)]
         assert (max(depths), nesting.deepest(b" ")) == (5, 0)
+
+
+def test_pythons_nan_becomes_null_outside_strings_and_across_portions():
+    numbers = [float("nan"), 1, float("inf"), -float("inf"), None]
+    text = json.dumps({'NaN"': numbers, "b\\": ["NaN, Infinity\\", '\\"NaN', "-Infinity"], "c": float("nan")}).encode()
+    wanted = {'NaN"': [None, 1, None, None, None], "b\\": ["NaN, Infinity\\", '\\"NaN', "-Infinity"], "c": None}
+    for size in (1, 2, 3, 5, 7, 11, 50, len(text)):
+        nesting, strict, out = JsonNesting(), NanAsNull(), b""
+        for start in range(0, len(text), size):
+            portion = text[start : start + size]
+            out += strict(portion, nesting.in_string, nesting.escaped)
+            nesting.deepest(portion)
+        assert json.loads(out + strict.kept) == wanted
+
+
+def test_annotations_with_pythons_nan_are_read(tmp_path):
+    one = tiny_ecot.episode(0)
+    one["features"]["state_3d"][1] = [float("nan"), float("-inf"), 0]
+    source = write_tiny_ecot(tmp_path / "ecot.json", {file_path(0): {"0": one}})
+    assert b"NaN" in source.read_bytes()
+    assert len(built(source, tmp_path / "ecot.sqlite")) == 1
 
 
 @pytest.mark.slow

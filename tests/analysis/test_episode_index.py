@@ -40,7 +40,7 @@ META = EpisodeMeta(
     state_units=("m",),
     has_rationale=True,
     digest="0123456789abcdef",
-    extra={"file_path": "/data/out.npy", "episode_id": "7"},
+    extra={"file_path": "/data/out.npy", "episode_id": "7", "splits": "train, few shot"},
 )
 ENTRIES = (
     META,
@@ -116,6 +116,9 @@ def test_names_that_are_no_text(tmp_path):
         (Filter(has_rationale=False), ["two", "Émile 100%"]),
         (Filter(broken=True), ["3.hdf5", "5.hdf5"]),
         (Filter(broken=False, longest=20), ["one", "four_10"]),
+        (Filter(split="few shot"), ["one", "two", "four_10"]),
+        (Filter(split="few"), []),
+        (Filter(split="shot", broken=True), []),
         (Filter(datasets=("kitchen",), text="open"), ["two"]),
         (Filter(datasets=("elsewhere",)), []),
     ],
@@ -168,6 +171,16 @@ def test_several_data_sets(index):
     assert index.find("ONE") == ()
     index.keep(["another"])
     assert ids(index) == ["one", "six"] and list(index.states()) == ["another"]
+
+
+def test_splits_are_listed_by_data_set(index):
+    odd = replace(META, id="six", extra={"splits": "val\udcff"})
+    index.update("another", Listed([odd, replace(META, id="seven", extra={})]), "stamp")
+    assert index.splits() == ("few shot", "train", "val?")
+    assert index.splits(["another"]) == ("val?",) and index.splits(["elsewhere"]) == ()
+    assert ids(index, Filter(split="val?")) == ["six"]
+    index.keep(["kitchen"])
+    assert index.splits() == ("few shot", "train")
 
 
 def test_overview(index):

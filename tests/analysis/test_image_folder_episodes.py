@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from analysis.episodes import BrokenEpisode, open_source
+from analysis.episodes.encoded_image import decode
 from analysis.episodes.hdf5_writer import encode_image
 from analysis.episodes.image_folder import ImageFolderSource
 from models.errors import UserError
@@ -99,6 +101,189 @@ def test_a_column_of_time_gives_the_rate(tmp_path):
     assert episode.states.shape == (STEPS, 1) and episode.meta.success is None
 
 
+@pytest.mark.parametrize(
+    ("column", "scale"),
+    [("timestamp", 1), ("t", 1), ("time_s", 1), ("Timestamp [s]", 1), ("time [ms]", 1000), ("timestamp [ns]", 1e9)],
+)
+def test_a_column_of_time_by_any_name_is_no_action(tmp_path, column, scale):
+    folder = write_image_folder(tmp_path / "e", fps=None)
+    rows = [f"{(1_700_000_000 + 0.25 * step) * scale},{step}" for step in range(STEPS)]
+    (folder / "actions.csv").write_text("\n".join([f"{column},x [m]", *rows]))
+    episode = open_source(folder).open("e")
+    assert episode.meta.fps == pytest.approx(4) and episode.meta.action_names == ("x",)
+    np.testing.assert_array_equal(episode.actions[:, 0], range(STEPS))
+
+
+def test_columns_that_number_the_rows_are_no_actions(tmp_path):
+    folder = write_image_folder(tmp_path / "e")
+    names = ("step", "frame", "Frame_Index", "index", "episode_index", "x")
+    (folder / "actions.csv").write_text("\n".join([",".join(names), *(f"{step}," * 5 + "7" for step in range(STEPS))]))
+    shutil.copy(folder / "actions.csv", folder / "states.csv")
+    episode = open_source(folder).open("e")
+    assert (episode.meta.action_names, episode.meta.state_names) == (("x",), ("x",))
+    assert (episode.actions == 7).all() and (episode.states == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("place", "cameras"),
+    [
+        ("images", ("image",)),
+        ("images/left arm", ("left arm",)),
+        ("front", ("front",)),
+        ("frames/rgb", ("rgb",)),
+    ],
+)
+def test_frames_may_lie_in_a_folder_of_any_name(tmp_path, place, cameras):
+    folder = write_image_folder(tmp_path / "e")
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / "frames" / "front").rename(folder / "moved")
+    shutil.rmtree(folder / "frames")
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / "moved").rename(folder / place)
+    episode = open_source(tmp_path).open("e")
+    assert episode.meta.cameras == cameras
+    np.testing.assert_array_equal(episode.frame(cameras[0], 11), picture(0, 11))
+
+
+def test_depth_beside_pictures_is_no_camera(tmp_path):
+    folder = write_image_folder(tmp_path / "e", cameras=("front", "front_depth"))
+    assert open_source(folder).open("e").meta.cameras == ("front",)
+
+
+@pytest.mark.parametrize("name", ["frame_{:04}_rgb.png", "ep7_{}.png", "{} left.png"])
+def test_the_last_number_of_a_name_is_the_frames(tmp_path, name):
+    folder = write_image_folder(tmp_path / "e")
+    for step in range(STEPS):
+        (folder / f"frames/front/{step}.png").rename(folder / "frames/front" / name.format(step))
+    np.testing.assert_array_equal(open_source(folder).open("e").frame("front", 11), picture(0, 11))
+
+
+@pytest.mark.parametrize("kind", ["webp", "bmp"])
+def test_webp_and_bmp_are_passed_on_as_png(tmp_path, kind):
+    folder = write_image_folder(tmp_path / "e")
+    for step in range(STEPS):
+        (folder / f"frames/front/{step}.png").unlink()
+        Image.fromarray(picture(0, step)).save(folder / f"frames/front/{step}.{kind}", lossless=True)
+    episode = open_source(folder).open("e")
+    np.testing.assert_array_equal(episode.frame("front", 11), picture(0, 11))
+    data, media = episode.encoded_frame("front", 11)
+    assert media == "image/png"
+    np.testing.assert_array_equal(decode(data, "the frame"), picture(0, 11))
+
+
+@pytest.mark.parametrize("description", ["episode.json", "metadata.json", "run 7.json"])
+@pytest.mark.parametrize("table", ["actions.csv", "data.csv"])
+def test_the_only_table_of_its_kind_may_have_any_name(tmp_path, description, table):
+    folder = write_image_folder(tmp_path / "data" / "e")
+    (known,) = open_source(folder).scan()
+    (folder / "episode.json").rename(folder / description)
+    (folder / "actions.csv").rename(folder / table)
+    (found,) = open_source(tmp_path / "data").scan()
+    assert replace(found, digest="") == replace(known, digest="")
+    (folder / table).write_text("x\n1\n")
+    (changed,) = open_source(folder).scan()
+    assert isinstance(changed, BrokenEpisode) and "there are 1 actions" in changed.reason
+
+
+def test_a_json_of_any_name_with_actions_and_no_names_of_them(tmp_path):
+    folder = write_image_folder(tmp_path / "e", actions=[[step, 1] for step in range(STEPS)])
+    (folder / "actions.csv").unlink()
+    (folder / "episode.json").rename(folder / "rollout.json")
+    (folder / "log.csv").write_text("time,loss\n0,1\n")  # the actions are told already
+    episode = open_source(folder).open("e")
+    assert episode.meta.action_names == ("action 0", "action 1") and episode.meta.action_units == ("", "")
+    np.testing.assert_array_equal(episode.actions[:, 0], range(STEPS))
+
+
+def steps_of(folder: Path, **changes: object) -> None:
+    """Frames named step by step, backwards, so that their numbers do not tell the order."""
+    steps = [
+        {"action": [step, 1], "state": [step], "image": f"frames/front/{STEPS - 1 - step}.png"} for step in range(STEPS)
+    ]
+    (folder / "episode.json").write_text(json.dumps({"fps": 5, "steps": steps} | changes))
+    (folder / "actions.csv").unlink()
+
+
+def test_steps_name_their_actions_states_and_images(tmp_path):
+    folder = write_image_folder(tmp_path / "e")
+    steps_of(folder)
+    episode = open_source(folder).open("e")
+    assert episode.meta.cameras == ("front",) and episode.meta.length == STEPS
+    np.testing.assert_array_equal(episode.states[:, 0], range(STEPS))
+    np.testing.assert_array_equal(episode.frame("front", 0), picture(0, STEPS - 1))
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        ([{"action": [1]}, {}], "step 1 in e/episode.json has no 'action', and others have"),
+        ([{"action": 1}], "actions in e/episode.json are no list of lists"),
+        ([{"action": [1], "image": 3}], "the images of the steps in e/episode.json are no texts"),
+        ([{"action": [1], "image": "../../x.png"}], "names '../../x.png' as its image"),
+        ([{"action": [1], "image": "\0.png"}], "as its image; expected frames/000000.png"),
+        ([{"action": [1], "image": "\ud800.png"}], "as its image; expected frames/000000.png"),
+        ([{"action": [1], "image": "x" * 300 + ".png"}], "as its image; expected frames/000000.png"),
+        ([{"action": [1], "image": "actions.csv"}], "names 'actions.csv' as its image"),
+        ([{"action": [1], "image": "99.png"}], "99.png of camera 'image' in e is no file"),
+        ([{"action": [1], "image": "frames/front/1.png"}] * 2 + [{"action": [2]}], "step 2 in e/episode.json has no"),
+        ([], "zero steps"),
+        ("many", "has no actions"),
+    ],
+)
+def test_steps_that_cannot_be_used(tmp_path, steps, sentence):
+    folder = write_image_folder(tmp_path / "e")
+    steps_of(folder, steps=steps)
+    assert sentence in reason(folder)
+
+
+def test_actions_and_states_in_one_table(tmp_path):
+    folder = write_image_folder(tmp_path / "e")
+    header = "time,action_x [m],state_x [m],action_y [m]"
+    (folder / "actions.csv").write_text("\n".join([header, *(f"{step},{step},7,1" for step in range(STEPS))]))
+    meta = open_source(folder).open("e").meta
+    assert (meta.action_names, meta.state_names) == (("action_x", "action_y"), ("state_x",))
+
+
+def charts(folder: Path) -> None:
+    (folder / "loss.csv").write_text("step,loss\n0,1\n")
+    Image.fromarray(picture(0, 0)).save(folder / "loss.png")
+
+
+def frames_only(folder: Path) -> None:
+    write_image_folder(folder / "e")
+    (folder / "e" / "actions.csv").unlink()
+    (folder / "e" / "episode.json").unlink()
+
+
+def labels(folder: Path) -> None:
+    frames_only(folder)
+    (folder / "e" / "labels.json").write_text('{"0.png": "cat"}')
+
+
+def two_tables(folder: Path) -> None:
+    frames_only(folder)
+    for name in ("a.csv", "b.csv"):
+        (folder / "e" / name).write_text("x\n1\n")
+
+
+@pytest.mark.parametrize("write", [charts, frames_only, labels, two_tables])
+def test_pictures_alone_are_no_episode(tmp_path, write):
+    write(tmp_path)
+    with pytest.raises(UserError, match="no episodes were recognised"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["data", "data/numbered"])
+def test_a_table_beside_pictures_hides_no_episode(tmp_path, where):
+    for name in ("a", "b"):
+        write_image_folder(tmp_path / "data" / name)
+        for file in (tmp_path / "data" / name / "frames" / "front").iterdir():
+            file.rename(tmp_path / "data" / name / file.name)  # frames beside the table, as in a camera's folder
+    (tmp_path / where).mkdir(exist_ok=True)
+    charts(tmp_path / where)
+    assert [entry.id for entry in open_source(tmp_path / "data").scan()] == ["a", "b"]
+
+
 def test_a_folder_of_folders_is_one_source(tmp_path):
     write_image_folder(tmp_path / "day_1" / "a")
     write_image_folder(tmp_path / "day_2" / "a")
@@ -171,6 +356,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no header": (table("0.1\n" * STEPS), "has the column '0.1'; expected a header"),
     "empty": (table(""), "e/actions.csv is empty"),
     "zero steps": (table("x [m]\n"), "zero steps"),
+    "only counters": (table("step,t\n" + "1,2\n" * STEPS), "has no column besides step, t; expected one a dimension"),
+    "odd time": (
+        table("time [h],x\n" + "1,2\n" * STEPS),
+        "has the time in 'h'; expected one of s, sec, seconds, ms, us, ns",
+    ),
     "names twice": (table("x,x\n" + "1,2\n" * STEPS), "names a column twice"),
     "short": (table("x [m]\n1\n"), "camera 'front' has 12 frames and there are 1 actions"),
     "no rate": (said(fps=None), "does not say its frame rate"),
@@ -188,7 +378,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no frames": (lambda folder: shutil.rmtree(folder / "frames"), "e has no frames"),
     "gap": (lambda folder: (folder / "frames/front/4.png").unlink(), "has no frame 4 between 0 and 11"),
     "same number": (lambda folder: (folder / "frames/front/04.jpg").touch(), "two frames 4: 04.jpg and 4.png"),
-    "no number": (lambda folder: (folder / "frames/front/first.png").touch(), "has no number at the end of its name"),
+    "no number": (lambda folder: (folder / "frames/front/first.png").touch(), "has no number in its name"),
     "link": (link_a_frame, "2.png of camera 'front' in e is a link that leads out"),
     "linked folder": (link_the_frames, "frames in e is a link that leads out"),
     "linked table": (link_the_table, "e/actions.csv is a link that leads out"),

@@ -238,6 +238,26 @@ def test_depth_is_no_camera_and_the_wrist_comes_last(tmp_path):
     assert meta.cameras == ("image", "hand_image")
 
 
+@pytest.mark.parametrize("flagged", [True, False])
+def test_of_a_history_of_images_the_newest_is_shown(tmp_path, flagged):
+    past = encode_image(np.full((48, 64, 3), 200, np.uint8), "jpeg", 92)
+    history = {
+        "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
+        "sequence": {"feature": image("jpeg", 48, 64, 3), "length": "2"},
+    }
+    feature = {"steps/observation/image": [each for newest in pictures() for each in (past, newest)]}
+    features = (flags(STEPS) if flagged else {}) | ACTION | feature
+    step = {"action": tensor("float32", 2), "observation": dictionary(image=history)}
+    folder = write_rlds(tmp_path, {"train": [[features]]}, specification(step), "lab_data")
+    episode = RldsSource(folder).open("train/0")
+    assert episode.meta.length == STEPS
+    assert [episode.encoded_frame("image", index)[0] for index in range(STEPS)] == pictures()
+    features["steps/observation/image"].pop()
+    write_rlds(tmp_path, {"train": [[features | flags(STEPS)]]}, specification(step), "lab_data")
+    (broken,) = RldsSource(folder).scan()
+    assert isinstance(broken, BrokenEpisode) and "has 11 frames, expected 12" in broken.reason
+
+
 def test_reward_and_metadata_tell_success(tmp_path):
     step = {"action": tensor("float32", 2), "observation": OBSERVATION}
     reward = np.zeros(STEPS, np.float32)
@@ -245,6 +265,50 @@ def test_reward_and_metadata_tell_success(tmp_path):
     assert metas(one(tmp_path, ACTION | CAMERA | {"steps/reward": reward}, step, "a"))[0].success is True
     said = {"episode_metadata/success": [0]}
     assert metas(one(tmp_path, ACTION | CAMERA | said, step, "b"))[0].success is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "success"),
+    [
+        ("episode_metadata/episode_success", [1], True),
+        ("episode_metadata/is_success", [0], False),
+        ("episode_metadata/episode_is_successful", [1], True),
+        ("is_success", [1], True),
+        ("steps/observation/episode_success", np.zeros(STEPS, np.float32), False),
+        ("episode_metadata/episode_success", [-1], None),
+        ("episode_metadata/success", [b"yes"], None),
+    ],
+)
+def test_success_is_found_under_its_usual_names(tmp_path, name, value, success):
+    step = {"action": tensor("float32", 2), "observation": OBSERVATION}
+    assert metas(one(tmp_path, ACTION | CAMERA | {name: value}, step))[0].success is success
+
+
+POSE = "clip_function_input/base_pose_tool_reached"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {POSE: 7, "gripper_closed": 1},  # Kuka
+        {"base_pose_tool_reached": 7, "gripper_closed": 1},  # Fractal
+        {"present/xyz": 3, "present/axis_angle": 3, "present/sensed_close": 1},  # BC-Z
+        {"ee_states": 16, "gripper_states": 1, "joint_states": 7},  # Viola
+    ],
+)
+def test_states_of_published_data_sets_are_joined_in_order(tmp_path, parts):
+    columns = {
+        f"steps/observation/{part}": np.full((STEPS, width), at, np.float32)
+        for at, (part, width) in enumerate(parts.items())
+    }
+    kinds = {part: tensor("float32", width) for part, width in parts.items()}
+    observation = dictionary(image=image("jpeg", 48, 64, 3), task_id=tensor("float32", 1), **kinds)
+    columns["steps/observation/task_id"] = np.zeros(STEPS, np.float32)
+    folder = one(tmp_path, ACTION | CAMERA | columns, {"action": tensor("float32", 2), "observation": observation})
+    episode = RldsSource(folder).open("train/0")
+    expected = [at for at, width in enumerate(parts.values()) for _ in range(width)]
+    np.testing.assert_array_equal(episode.states[3], expected)
+    assert episode.meta.state_names[0].startswith(next(iter(parts)))
 
 
 def test_several_instructions_are_counted(tmp_path):

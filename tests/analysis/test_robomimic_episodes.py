@@ -48,7 +48,7 @@ def test_what_robomimic_stores_comes_back(tmp_path, compression):
     assert meta.cameras == ("agentview", "robot0_eye_in_hand")
     assert meta.action_names == ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
     assert meta.state_names[:9] == ("x", "y", "z", "qx", "qy", "qz", "qw", "gripper_0", "gripper_1")
-    others = {"layout": "robomimic", "filters": "valid", "other observations": "object"}
+    others = {"layout": "robomimic", "splits": "valid", "other observations": "object"}
     assert meta.extra == {"actions_are": "relative", **others}
     np.testing.assert_allclose(episode.actions, actions(1), rtol=1e-6)
     np.testing.assert_allclose(episode.states, np.hstack([numbers(n, 1) for n in (3, 4, 2, 7)]))
@@ -185,7 +185,6 @@ BROKEN: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "no actions": (delete("data/demo_0/actions"), "demo_0 in lift.hdf5 has no dataset /data/demo_0/actions"),
     "no observations": (delete("data/demo_0/obs"), "has no group /data/demo_0/obs"),
     "nan": (replace("data/demo_0/actions", NAN), "1 actions that are no finite number; the first is nan at step 2"),
-    "nan state": (replace("data/demo_0/obs/robot0_eef_pos", NAN[:, 4:]), "robot0_eef_pos that are no finite"),
     "zero steps": (replace("data/demo_0/actions", np.zeros((0, 7))), "demo_0 in lift.hdf5 has zero steps"),
     "short frames": (
         replace("data/demo_0/obs/agentview_image", np.zeros((STEPS - 1, SIDE, SIDE, 3), np.uint8)),
@@ -209,6 +208,17 @@ BROKEN: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "no demos": (replace("data", h5py.SoftLink("/elsewhere")), "/data in lift.hdf5 is a link"),
     "odd mask": (replace("mask/train", 3.5), "/mask/train in lift.hdf5 is float64 []; expected a list of names"),
 }
+
+
+def test_states_that_are_no_number_are_left_out_and_named(tmp_path):
+    path = write_robomimic(tmp_path / "lift.hdf5", demos=(0,))
+    with h5py.File(path, "r+") as file:
+        replace("data/demo_0/obs/robot0_eef_pos", NAN[:, 4:])(file)
+    (meta,) = metas(path)
+    episode = RobomimicSource(path).open("lift/demo_0")
+    assert episode.meta == meta and episode.states is None and meta.state_names == ()
+    assert "the first is nan at step 2, dimension 'y'" in meta.extra["state"]
+    assert episode.step(2).observation.state is None and len(episode.actions) == STEPS
 
 
 @pytest.mark.slow

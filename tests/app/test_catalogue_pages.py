@@ -14,6 +14,7 @@ from app.components.catalogue_grid import card
 from tests.app.test_pages import run
 from tests.browser.world import HTML
 from tests.tiny_episode import write_tiny_episode
+from tests.tiny_robomimic import write_robomimic
 
 pytestmark = pytest.mark.slow  # together more than make check has time for
 
@@ -82,6 +83,28 @@ def test_the_catalogue_takes_its_filters_from_the_link(monkeypatch: pytest.Monke
     assert "success" in test.main.warning[0].value
     test = run(monkeypatch, many, page="catalogue", q="nothing like it")
     assert "No episode passes" in test.main.info[0].value
+
+
+def test_splits_are_offered_where_there_are_several(
+    monkeypatch: pytest.MonkeyPatch, many: Path, tmp_path: Path
+) -> None:
+    write_robomimic(tmp_path / "data" / "lift.hdf5", demos=(0, 1, 2))  # the first in train, the others in valid
+    (tmp_path / "workspace.toml").write_text('episodes = ["data"]\ncheckpoints = []\n')
+    Workspace.open(tmp_path).update_index()
+    test = run(monkeypatch, tmp_path, page="catalogue")
+    assert test.selectbox(key="list_split").options == ["Any", "train", "valid"]
+    test.selectbox(key="list_split").set_value("valid").run()
+    assert not test.exception and test.query_params["split"] in ("valid", ["valid"])
+    assert any("**2** of 3" in entry.value for entry in test.main.markdown)
+    side = run(monkeypatch, tmp_path, split="valid").sidebar
+    assert side.selectbox(key="list_split").value == "valid"
+    assert [option.split(" · ")[-1] for option in side.selectbox(key="episode").options] == [
+        "lift/demo_1",
+        "lift/demo_2",
+    ]
+    unknown = run(monkeypatch, tmp_path, page="catalogue", split="gone")
+    assert unknown.selectbox(key="list_split").value == "gone" and "No episode passes" in unknown.main.info[0].value
+    assert all(box.key != "list_split" for box in run(monkeypatch, many, page="catalogue").selectbox)
 
 
 def test_the_catalogue_stands_without_any_episode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ filters = st.builds(
     longest=st.none() | st.integers(0, 999_999_999),
     success=st.sampled_from(["", "yes", "no", "unrecorded"]),
     has_rationale=st.sampled_from([None, True, False]),
+    split=st.text(max_size=20),
     broken=st.sampled_from([None, True, False]),
 )
 
@@ -53,7 +54,9 @@ def test_what_there_is_not_is_said(parameters: dict[str, str], sentence: str) ->
 
 
 @pytest.mark.slow
-@given(st.dictionaries(st.sampled_from(["q", "in", "success", "shortest", "sort", "p"]), st.text(max_size=600)))
+@given(
+    st.dictionaries(st.sampled_from(["q", "in", "success", "split", "shortest", "sort", "p"]), st.text(max_size=600))
+)
 def test_no_link_breaks_it(parameters: dict[str, str]) -> None:
     shown, _ = list_from(parameters, SETS)
     assert list_from(shown.parameters(), SETS)[0] == shown
