@@ -5,7 +5,7 @@ import { el } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { Editing } from "./editing.js";
 import { helpOverlay } from "./help.js";
-import { contentOf, judgement, missing } from "./judgement.js";
+import { contentOf, judgement, missing, unjudged } from "./judgement.js";
 import { Keep } from "./keep.js";
 import { KeyMap, listen } from "./keys.js";
 import { Moments } from "./moments.js";
@@ -54,8 +54,7 @@ export class Desk {
     this.draft.content = contentOf(item, this.draft.content);
     this.editing.reset();
     this.shownAt = performance.now();
-    const { parts } = this.draft.content;
-    this.part = item.parts.find(({ name }) => !parts[name]?.verdict)?.name ?? item.parts[0].name;
+    this.part = unjudged(item, this.draft.content)[0] ?? item.parts[0].name;
     this.screen.build();
     if (content) this.drafts.note(item, this.draft);
   }
