@@ -77,7 +77,10 @@ def settings_fields(before: ProjectSettings, known: Sequence[str], form: str) ->
 
 def _labels(before: LabelScheme, form: str) -> LabelScheme:
     with st.expander("Labels"):
-        st.caption("What can be said about a part, separated by commas. A row for a part replaces the usual labels.")
+        st.caption(
+            "What can be said about a part, separated by commas. A row for a part replaces the usual labels. "
+            "“All good” marks the parts that can be called “correct”; others are judged one by one."
+        )
         verdicts = st.text_input("Verdicts", ", ".join(before.default.verdicts), key=f"project_verdicts_{form}")
         errors = st.text_input("Kinds of error", ", ".join(before.default.errors), key=f"project_errors_{form}")
         rows = [

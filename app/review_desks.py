@@ -21,7 +21,7 @@ class Sent:
 
     id: str
     item: str
-    judgement: Judgement
+    judgement: Judgement | None  # None: a lead takes a decision back
     seconds: float | None
     version: int  # of the decision that stood there when it was made; 0 for none
 
@@ -53,6 +53,8 @@ class Queue:
         return out
 
     def take(self, store: ReviewStore, person: Person, sent: Sent) -> dict[str, Any]:
+        if sent.judgement is None:
+            raise UserError("'judgement' is null; a review is taken back with 'undo'")
         return review_facts(store.submit(Submission(sent.id, sent.item, person.name, sent.judgement, sent.seconds)))
 
 
@@ -78,7 +80,7 @@ class Conflicts:
         return out
 
     def take(self, store: ReviewStore, person: Person, sent: Sent) -> dict[str, Any]:
-        if not sent.judgement.comment.strip():
+        if sent.judgement is not None and not sent.judgement.comment.strip():
             raise UserError("a decision needs a reason; write it into the comment")
         made = store.adjudicate(sent.item, sent.judgement, person.name, sent.version)
         return {"id": sent.id, "item": made.item, "version": made.version, "time": made.time.isoformat()}
@@ -93,8 +95,9 @@ class GoldAnswers:
         self, store: ReviewStore, project: Project, person: Person, count: int, skip: Collection[str]
     ) -> list[dict[str, Any]]:
         known = store.gold(project.id)
+        versions = {one.item: one.version for one in store.gold_history(project.id)}  # also of answers taken back
         items = [one for one in store.items(project.id) if one.id not in known and one.id not in skip][:count]
-        return [item_facts(one, project.settings.labels) | {"version": 0} for one in items]
+        return [item_facts(one, project.settings.labels) | {"version": versions.get(one.id, 0)} for one in items]
 
     def take(self, store: ReviewStore, person: Person, sent: Sent) -> dict[str, Any]:
         made = store.set_gold(sent.item, sent.judgement, person.name, sent.version)

@@ -1,6 +1,7 @@
 """Routes of the review page, under /lens/review/: items, drafts, judgements. JSON in, JSON out.
 
-Status 503 says: nothing was stored, keep it and try again. 409: somebody was faster. 400: it will never fit as it is.
+Status 503 says: nothing was stored, keep it and try again. 409: somebody was faster. 422: the id is another
+review's; send it under a new one. 400: it will never fit as it is.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from analysis.people import Person
-from analysis.review import Collision, ItemTaken, ReviewStore, ReviewsUnavailable
+from analysis.review import Collision, IdTaken, ItemTaken, ReviewStore, ReviewsUnavailable
 from analysis.review.judgement import judgement_from_json
 from app.guard import PERSON
 from app.json_answer import JsonAnswer
 from app.library import Library
 from app.player_files import BASE, REVIEW
 from app.review_desks import DESKS, Desk, Sent
-from app.review_items import item_facts, listed, looked, moment_facts, review_facts
+from app.review_items import draft_facts, item_facts, listed, looked, moment_facts, review_facts
 from models.errors import UserError
 
 NEVER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -42,6 +43,8 @@ def review_routes(library: Callable[[], Library]) -> list[Route]:
         "draft": _draft,
         "renew": _renew,
         "release": _release,
+        "stranded": _stranded,
+        "discard": _discard,
         "undo": _undo,
         "mine": _mine,
         "moment": _moment,
@@ -82,6 +85,8 @@ def _answered(
         return _refused(503, error)
     except (Collision, ItemTaken) as error:
         return _refused(409, error)
+    except IdTaken as error:
+        return _refused(422, error)
     except _Forbidden as error:
         return _refused(403, error)
     except UserError as error:
@@ -129,12 +134,12 @@ def _progress(store: ReviewStore, project: str, person: Person) -> Body:
 
 def _submit(library: Library, person: Person, body: Body) -> Any:
     judgement = body.get("judgement")
-    if not isinstance(judgement, dict):
+    if not (judgement is None or isinstance(judgement, dict)):
         raise UserError(f"'judgement' is {judgement!r:.80}; expected an object")
     sent = Sent(
         _text(body, "id"),
         _text(body, "item"),
-        judgement_from_json(judgement),
+        None if judgement is None else judgement_from_json(judgement),
         _seconds(body),
         _whole(body, "version"),
     )
@@ -146,12 +151,34 @@ def _draft(library: Library, person: Person, body: Body) -> Any:
     if not isinstance(content, dict):
         raise UserError(f"'content' is {content!r:.80}; expected an object")
     item, review = _text(body, "item"), _text(body, "review")
-    saved = library.reviews().save_draft(item, person.name, review, content, _whole(body, "revision"))
-    return {"saved": saved}
+    store = library.reviews()
+    saved = store.save_draft(item, person.name, review, content, _whole(body, "revision"))
+    return {"saved": saved, "place": store.has_place(item, person.name)}
 
 
 def _renew(library: Library, person: Person, body: Body) -> Any:
-    return {"held": library.reviews().renew(_text(body, "item"), person.name)}
+    store, item = library.reviews(), _text(body, "item")
+    held = store.renew(item, person.name)
+    return {"held": held, "place": held or store.has_place(item, person.name)}
+
+
+def _stranded(library: Library, person: Person, body: Body) -> Any:
+    """Items on which the person's work came too late, with that work."""
+    store = library.reviews()
+    project = store.project(_text(body, "project"))
+    labels = project.settings.labels
+    late = {"version": 0, "reviews": [], "place": False}
+    return {
+        "items": [
+            item_facts(store.item(draft.item), labels) | late | {"draft": draft_facts(draft)}
+            for draft in store.stranded_drafts(project.id, person.name)
+        ]
+    }
+
+
+def _discard(library: Library, person: Person, body: Body) -> Any:
+    library.reviews().delete_draft(_text(body, "item"), person.name)
+    return {}
 
 
 def _release(library: Library, person: Person, body: Body) -> Any:

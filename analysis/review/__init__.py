@@ -1,6 +1,6 @@
 """Reviews of rationales by people: what is judged, by whom, and a store in which nothing is lost."""
 
-from analysis.review.errors import Collision, ItemTaken, ReviewsUnavailable
+from analysis.review.errors import Collision, IdTaken, ItemTaken, ReviewsUnavailable
 from analysis.review.item import (
     Adjudication,
     AnnotatorProgress,
@@ -30,6 +30,7 @@ __all__ = [
     "Conflict",
     "Draft",
     "Gold",
+    "IdTaken",
     "Item",
     "ItemTaken",
     "Judgement",

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from analysis.review.errors import Collision
 from analysis.review.item import Adjudication, Conflict, Gold, Item, Review
-from analysis.review.judgement import Judgement, checked, judgement_from_json, judgement_to_json
+from analysis.review.judgement import Judgement, checked, judgement_to_json
 from analysis.review.names import checked_name
 from analysis.review.projects import fit_seats
 from analysis.review.rows import TOOL, find_item, find_settings, item_of, judgement_of, select_items, standing
@@ -17,9 +17,12 @@ from analysis.review.tables import adjudications, golds, items, seats
 
 
 def adjudicate(
-    connection: Connection, item: str, judgement: Judgement, version: int, author: str, now: datetime
+    connection: Connection, item: str, judgement: Judgement | None, version: int, author: str, now: datetime
 ) -> Adjudication:
-    """``version``: the newest that the lead saw, 0 for none. Raises Collision if another was made since."""
+    """``version``: the newest that the lead saw, 0 for none. None takes the decision back; the row that it was stays.
+
+    The same again, after a lost answer, is stored once. Raises Collision if somebody decided since.
+    """
     number = _decide(connection, adjudications, item, judgement, version, author, now)
     row = connection.execute(_select(adjudications, item).where(adjudications.c.version == number)).one()
     return _adjudication(row)
@@ -47,13 +50,15 @@ def _decide(
 ) -> int:
     found = find_item(connection, item)
     newest = connection.execute(_select(table, item).order_by(table.c.version.desc()).limit(1)).one_or_none()
-    if (0 if newest is None else newest.version) != version:
-        who = "nobody" if newest is None else newest.author
-        raise Collision(f"{who} decided about this item meanwhile; look at that decision and decide again")
     stored = None
     if judgement is not None:
         labels = find_settings(connection, found.project).labels
         stored = judgement_to_json(checked(judgement, found.source.rationale.parts, labels))
+    if newest is not None and (newest.version, newest.author, newest.judgement) == (version + 1, author, stored):
+        return version + 1
+    if (0 if newest is None else newest.version) != version:
+        who = "nobody" if newest is None else newest.author
+        raise Collision(f"{who} decided about this item meanwhile; look at that decision and decide again")
     connection.execute(
         insert(table).values(
             item=item,
@@ -81,8 +86,7 @@ def _newest(connection: Connection, table: Table, project: str) -> list[Any]:
 
 
 def _adjudication(row: Any) -> Adjudication:
-    said = judgement_from_json(row.judgement)
-    return Adjudication(row.item, row.version, said, row.author, row.time, row.digest, row.tool)
+    return Adjudication(row.item, row.version, judgement_of(row.judgement), row.author, row.time, row.digest, row.tool)
 
 
 def _gold(row: Any) -> Gold:
@@ -90,8 +94,9 @@ def _gold(row: Any) -> Gold:
 
 
 def newest_adjudications(connection: Connection, project: str) -> dict[str, Adjudication]:
-    """Item id -> the adjudication that counts."""
-    return {row.item: _adjudication(row) for row in _newest(connection, adjudications, project)}
+    """Item id -> the adjudication that counts; those that were taken back are left out."""
+    found = _newest(connection, adjudications, project)
+    return {row.item: _adjudication(row) for row in found if row.judgement is not None}
 
 
 def newest_golds(connection: Connection, project: str) -> dict[str, Gold]:
@@ -117,7 +122,7 @@ def conflicts(connection: Connection, project: str, open_only: bool) -> tuple[Co
     said: dict[str, list[Review]] = {}
     for review in standing(connection, project):
         said.setdefault(review.item, []).append(review)
-    decided = newest_adjudications(connection, project)
+    decided = {row.item: _adjudication(row) for row in _newest(connection, adjudications, project)}
     found = [id for id, reviews in said.items() if _differ(reviews)]
     out = []
     for item in _items(connection, project, found):
@@ -159,5 +164,6 @@ def _corrections(judgements: list[Judgement]) -> tuple[str, ...]:
 def _conflict(item: Item, reviews: tuple[Review, ...], decided: Adjudication | None) -> Conflict:
     judgements = [review.judgement for review in reviews if review.judgement is not None]
     overall = len({one.overall for one in judgements}) > 1
-    is_open = decided is None or any(review.time > decided.time for review in reviews)
+    stands = decided is not None and decided.judgement is not None
+    is_open = not stands or any(review.time > decided.time for review in reviews if decided is not None)
     return Conflict(item, reviews, _parts(judgements), overall, _corrections(judgements), decided, is_open)

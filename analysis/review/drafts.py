@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from analysis.review.item import Draft
 from analysis.review.names import checked_id
+from analysis.review.queue import has_place
 from analysis.review.rows import draft_of, find_draft, find_item, find_review
 from analysis.review.tables import drafts, items
 from models.errors import UserError
@@ -58,6 +59,15 @@ def of_annotator(connection: Connection, project: str, annotator: str) -> tuple[
     query = select(drafts).join(items, items.c.id == drafts.c.item)
     mine = query.where(items.c.project == project, drafts.c.annotator == annotator).order_by(drafts.c.saved.desc())
     return tuple(map(draft_of, connection.execute(mine)))
+
+
+def stranded(connection: Connection, project: str, annotator: str, now: datetime) -> tuple[Draft, ...]:
+    """As `of_annotator`, but only of items that have no place for the annotator now."""
+    return tuple(
+        draft
+        for draft in of_annotator(connection, project, annotator)
+        if not has_place(connection, draft.item, annotator, now)
+    )
 
 
 def remove(connection: Connection, item: str, annotator: str) -> None:

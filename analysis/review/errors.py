@@ -17,5 +17,9 @@ class Collision(UserError):
     """Another person changed the same thing meanwhile; read it again and decide on what stands there now."""
 
 
+class IdTaken(UserError):
+    """Another review has this id, as when somebody judges an item in two windows: send it under a new one."""
+
+
 class ItemTaken(UserError):
     """The item has all the annotators it may have, so this one's review cannot be taken."""

@@ -75,7 +75,8 @@ def finals(
 
 def _final(item: Item, reviews: Sequence[Review], decided: Adjudication | None, rule: Rule) -> Final:
     said = [review.judgement for review in reviews if review.judgement is not None]
-    outcome, parts = _decided(item, decided.judgement) if decided is not None else _by_rule(item, said, rule)
+    settled = None if decided is None else decided.judgement
+    outcome, parts = _by_rule(item, said, rule) if settled is None else _decided(item, settled)
     if not all(text.strip() for text in parts.values()):  # earlier versions took empty corrections
         outcome, parts = UNDECIDED, {}
     original = item.source.rationale

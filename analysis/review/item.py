@@ -88,11 +88,11 @@ class Review:
 
 @dataclass(frozen=True)
 class Adjudication:
-    """A lead's decision about an item; the newest version counts."""
+    """A lead's decision about an item; the newest version counts. ``judgement`` None: taken back."""
 
     item: str  # id
     version: int  # from 1
-    judgement: Judgement
+    judgement: Judgement | None
     author: str
     time: datetime  # UTC
     digest: str
@@ -121,7 +121,7 @@ class Conflict:
     parts: tuple[str, ...]  # whose verdicts differ
     overall: bool  # whether the overall verdicts differ
     corrections: tuple[str, ...]  # parts corrected to different texts
-    adjudication: Adjudication | None  # the newest
+    adjudication: Adjudication | None  # the newest, also one that takes back
     open: bool  # not adjudicated, or reviewed again since
 
 

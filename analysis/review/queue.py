@@ -96,6 +96,12 @@ def release(connection: Connection, item: str, annotator: str) -> bool:
     return connection.execute(update(seats).where(mine).values(annotator=None, expires=None)).rowcount > 0
 
 
+def has_place(connection: Connection, item: str, annotator: str, now: datetime) -> bool:
+    """Whether `claim` would find one."""
+    mine_or_free = or_(seats.c.annotator == annotator, free(now))
+    return connection.scalar(select(seats.c.seat).where(seats.c.item == item, mine_or_free).limit(1)) is not None
+
+
 def claim(connection: Connection, item: str, annotator: str, now: datetime) -> int | None:
     """The annotator's place at an item, taken now if there is a free one; None if there is none."""
     own = select(seats.c.seat).where(seats.c.item == item, seats.c.annotator == annotator)

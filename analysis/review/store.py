@@ -219,6 +219,14 @@ class ReviewStore:
         """Newest first; also of items that others have by now."""
         return self._read(lambda c: drafts.of_annotator(c, project, annotator))
 
+    def stranded_drafts(self, project: str, annotator: str) -> tuple[Draft, ...]:
+        """Those of `drafts` that cannot be sent now: others have all places of the item."""
+        return self._read(lambda c: drafts.stranded(c, project, annotator, self.clock()))
+
+    def has_place(self, item: str, annotator: str) -> bool:
+        """Whether a review of this annotator would be taken now: one of the item's places is theirs, or is free."""
+        return self._read(lambda c: queue.has_place(c, item, annotator, self.clock()))
+
     def delete_draft(self, item: str, annotator: str) -> None:
         self._write(lambda c, now: drafts.remove(c, item, annotator))
 
@@ -226,8 +234,9 @@ class ReviewStore:
         """Items whose annotators differ; ``open_only``: and that were not adjudicated since the last review."""
         return self._read(lambda c: decisions.conflicts(c, project, open_only))
 
-    def adjudicate(self, item: str, judgement: Judgement, author: str, version: int) -> Adjudication:
-        """A lead's decision. ``version``: the newest one that the lead saw, 0 for none; else raises Collision."""
+    def adjudicate(self, item: str, judgement: Judgement | None, author: str, version: int) -> Adjudication:
+        """A lead's decision, None: taken back. ``version``: the newest one that the lead saw, 0 for none; else raises
+        Collision."""
         return self._write(lambda c, now: decisions.adjudicate(c, item, judgement, version, author, now))
 
     def adjudications(self, project: str) -> dict[str, Adjudication]:

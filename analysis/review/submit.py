@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, update
 
-from analysis.review.errors import Collision, ItemTaken
+from analysis.review.errors import Collision, IdTaken, ItemTaken
 from analysis.review.item import Item, Review
 from analysis.review.judgement import Judgement, checked, judgement_to_json
 from analysis.review.names import checked_id
@@ -43,9 +43,9 @@ def submit(connection: Connection, sent: Submission, now: datetime) -> Review:
         return _same(known, sent, judgement)
     check_annotator(settings, sent.annotator)
     if seat is None:
+        others = "another annotator has" if item.overlap == 1 else f"{item.overlap} others have"
         raise ItemTaken(
-            f"{item.overlap} others have this item by now, and it takes {item.overlap}; "
-            "your draft is kept, go on with the next item"
+            f"{others} this item by now, and it takes {item.overlap}; your draft is kept, go on with the next item"
         )
     before = newest_review(connection, item.id, sent.annotator)
     review = _row(item, sent.annotator, judgement, sent.id, before, now, seconds=sent.seconds)
@@ -70,7 +70,7 @@ def undo(connection: Connection, review: str, annotator: str, id: str, now: date
     claim(connection, item.id, annotator, now)  # waits for the annotator's other window
     if (known := find_review(connection, checked_id(id))) is not None:
         if (known.undoes, known.annotator) != (review, annotator):
-            raise UserError(f"the id {id!r} belongs to another review; make a new id for each")
+            raise IdTaken(f"the id {id!r} belongs to another review; make a new id for each")
         return known
     newest = newest_review(connection, item.id, annotator)
     if newest is None or newest.id != review or newest.judgement is None:
@@ -91,7 +91,7 @@ def fill(connection: Connection, item: str, seat: int, annotator: str) -> None:
 
 def _same(known: Review, sent: Submission, judgement: Judgement) -> Review:
     if (known.item, known.annotator, known.judgement) != (sent.item, sent.annotator, judgement):
-        raise UserError(f"the id {sent.id!r} belongs to another review; make a new id for each")
+        raise IdTaken(f"the id {sent.id!r} belongs to another review; make a new id for each")
     return known
 
 

@@ -198,6 +198,22 @@ def test_the_overlap_is_not_lowered_below_what_was_reviewed(store):
     assert store.items(project.id)[0].overlap == 2 and store.next_items(project.id, "eve") == ()
 
 
+def test_work_that_came_too_late_is_found_again(store, clock):
+    project = store.create_project(ProjectSettings("first", lease_seconds=60), sources(2), "lead")
+    late, mine = (one.item.id for one in store.next_items(project.id, "ann"))
+    for item in (late, mine):
+        store.save_draft(item, "ann", f"draft-of-{item}", {"comment": "long work"})
+    assert store.has_place(late, "ann") and not store.has_place(late, "ben")
+    clock.go(61)
+    assert store.has_place(late, "ben") and store.stranded_drafts(project.id, "ann") == ()
+    say(store, late, "ben", GOOD)
+    assert not store.has_place(late, "ann")
+    (kept,) = store.stranded_drafts(project.id, "ann")
+    assert (kept.item, kept.content) == (late, {"comment": "long work"})
+    with pytest.raises(ItemTaken, match="another annotator has this item by now, and it takes 1"):
+        say(store, late, "ann", GOOD)
+
+
 def test_conflicts_and_adjudication(store, clock):
     project = store.create_project(ProjectSettings("first", overlap=3), sources(3), "lead")
     one, other, same = (item.id for item in store.items(project.id))
@@ -235,6 +251,21 @@ def test_gold(store):
     assert [one.item.id for one in store.next_items(project.id, "ben")] == [gold]
     store.set_gold(gold, None, "lead", 1)
     assert store.gold(project.id) == {} and len(store.gold_history(project.id)) == 2
+
+
+def test_a_decision_is_taken_back_by_a_version_without_a_judgement(store):
+    project = store.create_project(ProjectSettings("first", overlap=2), sources(1), "lead")
+    item = store.items(project.id)[0].id
+    say(store, item, "ann", GOOD)
+    say(store, item, "ben", BAD)
+    made = store.adjudicate(item, BAD, "lead", 0)
+    gone = store.adjudicate(item, None, "lead", 1)
+    assert store.adjudicate(item, None, "lead", 1) == gone  # sent again after a lost answer
+    assert store.adjudications(project.id) == {} and store.adjudication_history(project.id) == (made, gone)
+    (conflict,) = store.conflicts(project.id)
+    assert conflict.open and conflict.adjudication == gone and store.progress(project.id).adjudicated == 0
+    again = store.adjudicate(item, GOOD, "lead", 2)
+    assert store.adjudications(project.id) == {item: again} and store.conflicts(project.id) == ()
 
 
 def test_blind_and_open_projects(store):

@@ -125,8 +125,11 @@ def test_a_judgement_is_taken_once_and_never_handed_out_again(ann: Desk, store: 
 
 def test_drafts_come_back_with_the_item(ann: Desk) -> None:
     item = ann.items(1)[0]["id"]
-    assert ann.ask("draft", item=item, review="review-0001", content={"comment": "hm"}, revision=2) == {"saved": True}
-    assert ann.ask("draft", item=item, review="review-0001", content={"comment": "h"}, revision=1) == {"saved": False}
+    kept = {"saved": True, "place": True}
+    assert ann.ask("draft", item=item, review="review-0001", content={"comment": "hm"}, revision=2) == kept
+    assert ann.ask("draft", item=item, review="review-0001", content={"comment": "h"}, revision=1) == kept | {
+        "saved": False
+    }
     draft = next(one for one in ann.items() if one["id"] == item)["draft"]
     assert draft["content"] == {"comment": "hm"} and draft["revision"] == 2
 
@@ -160,7 +163,36 @@ def test_who_comes_too_late_is_told(client: TestClient, project: str, store: Rev
     item = store.items(project)[0].id
     for name in ("Bob", "Cem"):
         Desk(client, project, name).submit(item, f"review-{name}")
-    assert "draft is kept" in Desk(client, project, "Dan").submit(item, "review-Dan", status=409)["error"]
+    dan = Desk(client, project, "Dan")
+    assert "draft is kept" in dan.submit(item, "review-Dan", status=409)["error"]
+    said = dan.ask("draft", item=item, review="review-Dan", content={"comment": "late"}, revision=1)
+    assert said == {"saved": True, "place": False}
+    assert dan.ask("renew", item=item) == {"held": False, "place": False}
+    (kept,) = dan.ask("stranded")["items"]
+    assert (kept["id"], kept["draft"]["content"]) == (item, {"comment": "late"})
+    dan.ask("discard", item=item)
+    assert dan.ask("stranded") == {"items": []}
+
+
+def test_an_id_of_another_review_asks_for_a_new_one(ann: Desk, store: ReviewStore) -> None:
+    item = ann.items(1)[0]["id"]
+    ann.submit(item, "review-0001")
+    assert "make a new id" in ann.submit(item, "review-0001", FIXED, status=422)["error"]
+    ann.submit(item, "review-0002", FIXED)
+    assert [one.id for one in store.reviews(ann.common["project"])] == ["review-0002"]
+
+
+def test_a_lead_takes_a_decision_back(ann: Desk, client: TestClient, project: str, store: ReviewStore) -> None:
+    item = ann.items(1)[0]["id"]
+    ann.submit(item, "review-0001")
+    Desk(client, project, "Bob").submit(item, "review-0002", FIXED)
+    for name, standing in (("adjudicate", store.adjudications), ("gold", store.gold)):
+        kim = Desk(client, project, "Kim", name)
+        assert kim.submit(item, "decision-1", RIGHT | {"comment": "seen"})["version"] == 1
+        assert kim.submit(item, "decision-2", None, version=1)["version"] == 2
+        assert item not in standing(project)
+        assert next(one["version"] for one in kim.items() if one["id"] == item) == 2
+    assert "'judgement' is null" in ann.submit(item, "review-0003", None, status=400)["error"]
 
 
 def test_only_leads_decide_and_only_with_a_reason(ann: Desk, client: TestClient, project: str) -> None:

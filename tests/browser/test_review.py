@@ -313,12 +313,24 @@ def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, world: ReviewWor
     ann.page.keyboard.type("seen on the frame")
     ann.press("Enter", "Enter")
     ann.page.wait_for_selector(".desk[data-idle]")
+    ann.all_sent()
     (decided,) = world.store.adjudications(project).values()
+    assert decided.judgement is not None
     assert (decided.author, decided.judgement.overall, decided.judgement.comment) == (
         "Kim",
         "accept",
         "seen on the frame",
     )
+    ann.press("z")  # where nothing else is open
+    ann.message("Taken back")
+    expect(ann.page.locator(".comment")).to_have_value("seen on the frame")
+    assert world.store.adjudications(project) == {} and len(world.store.conflicts(project)) == 1
+    ann.page.wait_for_timeout(300)
+    ann.press("d", "Enter")
+    ann.page.wait_for_selector(".desk[data-idle]")
+    ann.all_sent()
+    (decided,) = world.store.adjudications(project).values()
+    assert decided.version == 3 and decided.judgement is not None and decided.judgement.overall == "reject"
 
 
 def test_a_project_is_made_on_the_page(ann: Reviewer, world: ReviewWorld) -> None:

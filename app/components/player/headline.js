@@ -1,7 +1,7 @@
 // What the episode is about: instruction, outcome, and the data set's own rationale for the step where it has one.
 
 import { el, setText } from "./dom.js";
-import { PART_TITLES } from "./query.js";
+import { partTitle } from "./query.js";
 
 export function headline(episode) {
   const title = el("h2", { class: "instruction", text: episode.instruction || "(no instruction)" });
@@ -33,7 +33,7 @@ export function recordedRationale(episode) {
     if (!found) return;
     setText(summary, `Rationale in the data set${found.author ? ` · ${found.author}` : ""}`);
     body.replaceChildren(...Object.entries(found.parts).filter(([, text]) => text)
-      .map(([part, text]) => el("p", {}, el("b", { text: `${PART_TITLES[part] ?? part}. ` }), text)));
+      .map(([part, text]) => el("p", {}, el("b", { text: `${partTitle(part)}. ` }), text)));
   };
   return { node, show };
 }

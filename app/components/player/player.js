@@ -301,7 +301,7 @@ export class Player {
     this.controls.show({
       view, bundle, most: bundle ? available(layerRange(bundle, view).length, bundle.shape[1], view) : view.k,
       images: bundle ? imageRanges(bundle).length : 0, rolloutOffer: view.reduce === "rollout" ? rolloutOffer(this.panes) : null,
-      hasObjects: Boolean(this.truth.boxes[view.camera]), hasMarks: bundles.some(({ marks }) => marks.length), hasDepth: bundles.some(({ depth }) => depth.length),
+      hasObjects: Object.hasOwn(this.truth.boxes, view.camera), hasMarks: bundles.some(({ marks }) => marks.length), hasDepth: bundles.some(({ depth }) => depth.length),
       attribution: this.attribution(), tiles: pane ? imageParts(bundle, view.camera).parts : [], matrix: bundle ? this.matrix(pane, bundle) : null,
     });
   }
@@ -340,8 +340,8 @@ export class Player {
   }
 
   boxes() {
+    if (!Object.hasOwn(this.truth.boxes, this.view.camera)) return null;
     const found = this.truth.boxes[this.view.camera];
-    if (!found) return null;
     return found.labels.flatMap((label, i) => {
       const box = found.steps[this.view.step][i];
       return box ? [{ label, box, colour: OBJECT_COLOURS[i % OBJECT_COLOURS.length] }] : [];

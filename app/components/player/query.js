@@ -2,11 +2,16 @@
 // wrote, or "at.<position>" of what it read, where a record holds only such rows.
 
 // The names of models.types.RATIONALE_TITLES (tests/browser compares the two), and words that no marker opened.
-export const PART_TITLES = {
+const PART_TITLES = {
   observation: "Observation", situation: "Situation analysis", spatial: "Spatial reasoning", planning: "Task planning",
   task: "Task", plan: "Plan", "visible objects": "Visible objects", "subtask reasoning": "Subtask reasoning", subtask: "Subtask",
   "move reasoning": "Move reasoning", move: "Move", "gripper position": "Gripper position", text: "Text",
 };
+
+// A part of a data set may be called "constructor": only the table's own names count.
+export function partTitle(name) {
+  return Object.hasOwn(PART_TITLES, name) ? PART_TITLES[name] : name;
+}
 
 // The decoded step with its tokens sorted out once: what the policy wrote, its words, and who can be asked, by position.
 export function withTokens(bundle) {
@@ -90,7 +95,7 @@ export function describeQuery(bundle, query, patch = -1) {
   if (bundle && !bundle.generated.length) return describePrompt(bundle, query, patch);
   if (kind === "action" && bundle && !name && !actionTokens(bundle).length) return "whole text (mean)";
   if (kind === "action") return name ? `action ${name}` : `all action ${bundle?.continuous ? "steps" : "tokens"} (mean)`;
-  if (kind === "rationale") return name ? `${PART_TITLES[name] ?? name} (mean)` : "whole rationale (mean)";
+  if (kind === "rationale") return name ? `${partTitle(name)} (mean)` : "whole rationale (mean)";
   const word = bundle ? bundle.words[Number(name)] : null;
   return word ? `word ${Number(name) + 1} “${word.text.trim()}”` : `word ${Number(name) + 1}`;
 }

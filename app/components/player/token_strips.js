@@ -3,7 +3,7 @@
 
 import { el, setText } from "./dom.js";
 import { percent } from "./attention_view.js";
-import { PART_TITLES } from "./query.js";
+import { partTitle } from "./query.js";
 
 const PARTS = ["instruction", "state", "rationale", "action"];
 const TITLES = { instruction: "Instruction", state: "State", rationale: "Rationale", action: "Action tokens" };
@@ -39,7 +39,7 @@ export class TokenStrips {
   }
 
   section(bundle, { part, name, positions }) {
-    const title = part === "rationale" ? PART_TITLES[name] ?? name : part === "action" && bundle.continuous ? STEPS_TITLE : TITLES[part];
+    const title = part === "rationale" ? partTitle(name) : part === "action" && bundle.continuous ? STEPS_TITLE : TITLES[part];
     const written = bundle.generated.length > 0;
     const query = !written ? null : part === "rationale" ? `rationale.${name}` : part === "action" ? "action" : null;
     const head = query

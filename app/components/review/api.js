@@ -7,6 +7,8 @@ export class ApiError extends Error {
     super(message);
     this.status = status;
     this.retry = status === 0 || status === 401 || status >= 500;
+    this.alone = status === 500; // the server fails on what was sent; on something else it may not
+    this.taken = status === 422; // the id is another review's
   }
 }
 

@@ -5,13 +5,14 @@ import { el } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { Editing } from "./editing.js";
 import { helpOverlay } from "./help.js";
-import { contentOf, judgement, missing } from "./judgement.js";
+import { contentOf, judgement, missing, unjudged } from "./judgement.js";
 import { Keep } from "./keep.js";
 import { KeyMap, listen } from "./keys.js";
 import { Moments } from "./moments.js";
 import { Outbox } from "./outbox.js";
 import { Past } from "./past.js";
 import { Screen } from "./screen.js";
+import { Stranded } from "./stranded.js";
 import { Supply } from "./supply.js";
 
 const SETTLE = 250; // ms after an item appears in which it cannot be sent: a key held too long sends nothing
@@ -24,13 +25,17 @@ export class Desk {
     this.keyMap = new KeyMap(this.settings);
     this.keep = new Keep(config.person, "judgements");
     this.moments = new Moments(this.api, config.base);
-    this.drafts = new Drafts(this.api, new Keep(config.person, config.desk), config.desk === "review", () => this.screen.saved());
+    this.drafts = new Drafts(this.api, new Keep(config.person, config.desk), config.desk === "review", {
+      onChange: () => this.screen.saved(), onPlace: (item, place) => this.placed(item, place),
+    });
     this.outbox = new Outbox(this.api, this.keep, {
       onChange: () => this.screen.saved(), onStored: (sent, stored) => this.stored(sent, stored), onRefused: (sent, error) => this.refused(sent, error),
+      onRenamed: (before, id) => this.past.renamed(before, id),
     });
     this.past = new Past(this);
     this.supply = new Supply(this);
     this.editing = new Editing(this);
+    this.stranded = new Stranded(this);
     this.help = helpOverlay(this.keyMap, () => this.screen.draw());
     this.screen = new Screen(this);
     this.stopListening = listen(root, this.keyMap, (action, event) => this.act(action, event));
@@ -40,6 +45,7 @@ export class Desk {
     window.addEventListener("beforeunload", this.onUnload);
     this.outbox.flush();
     this.supply.begin();
+    this.stranded.look();
   }
 
   // Something is neither on the server nor in this browser's storage.
@@ -54,8 +60,7 @@ export class Desk {
     this.draft.content = contentOf(item, this.draft.content);
     this.editing.reset();
     this.shownAt = performance.now();
-    const { parts } = this.draft.content;
-    this.part = item.parts.find(({ name }) => !parts[name]?.verdict)?.name ?? item.parts[0].name;
+    this.part = unjudged(item, this.draft.content)[0] ?? item.parts[0].name;
     this.screen.build();
     if (content) this.drafts.note(item, this.draft);
   }
@@ -109,11 +114,21 @@ export class Desk {
     this.drafts.keep.remove("draft", sent.item);
     this.past.stored(sent, stored);
     this.supply.counted();
+    if (this.stranded.has(sent.item)) this.stranded.look();
   }
 
   refused(sent, error) {
     this.past.drop(sent.id);
     this.screen.notice(`A judgement was not taken: ${error.message}.`, sent);
+    this.stranded.keep(sent);
+  }
+
+  // Whether a judgement of the item would be taken: told at once, not only to who has finished it.
+  placed(id, place) {
+    if (this.item?.id !== id || (this.item.place ?? true) === place) return;
+    this.item.place = place;
+    this.screen.showPlace();
+    this.stranded.look();
   }
 
   act(action, event) {

@@ -6,8 +6,8 @@ const QUIET = 600; // ms without a change before the server gets a draft
 const AGAIN = 5000; // ms until a failed saving is tried again
 
 export class Drafts {
-  constructor(api, keep, onServer, onChange) {
-    Object.assign(this, { api, keep, onServer, onChange });
+  constructor(api, keep, onServer, { onChange, onPlace }) {
+    Object.assign(this, { api, keep, onServer, onChange, onPlace });
     this.state = { kept: true, saved: true, reason: "" };
     this.timer = null;
     this.latest = null;
@@ -15,12 +15,16 @@ export class Drafts {
 
   // The draft to go on with: {review, content, revision}; a new one where there is none.
   open(item) {
+    this.state = { kept: true, saved: true, reason: "" };
+    return this.newest(item);
+  }
+
+  newest(item) {
     const local = this.keep.read("draft", item.id);
     const server = item.draft;
     const newer = !local ? server : !server ? local
       : local.review === server.review ? (local.revision >= server.revision ? local : server) : (local.at >= server.at ? local : server);
     const usable = newer && typeof newer.review === "string" && newer.content && typeof newer.content === "object";
-    this.state = { kept: true, saved: true, reason: "" };
     return usable ? { ...newer } : { review: newId(), content: null, revision: 0 };
   }
 
@@ -43,7 +47,8 @@ export class Drafts {
     if (!sent) return;
     const { review, content, revision } = sent.draft;
     try {
-      await this.api.post("draft", { item: sent.item, review, content, revision }, options);
+      const { place } = await this.api.post("draft", { item: sent.item, review, content, revision }, options);
+      this.onPlace(sent.item, place);
       if (this.latest === sent && sent.draft.revision === revision) this.latest = null;
       this.state.saved = this.latest === null;
       this.state.reason = "";

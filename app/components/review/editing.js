@@ -1,17 +1,16 @@
 // What keys and clicks change in the judgement at hand, and how such a change is undone.
 
-import { allGood, partOf, unjudged, withPart } from "./judgement.js";
-
-const ON = ["correct", "cannot tell"]; // after these there is nothing to add: go to the next part
+import { SETTLED, allGood, notRight, partOf, titleOf, unjudged, withPart } from "./judgement.js";
 
 export class Editing {
   constructor(desk) {
     this.desk = desk;
-    this.steps = [];
+    this.reset();
   }
 
   reset() {
     this.steps = [];
+    this.implied = new Set(); // parts whose verdict nobody chose
     this.typing = "";
   }
 
@@ -62,11 +61,12 @@ export class Editing {
 
   verdict(name, verdict) {
     const { desk } = this;
-    const same = partOf(desk.content, name).verdict === verdict;
-    const errors = ON.includes(verdict) ? { errors: [] } : {};
+    const chosen = !this.implied.delete(name); // choosing what was implied confirms it
+    const same = chosen && partOf(desk.content, name).verdict === verdict;
+    const errors = SETTLED.includes(verdict) ? { errors: [] } : {};
     desk.part = name;
     desk.change(withPart(desk.content, name, { verdict: same ? "" : verdict, ...errors }));
-    if (same || !ON.includes(verdict)) return;
+    if (same || !SETTLED.includes(verdict)) return; // go to the next part
     const left = unjudged(desk.item, desk.content);
     const names = desk.item.parts.map((part) => part.name);
     const next = left.find((one) => names.indexOf(one) > names.indexOf(name)) ?? left[0];
@@ -78,18 +78,25 @@ export class Editing {
     const { desk } = this;
     const { errors, verdict } = partOf(desk.content, name);
     const now = errors.includes(kind) ? errors.filter((one) => one !== kind) : [...errors, kind];
-    const { verdicts } = desk.item.parts.find((part) => part.name === name);
-    const implied = now.length && (!verdict || ON.includes(verdict)) && verdicts.includes("wrong") ? "wrong" : verdict;
+    const implied = now.length > 0 && (!verdict || SETTLED.includes(verdict));
     desk.part = name;
-    desk.change(withPart(desk.content, name, { errors: now, verdict: implied }));
+    desk.change(withPart(desk.content, name, { errors: now, verdict: (implied && this.imply(name)) || verdict }));
+  }
+
+  imply(name) {
+    const verdict = notRight(this.desk.item.parts.find((part) => part.name === name));
+    if (verdict) this.implied.add(name);
+    return verdict;
   }
 
   correction(name, text) {
     const { desk } = this;
     const silent = text !== null && this.typing === name; // one undo takes back what was typed in one go
     this.typing = text === null ? "" : name;
+    const { verdict } = partOf(desk.content, name);
+    const implied = !verdict && text !== null && text !== desk.item.parts.find((part) => part.name === name).text;
     desk.part = name;
-    desk.change(withPart(desk.content, name, { correction: text }), { silent });
+    desk.change(withPart(desk.content, name, { correction: text, verdict: implied ? this.imply(name) : verdict }), { silent });
   }
 
   edit(name) {
@@ -119,6 +126,9 @@ export class Editing {
   good() {
     const { desk } = this;
     desk.change(allGood(desk.item, desk.content));
-    desk.screen.bar.say("All good: send it with the same care as any other");
+    const [left] = unjudged(desk.item, desk.content);
+    if (left) desk.focus(left);
+    if (left) desk.screen.bar.say(`All good but ${titleOf(desk.item, left)}: judge it yourself`, "bad");
+    else desk.screen.bar.say("All good: send it with the same care as any other");
   }
 }

@@ -18,7 +18,7 @@ export function helpOverlay(keyMap, onChange) {
     const table = (rows) => el("table", {}, el("tbody", {}, rows.map(row)));
     dialog.replaceChildren(el("h3", { text: "Keys" }), el("div", { class: "two" }, table(ACTIONS.slice(0, half)), table(ACTIONS.slice(half))), said,
       el("div", { class: "row" }, el("span", { class: "quiet grow", text: "Click a key to change it. In a text: Esc leaves it, Ctrl+Enter sends." }),
-        el("button", { type: "button", text: "As it was", onclick: () => { keyMap.reset(); waiting = null; draw(); onChange(); } }),
+        el("button", { type: "button", "data-action": "reset", text: "As it was", onclick: () => { keyMap.reset(); waiting = null; draw("reset"); onChange(); } }),
         el("button", { type: "button", class: "strong", text: "Close", onclick: () => dialog.close() })));
     dialog.querySelector(`[data-action="${focused}"]`)?.focus(); // the button that was pressed is a new one now
   };

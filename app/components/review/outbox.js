@@ -1,15 +1,18 @@
 // Judgements on their way: kept in this browser under their id until the server has acknowledged exactly that id.
 
+import { newId } from "./api.js";
+
 const WAITS = [1000, 2000, 4000, 8000, 15_000]; // ms between tries
 
 export class Outbox {
-  constructor(api, keep, { onChange, onStored, onRefused }) {
-    Object.assign(this, { api, keep, onChange, onStored, onRefused });
+  constructor(api, keep, { onChange, onStored, onRefused, onRenamed }) {
+    Object.assign(this, { api, keep, onChange, onStored, onRefused, onRenamed });
     this.waiting = keep.all("sent").filter((sent) => sent?.id && sent.item).sort((a, b) => a.at - b.at);
     this.unkept = new Set(); // ids that only this page holds
+    this.tried = new Set(); // ids that may have arrived
     this.reason = "";
-    this.tries = 0;
-    this.sending = null;
+    this.failures = 0; // rounds one after the other in which something was not stored
+    this.sending = false;
     this.timer = null;
   }
 
@@ -19,15 +22,18 @@ export class Outbox {
 
   add(sent) {
     this.waiting.push(sent);
-    if (!this.keep.write(["sent", sent.id], sent)) this.unkept.add(sent.id);
+    this.hold(sent);
     this.onChange();
     this.flush();
   }
 
+  hold(sent) {
+    if (!this.keep.write(["sent", sent.id], sent)) this.unkept.add(sent.id);
+  }
+
   // Takes a judgement back that was not sent yet; false if it is on its way or gone.
   withdraw(id) {
-    const place = this.waiting.findIndex((sent) => sent.id === id);
-    if (place < 0 || this.sending === id || this.tries > 0) return false; // tried before: it may have arrived
+    if (this.tried.has(id) || !this.waiting.some((sent) => sent.id === id)) return false;
     this.forget(id);
     return true;
   }
@@ -39,41 +45,66 @@ export class Outbox {
     this.onChange();
   }
 
+  // Sends all that waits, one after the other. What the server fails on stays behind and holds up nothing else.
   async flush() {
     clearTimeout(this.timer);
-    if (this.sending || !this.waiting.length || this.closed) return;
-    const [sent] = this.waiting;
-    this.sending = sent.id;
-    try {
-      const stored = await this.api.post("submit", sent);
-      this.succeeded(sent, stored);
-    } catch (error) {
-      this.failed(sent, error);
+    if (this.sending) return;
+    this.sending = true;
+    const behind = new Set();
+    let reason = "";
+    for (let sent = this.first(behind); sent; sent = this.first(behind)) {
+      this.tried.add(sent.id);
+      const error = await this.send(sent);
+      if (!error) continue;
+      reason ||= error.message;
+      if (!error.alone) break;
+      behind.add(sent.id);
     }
-    if (this.waiting.length && !this.reason) this.flush();
+    this.sending = false;
+    this.rest(reason);
   }
 
-  succeeded(sent, stored) {
-    this.sending = null;
-    this.reason = "";
-    this.tries = 0;
+  first(behind) {
+    return this.closed ? undefined : this.waiting.find(({ id }) => !behind.has(id));
+  }
+
+  // Null once nothing of it is left to send; otherwise why it waits.
+  async send(sent) {
+    let stored;
+    try {
+      stored = await this.api.post("submit", sent);
+    } catch (error) {
+      if (error.retry || error.status === undefined) return error;
+      if (error.taken) this.rename(sent);
+      else {
+        this.forget(sent.id);
+        this.onRefused(sent, error);
+      }
+      return null;
+    }
     this.forget(sent.id);
     this.onStored(sent, stored);
+    return null;
   }
 
-  failed(sent, error) {
-    this.sending = null;
-    if (error.retry || error.status === undefined) {
-      this.reason = error.message;
-      this.timer = setTimeout(() => { this.reason = ""; this.flush(); }, WAITS[Math.min(this.tries, WAITS.length - 1)]);
-      this.tries += 1;
-      this.onChange();
-      return;
+  // Another window judged the item under the same id: this judgement goes on top of that one.
+  rename(sent) {
+    const renamed = { ...sent, id: newId() };
+    this.waiting = this.waiting.map((one) => (one === sent ? renamed : one));
+    this.hold(renamed);
+    this.unkept.delete(sent.id);
+    this.keep.remove("sent", sent.id);
+    this.onRenamed(sent.id, renamed.id);
+  }
+
+  rest(reason) {
+    this.reason = reason;
+    if (!reason) this.failures = 0;
+    else if (!this.closed) {
+      this.timer = setTimeout(() => this.flush(), WAITS[Math.min(this.failures, WAITS.length - 1)]);
+      this.failures += 1;
     }
-    this.reason = "";
-    this.tries = 0;
-    this.forget(sent.id);
-    this.onRefused(sent, error);
+    this.onChange();
   }
 
   close() {

@@ -1,20 +1,20 @@
 // One part of a rationale: its text, a verdict, kinds of error, and a correction beside the original.
 
 import { el, setText } from "./dom.js";
-import { partOf } from "./judgement.js";
+import { SETTLED, partOf } from "./judgement.js";
+import { hasKey } from "./keys.js";
 
 const LONG = 1500; // signs; more is shown in a box of its own height
-const BAD = ["partly", "wrong"];
 
 export class PartCard {
   constructor(part, index, desk) {
     Object.assign(this, { part, index, desk });
     const radio = (verdict, i) => el("button", {
-      type: "button", role: "radio", class: "verdict", "data-verdict": verdict, tabindex: -1,
+      type: "button", role: "radio", class: "verdict", "data-verdict": verdict, tabindex: hasKey(`verdict${i + 1}`) ? -1 : 0,
       onclick: () => desk.verdict(part.name, verdict),
     }, el("kbd", {}), el("span", { text: verdict }));
-    const chip = (kind) => el("button", {
-      type: "button", class: "chip", "data-error": kind, "aria-pressed": "false", tabindex: -1, onclick: () => desk.toggleError(part.name, kind),
+    const chip = (kind, i) => el("button", {
+      type: "button", class: "chip", "data-error": kind, "aria-pressed": "false", tabindex: hasKey(`error${i + 1}`) ? -1 : 0, onclick: () => desk.toggleError(part.name, kind),
     }, el("kbd", {}), el("span", { text: kind }));
     this.verdicts = part.verdicts.map(radio);
     this.chips = part.errors.map(chip);
@@ -48,13 +48,13 @@ export class PartCard {
     this.verdicts.forEach((button, i) => {
       const chosen = button.dataset.verdict === verdict;
       button.setAttribute("aria-checked", String(chosen));
-      setText(button.firstChild, current && i < 4 ? keyMap.label(`verdict${i + 1}`) : "");
+      setText(button.firstChild, current ? keyMap.label(`verdict${i + 1}`) : "");
     });
     this.chips.forEach((button, i) => {
       button.setAttribute("aria-pressed", String(errors.includes(button.dataset.error)));
-      setText(button.firstChild, current && i < 7 ? keyMap.label(`error${i + 1}`) : "");
+      setText(button.firstChild, current ? keyMap.label(`error${i + 1}`) : "");
     });
-    this.errors.hidden = !this.chips.length || (!errors.length && !(current && BAD.includes(verdict)));
+    this.errors.hidden = !this.chips.length || (!errors.length && !(current && verdict && !SETTLED.includes(verdict)));
     setText(this.edit.firstChild, current ? keyMap.label("edit") : "");
     this.edit.hidden = correction !== null;
     this.box.hidden = correction === null;

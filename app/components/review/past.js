@@ -5,13 +5,13 @@ import { newId } from "./api.js";
 export class Past {
   constructor(desk) {
     this.desk = desk;
-    this.sent = []; // {id, item, sent, version}
+    this.sent = []; // {id, item, judgement, seconds, version, undo}; ``undo``: the id under which it is taken back
     this.count = 0;
-    this.earlier = null; // ids of own reviews from before, once asked for
+    this.earlier = null; // own reviews from before, once asked for
   }
 
-  add(item, sent) {
-    this.sent.push({ id: sent.id, item, sent, version: null });
+  add(item, { id, judgement, seconds }) {
+    this.sent.push({ id, item, judgement, seconds, version: null, undo: newId() });
     this.count += 1;
   }
 
@@ -20,20 +20,26 @@ export class Past {
     if (entry) entry.version = stored.version ?? 0;
   }
 
-  drop(id) {
-    this.sent = this.sent.filter((entry) => entry.id !== id);
+  renamed(before, id) {
+    for (const entry of this.sent) if (entry.id === before) entry.id = id;
   }
 
-  // The last judgement comes back as a draft. On the server a row is added that undoes it; nothing is deleted.
+  drop(id) {
+    this.sent = this.sent.filter((entry) => entry.id !== id);
+    this.earlier = this.earlier?.filter((entry) => entry.id !== id) ?? null;
+  }
+
+  // The last judgement comes back as a draft. On the server a row is added that undoes it; nothing is deleted. A judgement
+  // whose undoing failed is still the last one: trying again, under the same id, undoes it once.
   async undo() {
     const { desk } = this;
     if (this.busy) return;
-    const last = this.sent.at(-1);
     this.busy = true;
     try {
-      if (last && desk.outbox.withdraw(last.id)) this.back(last.item, last.sent, 0);
-      else if (last && last.version === null) desk.screen.bar.say("The last judgement is still being sent; undo it when it has arrived", "bad");
-      else if (last && desk.config.desk !== "review") this.back({ ...last.item, version: last.version }, last.sent, 0);
+      const last = this.sent.at(-1) ?? await this.before();
+      if (!last) desk.screen.bar.say("There is nothing to undo");
+      else if (desk.outbox.withdraw(last.id)) this.back(last, last.item, 0);
+      else if (last.version === null) desk.screen.bar.say("The last judgement is still being sent; undo it when it has arrived", "bad");
       else await this.undoStored(last);
     } catch (error) {
       desk.screen.bar.say(`Not undone: ${error.message}`, "bad");
@@ -43,22 +49,30 @@ export class Past {
   }
 
   async undoStored(last) {
-    const { desk } = this;
-    if (desk.config.desk !== "review") return desk.screen.bar.say("There is nothing to undo");
-    const review = last ? { id: last.id, judgement: last.sent.judgement, seconds: last.sent.seconds } : await this.before();
-    if (!review) return desk.screen.bar.say("There is nothing to undo");
-    const { item } = await desk.api.post("undo", { review: review.id, id: newId() });
-    this.back(item, review, -1);
+    const { api, config } = this.desk;
+    try {
+      if (config.desk === "review") {
+        const { item } = await api.post("undo", { review: last.id, id: last.undo });
+        this.back(last, item, -1);
+      } else {
+        const { version } = await api.post("submit", { id: last.undo, item: last.item.id, judgement: null, version: last.version });
+        this.back(last, { ...last.item, version }, -1);
+      }
+    } catch (error) {
+      if (error.retry === false) this.drop(last.id); // it will never be undone, and would stand before all others
+      throw error;
+    }
   }
 
   async before() {
-    this.earlier ??= (await this.desk.api.post("mine")).reviews;
-    return this.earlier.pop();
+    if (this.desk.config.desk !== "review") return null;
+    this.earlier ??= (await this.desk.api.post("mine")).reviews.map((review) => ({ ...review, undo: newId() }));
+    return this.earlier.at(-1);
   }
 
-  back(item, { judgement, seconds }, counted) {
+  back({ id, judgement, seconds }, item, counted) {
     const { desk } = this;
-    if (this.sent.at(-1)?.item.id === item.id) this.sent.pop();
+    this.drop(id);
     this.count = Math.max(0, this.count - 1);
     desk.supply.putBack();
     desk.open(item, { ...judgement, seconds: seconds ?? 0 });

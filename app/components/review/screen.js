@@ -15,10 +15,11 @@ export class Screen {
     this.view = { play: !matchMedia("(prefers-reduced-motion: reduce)").matches, look: false, ...desk.settings.read("view") };
     this.progress = el("div", { class: "progress" });
     this.notices = el("div", { class: "notices", "aria-live": "assertive" });
+    this.late = el("p", { class: "notice", role: "alert", hidden: true });
     this.main = el("div", { class: "main" });
     this.bar = new VerdictBar(desk);
     this.top = el("header", { class: "top" }, this.progress);
-    desk.root.replaceChildren(this.top, this.notices, this.main, this.bar.node, desk.help.node);
+    desk.root.replaceChildren(this.top, this.notices, this.late, this.main, this.bar.node, desk.help.node, desk.stranded.node);
     this.waiting();
     this.onFieldKey = (event) => this.fieldKey(event);
     desk.root.addEventListener("keydown", this.onFieldKey);
@@ -42,7 +43,8 @@ export class Screen {
     this.bar.idle(false);
     this.builtAt = performance.now();
     desk.root.dataset.item = item.id;
-    delete desk.root.dataset.ready;
+    for (const name of ["ready", "idle"]) delete desk.root.dataset[name];
+    this.showPlace();
     this.draw();
     if (moment.facts) this.fillLeft(moment, item);
     else {
@@ -61,6 +63,12 @@ export class Screen {
     this.pictures.show(this.pictures.at);
     this.desk.root.dataset.ready = item.id;
     this.desk.root.dispatchEvent(new CustomEvent("lens-review-ready", { bubbles: true, composed: true, detail: { item: item.id } }));
+  }
+
+  showPlace() {
+    const { item, keyMap } = this.desk;
+    this.late.hidden = item?.place !== false;
+    setText(this.late, `Others have this item by now. What you write is kept, but it can be sent only if a place gets free; ${keyMap.label("skip")} takes another item.`);
   }
 
   othersOverall(item) {
@@ -156,6 +164,7 @@ export class Screen {
     for (const name of ["item", "ready", "idle"]) delete this.desk.root.dataset[name];
     this.main.replaceChildren(node);
     this.bar.idle(true);
+    this.late.hidden = true;
     setText(this.bar.message, "");
   }
 

@@ -105,6 +105,7 @@ export class Supply {
 
   putBack() {
     const { desk } = this;
+    clearTimeout(this.timer); // something else is about to be shown
     if (!desk.item) return;
     this.ready.unshift(desk.item);
     desk.drafts.send();
@@ -126,6 +127,7 @@ export class Supply {
     if (this.desk.config.desk !== "review" || document.visibilityState !== "visible") return;
     for (const id of [this.desk.item?.id, ...this.ready.map((item) => item.id)].filter(Boolean)) {
       const said = await this.desk.api.post("renew", { item: id }).catch(() => null);
+      if (said) this.desk.placed(id, said.place);
       if (said && !said.held && this.desk.item?.id !== id) this.ready = this.ready.filter((item) => item.id !== id);
     }
   }

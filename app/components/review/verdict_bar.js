@@ -22,10 +22,10 @@ export class VerdictBar {
     this.good = el("button", { type: "button", class: "plain item-only", onclick: () => desk.good() }, el("kbd", {}), el("span", { text: "all good" }));
     this.node = el("footer", { class: "bar" },
       el("div", { class: "row" }, el("div", { class: "overalls", role: "radiogroup", "aria-label": "Whole rationale" }, this.buttons), this.comment, this.submit),
-      el("div", { class: "row small" }, this.message, this.saved, this.good, this.undo, this.skip, this.help));
+      el("div", { class: "row small" }, this.message, this.saved, desk.stranded.button, this.good, this.undo, this.skip, this.help));
   }
 
-  // Without an item only what is saved, undoing and the keys are left.
+  // Without an item only what is saved or kept, undoing and the keys are left.
   idle(yes) {
     this.node.classList.toggle("idle", yes);
     for (const [button, action] of [[this.help, "help"], [this.undo, "undo"]]) setText(button.firstChild, this.desk.keyMap.label(action));
