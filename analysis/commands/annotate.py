@@ -99,7 +99,8 @@ def annotate(
         aside = path.with_name(path.name.removesuffix(".jsonl") + ".aside.jsonl")
         why = ", ".join(f"{count} x {reason}" for reason, count in told.reasons.items())
         silent = f", {told.unanswered} of them without an answer and asked again next time" if told.unanswered else ""
-        typer.echo(f"kept aside: {told.aside} questions in {aside} ({why}){silent}", err=True)
+        questions = "1 question" if told.aside == 1 else f"{told.aside} questions"
+        typer.echo(f"kept aside: {questions} in {aside} ({why}){silent}", err=True)
     if copy is not None:
         _copy(source, path, copy)
     spent = asked.spent

@@ -40,7 +40,7 @@ class ScriptedTeacher:
         fits = clip.state is not None and clip.state_names == STATE_NAMES and clip.phase in tuple(Phase)
         if task is None or not fits or not {task.thing, task.receptacle} <= set(known):
             raise UserError(
-                f"the scripted teacher knows episodes of the sample world alone, with state, phase and positions; "
+                f"the scripted teacher knows episodes of the sample table alone, with state, phase and positions; "
                 f"{clip.episode!r} is of the task {clip.task or 'unknown'!r}"
             )
         assert clip.state is not None

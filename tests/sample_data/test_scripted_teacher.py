@@ -34,7 +34,7 @@ def test_it_agrees_with_the_recording(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_knows_no_other_world(tmp_path: Path) -> None:
     write_episode(tmp_path / "e.hdf5", **contents())
-    with pytest.raises(UserError, match="knows episodes of the sample world alone"):
+    with pytest.raises(UserError, match="knows episodes of the sample table alone"):
         annotate(
             open_source(tmp_path / "e.hdf5"),
             make_teacher("scripted", TeacherSettings()),
