@@ -123,12 +123,14 @@ def gathered(files: Sequence[Path]) -> tuple[dict[str, list[KeptRationale]], lis
 
 def of_others(files: Sequence[Path], metas: Sequence[EpisodeMeta]) -> tuple[str, ...]:
     """For each file a sentence, where it explains other episodes than ``metas`` under the same ids."""
-    digests = {meta.id: meta.digest for meta in metas}
+    digests: dict[str, set[str]] = {}
+    for meta in metas:  # of several data sets, two of which may use one id
+        digests.setdefault(meta.id, set()).add(meta.digest)
     told = []
     for path in files:
         by_episode, _ = gathered((path,))
         kept = [each for id in digests.keys() & by_episode.keys() for each in by_episode[id]]
-        if count := sum(not _of(each, digests[each.episode]) for each in kept):
+        if count := sum(not any(_of(each, digest) for digest in digests[each.episode]) for each in kept):
             told.append(f"{count} rationales in {path} are of other episodes (their digests differ)")
     return tuple(told)
 

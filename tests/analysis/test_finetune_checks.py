@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from analysis.episodes.hdf5_writer import Series, write_episode
 from analysis.finetuning.checked import check_rationales
 from analysis.finetuning.episode_demonstrations import Lesson
 from analysis.finetuning.run import Prepared, Request, prepare
+from analysis.rationales.taught_episode import of_others
 from models.errors import UserError
 from models.refine.settings import Mode, Order, TuneSettings
 from models.types import Rationale
@@ -136,6 +138,9 @@ def test_rationales_of_other_episodes_are_not_called_absent(
         prepared(tiny_base, folder, rationales=(file,))
     write("0123", "4567", open_source(folder).open("b").meta.digest)
     assert prepared(tiny_base, folder, rationales=(file,)).lessons.notes == (told,)
+    meta = open_source(folder).open("b").meta
+    assert of_others((file,), [meta, replace(meta, digest="0123")]) == (told.replace("2 rationales", "1 rationales"),)
+    assert of_others((file,), [replace(meta, digest="")]) == ()
 
 
 def test_low_rank_changes_need_a_layer(tiny_base: Path, episodes: Callable[..., Path]) -> None:
