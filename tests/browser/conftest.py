@@ -13,6 +13,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
+from tests.browser.review_world import ReviewWorld, make_review_world
+from tests.browser.reviewer import Reviewer
 from tests.browser.world import CHROMIUM, PATIENCE, make_world, serving
 
 
@@ -118,6 +120,25 @@ def tab(browser: Any, server: str) -> Iterator[Tab]:
     yield opened
     page.close()
     assert not opened.complaints
+
+
+@pytest.fixture(scope="session")
+def review_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewWorld]:
+    """A workspace in which each test makes review projects of its own, and a server over it."""
+    made = make_review_world(tmp_path_factory.mktemp("review"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ann(browser: Any, review_world: ReviewWorld) -> Iterator[Reviewer]:
+    """A fresh tab in which somebody judges; the test fails if a script on the page does."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    reviewer = Reviewer(context.new_page(), review_world.address)
+    yield reviewer
+    context.close()
+    assert not reviewer.complaints
 
 
 ALL_TEXT = """() => {

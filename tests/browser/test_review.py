@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import expect
 
-from analysis.review import Review
-from tests.browser.review_world import PARTS, ReviewWorld, judge, make_review_world
-from tests.browser.world import HTML, PATIENCE
+from tests.browser.review_world import PARTS, ReviewWorld, judge
+from tests.browser.reviewer import Reviewer, reviews
+from tests.browser.world import HTML
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -24,69 +22,8 @@ STRANGE = {
 }
 
 
-class Reviewer:
-    """A tab in which somebody judges."""
-
-    def __init__(self, page: Any, address: str) -> None:
-        self.page = page
-        self.address = address
-        self.complaints: list[str] = []
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def open(self, project: str, person: str = "Ann", wait: str = ".desk[data-ready]", **parameters: str) -> None:
-        asked = {"page": "review", "project": project, "person": person} | parameters
-        self.page.goto(f"{self.address}/?{urlencode(asked)}")
-        self.page.wait_for_selector(wait)
-        self.page.wait_for_timeout(300)  # no judgement is sent in the first moment of an item
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    @property
-    def item(self) -> str:
-        return str(self.page.locator(".desk").get_attribute("data-ready"))
-
-    def message(self, text: str) -> None:
-        self.page.locator(".bar .message").filter(has_text=text).wait_for()
-
-    def saved(self, text: str = "All saved") -> None:
-        self.page.locator(".bar .saved").filter(has_text=text).wait_for()
-
-    def next_after(self, item: str) -> str:
-        """Waits until another item stands there, ready."""
-        self.page.wait_for_selector(f".desk[data-ready]:not([data-ready='{item}'])")
-        self.page.wait_for_timeout(300)
-        return self.item
-
-    def all_sent(self) -> None:
-        self.page.wait_for_selector(".desk[data-unsent='0']")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewWorld]:
-    made = make_review_world(tmp_path_factory.mktemp("review"))
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def ann(browser: Any, world: ReviewWorld) -> Iterator[Reviewer]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    reviewer = Reviewer(context.new_page(), world.address)
-    yield reviewer
-    context.close()
-    assert not reviewer.complaints
-
-
-def reviews(world: ReviewWorld, project: str) -> dict[str, Review]:
-    return {one.item: one for one in world.store.reviews(project)}
-
-
-def test_an_item_is_judged_by_keys_alone(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("keys")
+def test_an_item_is_judged_by_keys_alone(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("keys")
     ann.open(project)
     first = ann.item
     expect(ann.page.locator(".part")).to_have_count(4)
@@ -101,7 +38,7 @@ def test_an_item_is_judged_by_keys_alone(ann: Reviewer, world: ReviewWorld) -> N
     ann.press("Enter", "d", "Enter")
     ann.next_after(first)
     ann.all_sent()
-    said = reviews(world, project)[first].judgement
+    said = reviews(review_world, project)[first].judgement
     assert said is not None and (said.overall, said.comment) == ("reject", "the block is elsewhere")
     assert [(one.verdict, one.errors) for one in said.parts] == [
         ("correct", ()),
@@ -113,8 +50,8 @@ def test_an_item_is_judged_by_keys_alone(ann: Reviewer, world: ReviewWorld) -> N
     expect(ann.page.locator(".progress")).to_contain_text("1 judged by you · 1 of 6")
 
 
-def test_the_count_is_right_in_whatever_order_the_answers_come(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("order", 3)
+def test_the_count_is_right_in_whatever_order_the_answers_come(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("order", 3)
     ann.open(project)
     first, judging, asking = ann.item, [], []
     ann.page.route("**/review/submit", lambda route: route.continue_() if judging else judging.append(route))
@@ -139,8 +76,8 @@ def test_the_count_is_right_in_whatever_order_the_answers_come(ann: Reviewer, wo
     expect(ann.page.locator(".empty")).to_contain_text("You judged 3 of 3 items")
 
 
-def test_a_correction_keeps_the_original(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("correction")
+def test_a_correction_keeps_the_original(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("correction")
     ann.open(project)
     first = ann.item
     ann.press("1", "2", "c")
@@ -149,14 +86,14 @@ def test_a_correction_keeps_the_original(ann: Reviewer, world: ReviewWorld) -> N
     ann.press("Escape", "g", "Enter")
     ann.next_after(first)
     ann.all_sent()
-    said = reviews(world, project)[first].judgement
+    said = reviews(review_world, project)[first].judgement
     assert said is not None and said.overall == "correct"
     part = said.part("situation")
     assert part is not None and (part.correction, part.original) == ("The gripper is closed.", PARTS["situation"])
 
 
-def test_nothing_is_sent_by_accident(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("accident")
+def test_nothing_is_sent_by_accident(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("accident")
     ann.open(project)
     first = ann.item
     ann.press("Enter")
@@ -175,11 +112,11 @@ def test_nothing_is_sent_by_accident(ann: Reviewer, world: ReviewWorld) -> None:
     ann.page.keyboard.up("Enter")
     second = ann.next_after(first)
     ann.all_sent()
-    assert set(reviews(world, project)) == {first} and second != first
+    assert set(reviews(review_world, project)) == {first} and second != first
 
 
-def test_mouse_and_keys_mix(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("mouse")
+def test_mouse_and_keys_mix(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("mouse")
     ann.open(project)
     first = ann.item
     for part in PARTS:
@@ -188,11 +125,11 @@ def test_mouse_and_keys_mix(ann: Reviewer, world: ReviewWorld) -> None:
     ann.press("Enter")  # sends; it does not click the button again
     ann.next_after(first)
     ann.all_sent()
-    assert reviews(world, project)[first].judgement.overall == "accept"  # type: ignore[union-attr]
+    assert reviews(review_world, project)[first].judgement.overall == "accept"  # type: ignore[union-attr]
 
 
-def test_undo_takes_back_changes_and_then_the_last_judgement(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("undo")
+def test_undo_takes_back_changes_and_then_the_last_judgement(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("undo")
     ann.open(project)
     first = ann.item
     ann.press("1", "3", "z")
@@ -203,19 +140,19 @@ def test_undo_takes_back_changes_and_then_the_last_judgement(ann: Reviewer, worl
     ann.press("z")
     ann.message("Taken back")
     ann.page.wait_for_selector(f".desk[data-ready='{first}']")
-    assert reviews(world, project) == {} and len(world.store.review_history(project)) == 2
+    assert reviews(review_world, project) == {} and len(review_world.store.review_history(project)) == 2
     ann.page.wait_for_timeout(300)
     ann.press("d", "Enter")
     assert ann.next_after(first) == second
     ann.all_sent()
-    assert reviews(world, project)[first].judgement.overall == "reject"  # type: ignore[union-attr]
+    assert reviews(review_world, project)[first].judgement.overall == "reject"  # type: ignore[union-attr]
     ann.open(project)  # another sitting: the last judgement can still be taken back
     ann.press("z")
     ann.page.wait_for_selector(f".desk[data-ready='{first}']")
 
 
-def test_a_draft_outlives_the_tab_and_the_browser(ann: Reviewer, world: ReviewWorld, browser: Any) -> None:
-    project = world.project("draft")
+def test_a_draft_outlives_the_tab_and_the_browser(ann: Reviewer, review_world: ReviewWorld, browser: Any) -> None:
+    project = review_world.project("draft")
     ann.open(project)
     first = ann.item
     ann.press("1", "3", "e", "m")
@@ -223,7 +160,7 @@ def test_a_draft_outlives_the_tab_and_the_browser(ann: Reviewer, world: ReviewWo
     ann.saved()
     ann.page.close()
     elsewhere = browser.new_context()
-    again = Reviewer(elsewhere.new_page(), world.address)
+    again = Reviewer(elsewhere.new_page(), review_world.address)
     again.open(project)
     assert again.item == first
     expect(again.page.locator(".comment")).to_have_value("half a thought")
@@ -231,8 +168,8 @@ def test_a_draft_outlives_the_tab_and_the_browser(ann: Reviewer, world: ReviewWo
     elsewhere.close()
 
 
-def test_keys_can_be_changed_and_are_remembered(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("remap")
+def test_keys_can_be_changed_and_are_remembered(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("remap")
     ann.open(project)
     ann.press("?")
     ann.page.locator(".help .key[data-action=reject]").click()
@@ -247,9 +184,9 @@ def test_keys_can_be_changed_and_are_remembered(ann: Reviewer, world: ReviewWorl
     expect(ann.page.locator(".overall.reject")).to_have_attribute("aria-checked", "true")
 
 
-def test_text_of_data_sets_is_only_text(ann: Reviewer, world: ReviewWorld) -> None:
+def test_text_of_data_sets_is_only_text(ann: Reviewer, review_world: ReviewWorld) -> None:
     guidelines = "Look <script>window.harmed=1</script> <img src=x onerror='window.harmed=1'> **well**"
-    project = world.project("<b>strange</b> **names**", 2, STRANGE, guidelines=guidelines)
+    project = review_world.project("<b>strange</b> **names**", 2, STRANGE, guidelines=guidelines)
     ann.open(project)
     shown = ann.page.locator(".part .text").all_inner_texts()
     assert shown[0].startswith(HTML) and shown[2] == STRANGE["task"] and len(shown[3]) > 99_000
@@ -269,25 +206,25 @@ def test_text_of_data_sets_is_only_text(ann: Reviewer, world: ReviewWorld) -> No
     assert ann.page.evaluate("window.harmed") is None
 
 
-def test_what_is_said_where_there_is_nothing_to_do(ann: Reviewer, world: ReviewWorld) -> None:
-    held = world.project("held", 1)
-    world.store.next_items(held, "Bob", 1)
+def test_what_is_said_where_there_is_nothing_to_do(ann: Reviewer, review_world: ReviewWorld) -> None:
+    held = review_world.project("held", 1)
+    review_world.store.next_items(held, "Bob", 1)
     ann.open(held, wait=".desk[data-idle]")
     expect(ann.page.locator(".empty")).to_contain_text("1 place is held by others")
-    done = world.project("done", 1)
-    judge(world.store, done, "Ann", "correct", "accept")
+    done = review_world.project("done", 1)
+    judge(review_world.store, done, "Ann", "correct", "accept")
     ann.open(done, wait=".desk[data-idle]")
     expect(ann.page.locator(".empty")).to_contain_text("You judged 1 of 1 items")
-    empty = world.project("empty", 0)
+    empty = review_world.project("empty", 0)
     ann.open(empty, wait=".desk[data-idle]")
     expect(ann.page.locator(".empty")).to_contain_text("no items yet")
 
 
-def test_a_full_disk_is_said_and_nothing_is_lost(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("full disk")
+def test_a_full_disk_is_said_and_nothing_is_lost(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("full disk")
     ann.open(project)
     first = ann.item
-    world.fill_disk(True)
+    review_world.fill_disk(True)
     try:
         ann.press("1", "m")
         ann.page.keyboard.type("kept")
@@ -295,17 +232,17 @@ def test_a_full_disk_is_said_and_nothing_is_lost(ann: Reviewer, world: ReviewWor
         ann.press("Escape", "d", "Enter")
         ann.saved("1 judgement not stored yet")
         expect(ann.page.locator(".bar .saved")).to_contain_text("disk")
-        assert reviews(world, project) == {}
+        assert reviews(review_world, project) == {}
     finally:
-        world.fill_disk(False)
+        review_world.fill_disk(False)
     ann.all_sent()
-    assert reviews(world, project)[first].judgement.comment == "kept"  # type: ignore[union-attr]
+    assert reviews(review_world, project)[first].judgement.comment == "kept"  # type: ignore[union-attr]
 
 
-def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("conflict", 1, overlap=2)
-    judge(world.store, project, "Ann", "correct", "accept")
-    judge(world.store, project, "Bob", "wrong", "reject")
+def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("conflict", 1, overlap=2)
+    judge(review_world.store, project, "Ann", "correct", "accept")
+    judge(review_world.store, project, "Bob", "wrong", "reject")
     ann.open(project, "Kim", page="projects", part="conflicts")
     expect(ann.page.locator(".others").first).to_contain_text("Bob")
     ann.press("g", "Enter")
@@ -314,7 +251,7 @@ def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, world: ReviewWor
     ann.press("Enter", "Enter")
     ann.page.wait_for_selector(".desk[data-idle]")
     ann.all_sent()
-    (decided,) = world.store.adjudications(project).values()
+    (decided,) = review_world.store.adjudications(project).values()
     assert decided.judgement is not None
     assert (decided.author, decided.judgement.overall, decided.judgement.comment) == (
         "Kim",
@@ -324,17 +261,17 @@ def test_a_lead_settles_a_conflict_with_a_reason(ann: Reviewer, world: ReviewWor
     ann.press("z")  # where nothing else is open
     ann.message("Taken back")
     expect(ann.page.locator(".comment")).to_have_value("seen on the frame")
-    assert world.store.adjudications(project) == {} and len(world.store.conflicts(project)) == 1
+    assert review_world.store.adjudications(project) == {} and len(review_world.store.conflicts(project)) == 1
     ann.page.wait_for_timeout(300)
     ann.press("d", "Enter")
     ann.page.wait_for_selector(".desk[data-idle]")
     ann.all_sent()
-    (decided,) = world.store.adjudications(project).values()
+    (decided,) = review_world.store.adjudications(project).values()
     assert decided.version == 3 and decided.judgement is not None and decided.judgement.overall == "reject"
 
 
-def test_a_project_is_made_on_the_page(ann: Reviewer, world: ReviewWorld) -> None:
-    world.project("first")
+def test_a_project_is_made_on_the_page(ann: Reviewer, review_world: ReviewWorld) -> None:
+    review_world.project("first")
     ann.open("", "Kim", page="projects", wait="[data-testid=stMetric]")
     ann.page.get_by_role("button", name="New project").click()
     ann.page.get_by_label("Name").fill("made by hand")
@@ -343,21 +280,21 @@ def test_a_project_is_made_on_the_page(ann: Reviewer, world: ReviewWorld) -> Non
 
 
 @pytest.mark.parametrize("format", ["JSONL", "CSV", "HDF5", "LeRobot"])
-def test_what_survived_goes_out(ann: Reviewer, world: ReviewWorld, format: str) -> None:
-    project = world.project(f"out as {format}", 3)
-    judge(world.store, project, "Ann", "correct", "accept", 2)
-    judge(world.store, project, "Ann", "wrong", "reject", 1)
+def test_what_survived_goes_out(ann: Reviewer, review_world: ReviewWorld, format: str) -> None:
+    project = review_world.project(f"out as {format}", 3)
+    judge(review_world.store, project, "Ann", "correct", "accept", 2)
+    judge(review_world.store, project, "Ann", "wrong", "reject", 1)
     ann.open(project, "Kim", page="projects", part="files", wait="[data-testid=stFileUploader]")
     ann.page.get_by_label("Format").click()
     ann.page.get_by_role("option", name=format).click()
     ann.page.get_by_label("Name", exact=True).fill(f"out-{format}")
     ann.page.get_by_role("button", name="Export", exact=True).click()
     ann.page.get_by_text("Items: 2 accept, 1 reject").wait_for()
-    assert list((world.folder / "exports").glob(f"out-{format}*"))
+    assert list((review_world.folder / "exports").glob(f"out-{format}*"))
 
 
-def test_rationales_come_in_once(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("in", 1)
+def test_rationales_come_in_once(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("in", 1)
     said = {"episode": "plain", "start": 3, "stop": 5, "parts": {"observation": "a new one"}, "author": "by hand"}
     lines = "\n".join([json.dumps(said), json.dumps(said), json.dumps(said | {"start": 4})])
     ann.open(project, "Kim", page="projects", part="files", wait="[data-testid=stFileUploader]")
@@ -365,4 +302,8 @@ def test_rationales_come_in_once(ann: Reviewer, world: ReviewWorld) -> None:
     ann.page.locator("input[type=file]").set_input_files(file)
     ann.page.get_by_role("button", name="Import into this project").click()
     ann.page.get_by_text("2 of 3 rationales were added").wait_for()
-    assert [one.source.rationale.author for one in world.store.items(project)] == ["teacher", "by hand", "by hand"]
+    assert [one.source.rationale.author for one in review_world.store.items(project)] == [
+        "teacher",
+        "by hand",
+        "by hand",
+    ]

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.review_world import ReviewWorld, make_review_world
-from tests.browser.test_review import Reviewer, reviews
+from tests.browser.reviewer import Reviewer, reviews
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from playwright.sync_api import expect
 
 from analysis.review import LabelScheme, PartJudgement, PartLabels
-from tests.browser.review_world import PARTS, ReviewWorld, make_review_world
-from tests.browser.test_review import Reviewer, reviews
+from tests.browser.review_world import PARTS, ReviewWorld
+from tests.browser.reviewer import Reviewer, reviews
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -18,31 +15,14 @@ SAFE = PartLabels(("unsafe", "safe"), ("too fast", "other"))
 MANY = PartLabels(("correct", "b", "c", "d", "e"), tuple(f"kind {number}" for number in range(1, 10)))
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewWorld]:
-    made = make_review_world(tmp_path_factory.mktemp("review"))
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def ann(browser: Any, world: ReviewWorld) -> Iterator[Reviewer]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    reviewer = Reviewer(context.new_page(), world.address)
-    yield reviewer
-    context.close()
-    assert not reviewer.complaints
-
-
-def stored(world: ReviewWorld, project: str, item: str) -> tuple[PartJudgement, ...]:
-    said = reviews(world, project)[item].judgement
+def stored(review_world: ReviewWorld, project: str, item: str) -> tuple[PartJudgement, ...]:
+    said = reviews(review_world, project)[item].judgement
     assert said is not None
     return said.parts
 
 
-def test_a_correction_or_an_error_without_a_verdict_is_kept(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("implied", 2)
+def test_a_correction_or_an_error_without_a_verdict_is_kept(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("implied", 2)
     ann.open(project)
     first = ann.item
     ann.press("j", "c")
@@ -50,15 +30,15 @@ def test_a_correction_or_an_error_without_a_verdict_is_kept(ann: Reviewer, world
     ann.press("Escape", "j", "w", "3", "d", "Enter")  # 3 says "wrong" once more; it does not take it back
     ann.next_after(first)
     ann.all_sent()
-    assert [(one.part, one.verdict, one.errors, one.correction) for one in stored(world, project, first)] == [
+    assert [(one.part, one.verdict, one.errors, one.correction) for one in stored(review_world, project, first)] == [
         ("situation", "wrong", (), f"{PARTS['situation']} No, closed."),
         ("spatial", "wrong", ("wrong place",), None),
     ]
 
 
-def test_names_that_mean_something_to_javascript_are_only_names(ann: Reviewer, world: ReviewWorld) -> None:
+def test_names_that_mean_something_to_javascript_are_only_names(ann: Reviewer, review_world: ReviewWorld) -> None:
     said = {"plan": "go", "constructor": "text", "__proto__": "another", "toString": "a third"}
-    project = world.project("names", 2, said)
+    project = review_world.project("names", 2, said)
     ann.open(project)
     first = ann.item
     ann.press("1", "3", "w", "j", "c")
@@ -70,7 +50,7 @@ def test_names_that_mean_something_to_javascript_are_only_names(ann: Reviewer, w
     ann.press("4", "s", "Enter")
     ann.next_after(first)
     ann.all_sent()
-    assert [(one.part, one.verdict, one.correction) for one in stored(world, project, first)] == [
+    assert [(one.part, one.verdict, one.correction) for one in stored(review_world, project, first)] == [
         ("plan", "correct", None),
         ("constructor", "wrong", None),
         ("__proto__", "wrong", "another!"),
@@ -78,8 +58,8 @@ def test_names_that_mean_something_to_javascript_are_only_names(ann: Reviewer, w
     ]
 
 
-def test_labels_of_a_project_are_all_in_reach(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("labels", 2, labels=LabelScheme(parts={"observation": MANY, "planning": SAFE}))
+def test_labels_of_a_project_are_all_in_reach(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("labels", 2, labels=LabelScheme(parts={"observation": MANY, "planning": SAFE}))
     ann.open(project)
     first = ann.item
     observation, planning = (ann.page.locator(f"[data-part={name}]") for name in ("observation", "planning"))
@@ -101,7 +81,7 @@ def test_labels_of_a_project_are_all_in_reach(ann: Reviewer, world: ReviewWorld)
     ann.press("1", "q", "Enter")  # every verdict that may be a bad one offers kinds of error
     ann.next_after(first)
     ann.all_sent()
-    found = stored(world, project, first)
+    found = stored(review_world, project, first)
     assert [(one.verdict, one.errors) for one in found] == [
         ("e", ("kind 8", "kind 9")),
         ("correct", ()),
@@ -111,8 +91,8 @@ def test_labels_of_a_project_are_all_in_reach(ann: Reviewer, world: ReviewWorld)
     assert found[3].correction == f"{PARTS['planning']} 8. wait"
 
 
-def test_the_keys_close_the_help_after_any_click_in_it(ann: Reviewer, world: ReviewWorld) -> None:
-    ann.open(world.project("help", 1))
+def test_the_keys_close_the_help_after_any_click_in_it(ann: Reviewer, review_world: ReviewWorld) -> None:
+    ann.open(review_world.project("help", 1))
     ann.press("?")
     ann.page.get_by_role("button", name="As it was").click()
     ann.press("?")

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
 from analysis.review import Judgement, Submission
-from tests.browser.review_world import ReviewWorld, make_review_world
-from tests.browser.test_review import Reviewer, reviews
+from tests.browser.review_world import ReviewWorld
+from tests.browser.reviewer import Reviewer, reviews
 from tests.browser.world import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewWorld]:
-    made = make_review_world(tmp_path_factory.mktemp("review"))
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def ann(browser: Any, world: ReviewWorld) -> Iterator[Reviewer]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    reviewer = Reviewer(context.new_page(), world.address)
-    yield reviewer
-    context.close()
-    assert not reviewer.complaints
 
 
 def broken(route: Any, reason: str) -> None:
     route.fulfill(status=500, json={"error": reason})
 
 
-def test_an_undo_that_failed_takes_back_the_same_judgement_once(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("undo", 4)
+def test_an_undo_that_failed_takes_back_the_same_judgement_once(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("undo", 4)
     ann.open(project)
     judged = []
     for words in ("one", "two"):
@@ -71,11 +53,11 @@ def test_an_undo_that_failed_takes_back_the_same_judgement_once(ann: Reviewer, w
     ann.message("Taken back")
     ann.page.wait_for_selector(f".desk[data-ready='{judged[1]}']")
     expect(ann.page.locator(".comment")).to_have_value("two")
-    assert set(reviews(world, project)) == {judged[0]} and len(world.store.review_history(project)) == 3
+    assert set(reviews(review_world, project)) == {judged[0]} and len(review_world.store.review_history(project)) == 3
 
 
-def test_a_judgement_that_the_server_fails_on_holds_up_no_other(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("outbox", 4)
+def test_a_judgement_that_the_server_fails_on_holds_up_no_other(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("outbox", 4)
     ann.open(project)
     first, failing = ann.item, [True]
 
@@ -93,19 +75,19 @@ def test_a_judgement_that_the_server_fails_on_holds_up_no_other(ann: Reviewer, w
     ann.next_after(second)
     ann.page.wait_for_selector(".desk[data-unsent='1']")
     ann.saved("1 judgement not stored yet: something broke")
-    assert set(reviews(world, project)) == {second}
+    assert set(reviews(review_world, project)) == {second}
     failing.clear()
     ann.all_sent()
-    assert set(reviews(world, project)) == {first, second}
+    assert set(reviews(review_world, project)) == {first, second}
 
 
-def test_the_second_of_two_windows_judges_on_top_of_the_first(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("windows", 3)
+def test_the_second_of_two_windows_judges_on_top_of_the_first(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("windows", 3)
     ann.open(project)
     item = ann.item
     ann.press("3")
     ann.saved()
-    other = Reviewer(ann.page.context.new_page(), world.address)
+    other = Reviewer(ann.page.context.new_page(), review_world.address)
     other.open(project)
     assert other.item == item
     other.press("d", "Enter")
@@ -116,26 +98,26 @@ def test_the_second_of_two_windows_judges_on_top_of_the_first(ann: Reviewer, wor
     ann.press("Enter", "f", "Enter")
     ann.next_after(item)
     ann.all_sent()
-    before, now = world.store.review_history(project)
+    before, now = review_world.store.review_history(project)
     assert now.judgement is not None and now.judgement.comment == "from the first window"
     assert now.supersedes == before.id
     ann.press("z")  # under the id that it was stored with
     ann.page.wait_for_selector(f".desk[data-ready='{item}']")
-    assert reviews(world, project)[item].judgement == before.judgement
+    assert reviews(review_world, project)[item].judgement == before.judgement
 
 
-def test_work_that_came_too_late_can_be_read_and_opened(ann: Reviewer, world: ReviewWorld) -> None:
-    project = world.project("late", 1, lease_seconds=1)
+def test_work_that_came_too_late_can_be_read_and_opened(ann: Reviewer, review_world: ReviewWorld) -> None:
+    project = review_world.project("late", 1, lease_seconds=1)
     ann.open(project)
     item = ann.item
     ann.press("3", "m")
     ann.page.keyboard.type("long work")
     ann.saved()
     end = time.monotonic() + PATIENCE / 1000
-    while not world.store.next_items(project, "Bob", 1):
+    while not review_world.store.next_items(project, "Bob", 1):
         assert time.monotonic() < end, "the lease did not run out"
         ann.page.wait_for_timeout(100)
-    world.store.submit(Submission("review-of-Bob", item, "Bob", Judgement((), "reject")))
+    review_world.store.submit(Submission("review-of-Bob", item, "Bob", Judgement((), "reject")))
     ann.page.keyboard.type(", and more")
     expect(ann.page.get_by_role("alert")).to_contain_text("Others have this item by now")
     ann.press("Enter", "d", "Enter")
@@ -153,4 +135,4 @@ def test_work_that_came_too_late_can_be_read_and_opened(ann: Reviewer, world: Re
     ann.page.get_by_role("button", name="1 kept draft").click()
     ann.page.get_by_role("button", name="Throw away").click()
     expect(ann.page.get_by_role("dialog")).to_contain_text("None are left")
-    assert world.store.drafts(project, "Ann") == ()
+    assert review_world.store.drafts(project, "Ann") == ()

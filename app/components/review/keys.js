@@ -5,7 +5,7 @@ export const ACTIONS = [
   ["error1", "q", "first kind of error"], ["error2", "w", "second"], ["error3", "e", "third"], ["error4", "r", "fourth"],
   ["error5", "t", "fifth"], ["error6", "y", "sixth"], ["error7", "u", "seventh"],
   ["accept", "a", "whole rationale: accept"], ["correct", "s", "correct: good once corrected"], ["reject", "d", "reject"], ["unsure", "f", "unsure"],
-  ["good", "g", "all untouched parts correct, and accept"], ["submit", "Enter", "send and go on"],
+  ["good", "g", "all other parts correct, and accept"], ["submit", "Enter", "send and go on"],
   ["down", "j", "next part (also ↓)"], ["up", "k", "part before (also ↑)"], ["edit", "c", "correct this part's text"], ["comment", "m", "comment"],
   ["undo", "z", "undo a change, then the last judgement"], ["skip", "n", "give this item back, take another"],
   ["play", " ", "play, stop"], ["back", "ArrowLeft", "a step back"], ["on", "ArrowRight", "a step on"], ["look", "l", "where the model looked"],
