@@ -276,7 +276,7 @@ def test_a_project_is_made_on_the_page(ann: Reviewer, review_world: ReviewWorld)
     ann.page.get_by_role("button", name="New project").click()
     ann.page.get_by_label("Name").fill("made by hand")
     ann.page.get_by_role("button", name="Make the project").click()
-    ann.page.get_by_text("this selection finds no rationale").wait_for()  # the episode has none
+    ann.page.get_by_text("no rationale fits this selection").wait_for()  # the episode has none
 
 
 @pytest.mark.parametrize("format", ["JSONL", "CSV", "HDF5", "LeRobot"])
