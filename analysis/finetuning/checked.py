@@ -47,8 +47,9 @@ def fitting(learner: Any, demonstrations: EpisodeDemonstrations, lessons: Lesson
         except UserError as error:
             path = demonstrations.episode(lesson).meta.source
             unfit[key] = BrokenEpisode(path, f"episode {lesson.episode!r}: {error}")
-    if len(unfit) == len(firsts):
-        raise UserError(next(iter(unfit.values())).reason)
+    if len(unfit) == len(firsts):  # if there are too few positions, the longest rationale is why
+        longest = max(lessons.lessons, key=lambda each: len(each.rationale.text) if each.rationale is not None else 0)
+        raise UserError(unfit[longest.source, longest.episode].reason)
     return lessons.without(unfit)
 
 

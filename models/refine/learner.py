@@ -153,5 +153,5 @@ def check_positions(needed: int, positions: int, files: CheckpointFiles) -> None
     if needed > positions:
         raise UserError(
             f"prompt, rationale and actions take up to {needed} positions, {files.folder} has {positions}; "
-            "use shorter rationales"
+            "use shorter rationales, or allow fewer tokens of one (--max-tokens)"
         )

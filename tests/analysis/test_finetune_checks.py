@@ -92,7 +92,9 @@ def test_every_rationale_is_read_before_training(tiny_base: Path, episodes: Call
     folder = episodes(rationales=(*SAID, long))
     with pytest.raises(UserError, match=r"episode 'b': a rationale of steps \[2, 3\) has 601 tokens, .* write 400;"):
         prepared(tiny_base, folder)
-    with pytest.raises(UserError, match="use shorter rationales"):  # the checkpoint has 512 positions
+    with pytest.raises(
+        UserError, match=r"^episode 'b': .* use shorter rationales, or allow fewer tokens of one \(--max-tokens\)"
+    ):  # the checkpoint has 512 positions
         prepared(tiny_base, folder, max_tokens=601)
     with pytest.raises(UserError, match=r"'a': .* the policy may write 5;"):
         prepared(tiny_base, folder, max_tokens=5)
