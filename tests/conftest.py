@@ -8,6 +8,7 @@ import os
 os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
+os.environ.setdefault("MUJOCO_GL", "egl")  # before any test imports mujoco: there is no screen
 
 from collections.abc import Iterator
 from pathlib import Path
