@@ -22,6 +22,8 @@ from models.refine.settings import Mode, Order, TuneSettings
 from models.types import Rationale
 from tests.tiny_episode import ACTION_NAMES, ACTION_UNITS, STEPS, contents
 
+pytestmark = pytest.mark.slow  # together more than make check has time for
+
 FOUR = {"observation": "i see a red block", "situation": "open", "spatial": "left", "planning": "lift"}
 SAID = (Rationale(FOUR, 0, STEPS),)
 
