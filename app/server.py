@@ -40,11 +40,12 @@ def create_app() -> st.App:
         Middleware(EarlyLinks),
     ]
     routes = [*lens_routes(library.current), *review_routes(library.current)]
-    return st.App(MAIN, routes=routes, middleware=guards, lifespan=_until_the_end)
+    return st.App(MAIN, routes=routes, middleware=guards, lifespan=until_the_end)
 
 
 @asynccontextmanager
-async def _until_the_end(app: st.App) -> AsyncIterator[None]:
+async def until_the_end(app: object) -> AsyncIterator[None]:
+    """What is to be closed when the server ends."""
     yield
     await run_in_threadpool(library.current().close)
 

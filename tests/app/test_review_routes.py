@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from analysis.review import ProjectSettings, ReviewStore, Source
 from analysis.workspace import Workspace
-from app.library import WORKSPACE_VARIABLE, Library
+from app.library import WORKSPACE_VARIABLE, Library, current
 from app.review_routes import review_routes
-from app.server import create_app
+from app.server import until_the_end
 from models.types import Rationale
 from tests.browser.world import HTML, write_synthetic_episode
 
@@ -286,7 +286,8 @@ def test_when_the_server_has_ended_one_file_holds_all(
     monkeypatch.setenv(WORKSPACE_VARIABLE, str(folder))
     with closing(sqlite3.connect(folder / "reviews.sqlite")) as other:  # which leaves the log where it is
         other.execute("SELECT count(*) FROM reviews").fetchone()
-        with TestClient(create_app()) as client:
+        # Streamlit starts once a process, so its part of the server stays out.
+        with TestClient(Starlette(routes=review_routes(current), lifespan=until_the_end)) as client:
             ann = Desk(client, project, "Ann")
             ann.submit(ann.items(1)[0]["id"], "review-0001")
         (folder / "copy.sqlite").write_bytes((folder / "reviews.sqlite").read_bytes())

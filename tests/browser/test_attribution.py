@@ -98,7 +98,7 @@ def test_two_checkpoints_are_explained_side_by_side(tab: Tab, world: Path) -> No
     tab.page.get_by_role("button", name="Explain this step").click()
     for number in (0, 1):
         tab.page.locator(".run-status[data-state=complete]").nth(number).wait_for(state="attached")
-    assert held
+    tab.wait_until(lambda: bool(held), "the first model's step")
     waiting = False
     for route in held:
         route.continue_()
