@@ -161,3 +161,12 @@ def pytest_runtest_makereport(
         with contextlib.suppress(Error):
             report.sections.append((page.url, page.evaluate(ALL_TEXT)[-4000:]))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why a test was tried once more: it may be a race in the product, which a second try must not hide."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"first try of {report.nodeid}")
+        terminalreporter.line(report.longreprtext)
+        for title, text in report.sections:
+            terminalreporter.line(f"{title}\n{text}")
