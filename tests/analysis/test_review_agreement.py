@@ -21,19 +21,16 @@ def said(overall: str, verdict: str) -> Judgement:
     return Judgement((PartJudgement("planning", verdict),), overall)
 
 
+def review(name: str, number: int, judgement: Judgement) -> Review:
+    """What an annotator says of item ``number``, on that day."""
+    time = START + timedelta(days=number)
+    return Review(f"{name}-{number}", f"item {number}", "project", name, judgement, time, "d", "test")
+
+
 def reviews(**given: list[tuple[str, str] | None]) -> list[Review]:
     """Annotator -> overall verdict and verdict of the part for item 0, 1 ...; None: not reviewed."""
     return [
-        Review(
-            f"{name}-{number}",
-            f"item {number}",
-            "project",
-            name,
-            said(*one),
-            START + timedelta(days=number),
-            "d",
-            "test",
-        )
+        review(name, number, said(*one))
         for name, row in given.items()
         for number, one in enumerate(row)
         if one is not None
@@ -116,16 +113,7 @@ PARTS = ("observation", "situation", "spatial")
 def judged_parts(*verdicts: tuple[str, str], parts: tuple[str, ...] = PARTS) -> list[Review]:
     """What ann and ben say about all ``parts`` of item 0, 1 ..."""
     return [
-        Review(
-            f"{name}-{number}",
-            f"item {number}",
-            "project",
-            name,
-            Judgement(tuple(PartJudgement(part, verdict) for part in parts), "accept"),
-            START,
-            "d",
-            "test",
-        )
+        review(name, number, Judgement(tuple(PartJudgement(part, verdict) for part in parts), "accept"))
         for number, both in enumerate(verdicts)
         for name, verdict in zip(("ann", "ben"), both, strict=True)
     ]
